@@ -1,0 +1,117 @@
+package siftest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+// Build makes a native SIF in a directory of the test's own and returns its
+// path. Images with the same options are packed once in a test binary. The test
+// is skipped, naming the package, where mksquashfs or busybox is missing.
+func Build(t testing.TB, o Options) string {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "image.sif")
+	if err := build(t.Context(), t.TempDir(), out, o); err != nil {
+		if errors.Is(err, ErrNoMksquashfs) || errors.Is(err, ErrNoBusybox) {
+			t.Skip(err)
+		}
+		t.Fatalf("siftest.Build: %v", err)
+	}
+	return out
+}
+
+// Web is an image whose startscript and runscript serve body by HTTP on the
+// port in the variable PORT, 8080 when not set.
+func Web(body string) Options {
+	serve := "exec httpd -f -p ${PORT:-8080} -h /srv/www"
+	return Options{
+		Busybox: true, Runscript: serve, Startscript: serve,
+		Files: map[string]string{"srv/www/index.html": body},
+	}
+}
+
+// Write makes a native SIF at out, as Build does, outside of a test.
+func Write(ctx context.Context, out string, o Options) error {
+	dir, err := os.MkdirTemp(filepath.Dir(out), ".siftest-")
+	if err != nil {
+		return err
+	}
+	err = pack(ctx, dir, out, o)
+	return errors.Join(err, os.RemoveAll(dir))
+}
+
+func pack(ctx context.Context, dir, out string, o Options) error {
+	root := filepath.Join(dir, "root")
+	if err := WriteTree(root, o); err != nil {
+		return err
+	}
+	return Pack(ctx, root, out, PackOptions{
+		Arch: o.Arch, Definition: o.Definition, InspectMetadata: inspectMetadata(o), OCIConfig: o.OCIConfig,
+	})
+}
+
+// cache keeps packed images, a megabyte each, for the life of a test binary:
+// in memory, so that nothing is left on disk and no test outlives its files.
+type cache struct {
+	mu     sync.Mutex
+	images map[[32]byte]func() ([]byte, error)
+}
+
+//nolint:gochecknoglobals // tests have no main of their own to hold it.
+var packed = cache{images: map[[32]byte]func() ([]byte, error){}}
+
+func build(ctx context.Context, scratch, out string, o Options) error {
+	if o.Root != "" {
+		return pack(ctx, scratch, out, o)
+	}
+	key, err := json.Marshal(o)
+	if err != nil {
+		return err
+	}
+	packed.mu.Lock()
+	image, ok := packed.images[sha256.Sum256(key)]
+	if !ok {
+		image = sync.OnceValues(func() ([]byte, error) {
+			if err := pack(ctx, scratch, out, o); err != nil {
+				return nil, err
+			}
+			return os.ReadFile(out)
+		})
+		packed.images[sha256.Sum256(key)] = image
+	}
+	packed.mu.Unlock()
+	text, err := image()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(out, text, 0o755)
+}
+
+// inspectMetadata is the document that inspect reads instead of the image.
+func inspectMetadata(o Options) string {
+	if o.Bare {
+		return ""
+	}
+	attributes := map[string]any{
+		"apps":        map[string]any{},
+		"environment": map[string]string{"/.singularity.d/env/90-environment.sh": o.Environment},
+		"labels":      json.RawMessage(asJSON(o.Labels)),
+		"deffile":     o.Definition,
+		"runscript":   script(o.Runscript),
+		"startscript": script(o.Startscript),
+	}
+	text, err := json.Marshal(map[string]any{
+		"data": map[string]any{"attributes": attributes}, "type": "container",
+	})
+	if err != nil {
+		return fmt.Sprintf("{%q: %q}", "error", err)
+	}
+	return string(text)
+}

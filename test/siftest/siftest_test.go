@@ -1,0 +1,81 @@
+package siftest
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+func TestBuildGivesTheSameBytesForTheSameOptions(t *testing.T) {
+	a, err := os.ReadFile(Build(t, Web("hello")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := t.TempDir() + "/again.sif"
+	if err := Write(t.Context(), out, Web("hello")); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(a, b) {
+		t.Errorf("two builds differ (%d and %d bytes)", len(a), len(b))
+	}
+}
+
+func TestWriteTreeFollowsTheFileSystemContract(t *testing.T) {
+	if _, err := findBusybox(); err != nil {
+		t.Skip(err)
+	}
+	dir := t.TempDir() + "/root"
+	o := Options{
+		Busybox: true, Environment: "export PORT=9000",
+		Apps:  map[string]App{"pdf": {Runscript: "echo $SCIF_APPNAME", Environment: "export CLIENT=1"}},
+		Files: map[string]string{"/opt/run": "#!/bin/sh\n", "data/": "", "link": "-> /opt/run"},
+	}
+	if err := WriteTree(dir, o); err != nil {
+		t.Fatal(err)
+	}
+	for name, mode := range map[string]os.FileMode{
+		".singularity.d/runscript": 0o755, ".singularity.d/labels.json": 0o644, "opt/run": 0o755,
+		"data": os.ModeDir | 0o755, "tmp": os.ModeDir | os.ModeSticky | 0o777, "bin/sh": os.ModeSymlink | 0o777,
+		"link": os.ModeSymlink | 0o777, "scif/data/pdf/output": os.ModeDir | 0o755, "etc/hosts": 0o644,
+	} {
+		info, err := os.Lstat(dir + "/" + name)
+		if err != nil {
+			t.Error(err)
+		} else if info.Mode() != mode {
+			t.Errorf("%s has mode %v, want %v", name, info.Mode(), mode)
+		}
+	}
+}
+
+func TestEnvironmentScriptsRunAnApp(t *testing.T) {
+	bb, err := findBusybox()
+	if err != nil {
+		t.Skip(err)
+	}
+	dir := t.TempDir() + "/root"
+	if err := WriteTree(dir, Options{Apps: map[string]App{"pdf": {Environment: "export CLIENT=1"}}}); err != nil {
+		t.Fatal(err)
+	}
+	script := strings.ReplaceAll(`for s in DIR/.singularity.d/env/*.sh; do . $s; done; echo "$SCIF_APPDATA_pdf $PATH"`, "DIR", dir)
+	out, err := exec.CommandContext(t.Context(), bb, "sh", "-euc", "LD_LIBRARY_PATH=; "+script).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	want := "/scif/data/pdf /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
+	if string(out) != want {
+		t.Errorf("the environment scripts give %q, want %q", out, want)
+	}
+}
+
+func TestWriteTreeRefusesAPathOutsideTheImage(t *testing.T) {
+	err := WriteTree(t.TempDir()+"/root", Options{Files: map[string]string{"../../escape": "x"}})
+	if err == nil {
+		t.Error("WriteTree wrote outside its directory")
+	}
+}
