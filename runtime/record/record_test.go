@@ -1,0 +1,103 @@
+package record
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+type thing struct {
+	Name string
+	N    int
+}
+
+func TestWriteThenReadGivesTheSameValue(t *testing.T) {
+	for name, write := range map[string]func(string, any) error{"durable": Write, "volatile": WriteVolatile} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			path, want := filepath.Join(dir, "a.json"), thing{"web", 3}
+			for range 2 {
+				if err := write(path, want); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var got thing
+			if err := Read(path, &got); err != nil || got != want {
+				t.Errorf("Read = %v, %v; want %v", got, err, want)
+			}
+			entries, err := os.ReadDir(dir)
+			if err != nil || len(entries) != 1 {
+				t.Errorf("directory holds %v, %v; want the record alone", entries, err)
+			}
+			info, err := os.Stat(path)
+			if err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("mode = %v, %v; want 0600", info.Mode(), err)
+			}
+		})
+	}
+}
+
+func TestReadNamesThePathAndTheKind(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"empty": "", "half": `{"Name": "we`, "two": `{}{}`, "type": `{"N": "x"}`, "binary": "\x00\x01",
+		"big": `"` + strings.Repeat("x", MaxSize) + `"`,
+	} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		err := Read(path, &thing{})
+		if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: Read = %v, want ErrCorrupt naming %s", name, err, path)
+		}
+	}
+	if err := Read(filepath.Join(dir, "missing"), &thing{}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Read of a missing file = %v, want fs.ErrNotExist", err)
+	}
+	if err := Read(dir, &thing{}); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("Read of a directory = %v, want ErrCorrupt", err)
+	}
+}
+
+func TestWriteFailureKeepsTheOldRecord(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.json")
+	if err := Write(path, thing{"old", 1}); err != nil {
+		t.Fatal(err)
+	}
+	for name, v := range map[string]any{"not JSON": make(chan int), "huge": strings.Repeat("x", MaxSize)} {
+		if err := Write(path, v); err == nil {
+			t.Errorf("%s: Write succeeded", name)
+		}
+	}
+	var got thing
+	if err := Read(path, &got); err != nil || got.Name != "old" {
+		t.Errorf("Read = %v, %v; want the old record", got, err)
+	}
+}
+
+func TestReadersNeverSeeHalfARecord(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.json")
+	if err := WriteVolatile(path, thing{}); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for n := range 200 {
+			if err := WriteVolatile(path, thing{strings.Repeat("x", n*50), n}); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	for range 500 {
+		var got thing
+		if err := Read(path, &got); err != nil || len(got.Name) != got.N*50 {
+			t.Fatalf("Read = %d bytes for %d, %v", len(got.Name), got.N, err)
+		}
+	}
+	wg.Wait()
+}
