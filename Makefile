@@ -1,0 +1,71 @@
+# siflet: run `make help` for the targets.
+export CGO_ENABLED = 0
+SHELL      := /bin/bash
+GO         ?= go
+BIN        := bin
+VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS    := -s -w
+PREFIX     ?= /usr/local
+FUZZTIME   ?= 20s
+TOOL       := $(GO) tool -modfile=hack/tools/go.mod
+
+# Debian packages, by what needs them: building SIFs, tests, the virtual machine for cgroup v2.
+PACKAGES   := squashfs-tools busybox-static iproute2 nftables containernetworking-plugins curl
+VMPACKAGES := qemu-system-x86 cpio kmod
+
+.PHONY: help
+help: ## show this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: deps
+deps: ## install the Debian packages that building and testing need (root)
+	@hack/deps $(PACKAGES) $(VMPACKAGES)
+
+.PHONY: run-deps
+run-deps:
+	@hack/deps squashfs-tools busybox-static
+
+.PHONY: build
+build: ## bin/siflet, bin/siflet-instance and bin/siflet-action
+	@mkdir -p $(BIN)
+	$(GO) build -trimpath -ldflags '$(LDFLAGS) -X main.version=$(VERSION)' -o $(BIN)/siflet ./cmd/siflet
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/siflet-instance ./cmd/siflet-instance
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/siflet-action ./cmd/siflet-action
+
+.PHONY: run
+run: run-deps build ## clone to a pod that answers: see README
+	@$(GO) run ./hack/demo
+
+.PHONY: test
+test: deps build ## everything: units, real kernel, CRI, command line, cgroup v2 in a VM
+	$(GO) vet ./...
+	$(GO) test -count=1 -timeout 25m ./...
+	$(MAKE) --no-print-directory test-v2
+
+.PHONY: test-v2
+test-v2: ## the kernel tests again on cgroup v2, in a virtual machine
+	$(GO) run ./hack/vm -test ./cgroups
+
+.PHONY: lint
+lint: ## golangci-lint, pinned in hack/tools
+	@mkdir -p $(BIN)
+	$(GO) build -modfile=hack/tools/go.mod -o $(BIN)/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	$(BIN)/golangci-lint run ./...
+
+.PHONY: bench
+bench: run-deps build ## measure; a table here and bench.json
+	$(GO) run ./test/bench -o bench.json
+
+.PHONY: fuzz
+fuzz: ## every fuzz test for FUZZTIME each
+	@hack/fuzz $(FUZZTIME)
+
+.PHONY: install
+install: build ## into PREFIX (default /usr/local)
+	install -D -m 0755 $(BIN)/siflet $(DESTDIR)$(PREFIX)/bin/siflet
+	install -D -m 0755 $(BIN)/siflet-instance $(DESTDIR)$(PREFIX)/libexec/siflet/siflet-instance
+	install -D -m 0755 $(BIN)/siflet-action $(DESTDIR)$(PREFIX)/libexec/siflet/siflet-action
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf $(BIN) bench.json

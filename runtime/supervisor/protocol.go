@@ -1,0 +1,183 @@
+package supervisor
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/siflet/siflet/runtime/program"
+)
+
+// ProtocolVersion is the version of the control protocol. The hello carries
+// the supervisor's; a newer engine keeps talking to an older supervisor.
+const ProtocolVersion = 1
+
+// Config is what the engine hands a new supervisor on its standard input, as
+// one JSON document.
+type Config struct {
+	Version int    `json:"version"`
+	ID      string `json:"id"`
+	// Dir is <run>/instances/<id>; the supervisor listens on Dir/control.sock
+	// and may use Dir for its own files.
+	Dir string `json:"dir"`
+	// Title is shown by ps, e.g. "siflet instance: root [web]".
+	Title      string `json:"title,omitempty"`
+	Hostname   string `json:"hostname,omitempty"`   // set in the (new) UTS namespace
+	Domainname string `json:"domainname,omitempty"` // likewise
+	// SharedPID starts sinit as PID 1 of a PID namespace for containers whose
+	// mode is program.PIDShared.
+	SharedPID bool `json:"shared_pid,omitempty"`
+	// SharedMemory is the size in bytes of the instance's /dev/shm (mount type
+	// "shm"); it is made when the first container asks for it.
+	SharedMemory int64 `json:"shared_memory,omitempty"`
+	// Loopback brings lo up (the network namespace is new).
+	Loopback bool              `json:"loopback,omitempty"`
+	Sysctls  map[string]string `json:"sysctls,omitempty"`
+	// Cgroup is joined before anything else.
+	Cgroup program.Cgroup `json:"cgroup"`
+	// OOMScoreAdj of the supervisor and sinit themselves (best effort).
+	OOMScoreAdj *int `json:"oom_score_adj,omitempty"`
+	// EndWithInit ends the supervisor when sinit ends (a person's instances:
+	// "kill $(cat web.pid)" stops the instance).
+	EndWithInit bool `json:"end_with_init,omitempty"`
+}
+
+// Hello is the supervisor's first message, written on file descriptor 3 (then
+// closed) once Dir/control.sock accepts connections.
+type Hello struct {
+	Version int `json:"version"`
+	PID     int `json:"pid"`                // the supervisor, on the host
+	InitPID int `json:"init_pid,omitempty"` // sinit, on the host
+	// Error is why the supervisor gives up; it exits after saying so.
+	Error string `json:"error,omitempty"`
+}
+
+// Request is one call. A connection carries one call; file descriptors travel
+// with it by SCM_RIGHTS, in the order the operation names.
+type Request struct {
+	Op        string `json:"op"`
+	Container string `json:"container,omitempty"`
+	// Start is for "start". Descriptors: none.
+	Start *StartRequest `json:"start,omitempty"`
+	// Exec is for "exec". Descriptors: stdin, stdout, stderr (without a
+	// terminal), each present or not as ExecRequest says.
+	Exec *ExecRequest `json:"exec,omitempty"`
+	// Attach is for "attach". Descriptors as for Exec.
+	Attach *AttachRequest `json:"attach,omitempty"`
+	Signal int            `json:"signal,omitempty"` // "signal"
+	// All signals every process of the container, not just its first.
+	All  bool   `json:"all,omitempty"`
+	Rows uint16 `json:"rows,omitempty"` // "resize"
+	Cols uint16 `json:"cols,omitempty"`
+}
+
+// The operations.
+const (
+	OpStart     = "start"      // reply: Reply.PID once the process runs, or Reply.Failure
+	OpExec      = "exec"       // first reply: PID (and the terminal's descriptor); second: Exit
+	OpAttach    = "attach"     // reply when the container's output ends or the client leaves
+	OpSignal    = "signal"     //
+	OpResize    = "resize"     // the container's terminal
+	OpReopenLog = "reopen-log" //
+	OpWait      = "wait"       // reply: Exit
+	OpStatus    = "status"     // reply: Status
+	OpWatch     = "watch"      // replies: one Status first, then one Event per change, until the client leaves
+	OpForget    = "forget"     // drop what is kept of an exited container
+	OpShutdown  = "shutdown"   // kill what is left, reply, exit
+)
+
+// StartRequest starts a container.
+type StartRequest struct {
+	// Program is passed to the launch stage unread.
+	Program json.RawMessage `json:"program"`
+	// The fields the supervisor itself needs, lifted out of the program:
+	PID    program.PIDMode `json:"pid"`
+	Target string          `json:"target,omitempty"`
+	Cgroup program.Cgroup  `json:"cgroup"`
+	// ExitFile is where the exit is recorded (exit.json), before anybody is told.
+	ExitFile string `json:"exit_file"`
+	// Log is where output goes; see LogConfig.
+	Log       LogConfig `json:"log"`
+	Stdin     bool      `json:"stdin,omitempty"`      // keep a stdin open
+	StdinOnce bool      `json:"stdin_once,omitempty"` // close it when the first attached client leaves
+	Terminal  bool      `json:"terminal,omitempty"`
+}
+
+// LogConfig says where a container's output is written. With no path set
+// output goes to attached clients only.
+type LogConfig struct {
+	// CRI is one file in the kubelet's format: "RFC3339Nano stream F|P text".
+	CRI string `json:"cri,omitempty"`
+	// Out and Err are plain files, appended to.
+	Out string `json:"out,omitempty"`
+	Err string `json:"err,omitempty"`
+}
+
+// ExecRequest runs a further process in a running container. The program's
+// root and mounts are those of the container; of Program only Cgroup and Process are used.
+type ExecRequest struct {
+	Program  json.RawMessage `json:"program"`
+	Cgroup   program.Cgroup  `json:"cgroup"`
+	Terminal bool            `json:"terminal,omitempty"`
+	// Timeout kills the exec's own process tree; zero means none.
+	Timeout time.Duration `json:"timeout,omitempty"`
+	// Which descriptors come with the request.
+	Stdin  bool `json:"stdin,omitempty"`
+	Stdout bool `json:"stdout,omitempty"`
+	Stderr bool `json:"stderr,omitempty"`
+}
+
+// AttachRequest connects a client to a running container's streams. The
+// supervisor copies; for a terminal stdout carries everything.
+type AttachRequest struct {
+	Stdin  bool `json:"stdin,omitempty"`
+	Stdout bool `json:"stdout,omitempty"`
+	Stderr bool `json:"stderr,omitempty"`
+}
+
+// Reply answers a Request. Exactly one of the fields that the operation names
+// is set, or Failure.
+type Reply struct {
+	PID     int              `json:"pid,omitempty"` // on the host
+	Exit    *Exit            `json:"exit,omitempty"`
+	Status  *Status          `json:"status,omitempty"`
+	Event   *Event           `json:"event,omitempty"`
+	Failure *program.Failure `json:"failure,omitempty"`
+}
+
+// Exit is how a process ended: exit.json, and the answer to wait and exec.
+type Exit struct {
+	Version int `json:"version"`
+	// Code is the exit status, or 128+signal.
+	Code     int       `json:"code"`
+	Signal   int       `json:"signal,omitempty"`
+	OOM      bool      `json:"oom,omitempty"`
+	TimedOut bool      `json:"timed_out,omitempty"` // exec only
+	At       time.Time `json:"at"`
+	// Message is why the container ended when its own status does not say,
+	// e.g. that the launch stage was killed.
+	Message string `json:"message,omitempty"`
+}
+
+// Status is a supervisor's view of its containers.
+type Status struct {
+	Version    int               `json:"version"`
+	ID         string            `json:"id"`
+	PID        int               `json:"pid"`
+	InitPID    int               `json:"init_pid,omitempty"`
+	Containers []ContainerStatus `json:"containers,omitempty"`
+}
+
+// ContainerStatus is one container of a Status.
+type ContainerStatus struct {
+	ID        string    `json:"id"`
+	PID       int       `json:"pid"` // on the host; 0 before the start and after the exit
+	StartedAt time.Time `json:"started_at"`
+	Exit      *Exit     `json:"exit,omitempty"`
+}
+
+// Event is a change: a container started (Exit nil) or ended.
+type Event struct {
+	Container string `json:"container"`
+	PID       int    `json:"pid,omitempty"`
+	Exit      *Exit  `json:"exit,omitempty"`
+}

@@ -1,0 +1,107 @@
+// Package test holds the tests that cross packages.
+package test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/siflet/siflet/"
+
+// mayImport lists the siflet packages each package may import directly.
+// It is the machine-checked form of the table in ARCHITECTURE.md.
+var mayImport = map[string][]string{
+	"cmd/siflet": {
+		"cri", "runtime", "runtime/action", "runtime/image", "runtime/program", "runtime/sif",
+		"runtime/supervisor", "runtime/linux", "runtime/record", "network", "cgroups",
+	},
+	"cmd/siflet-instance": {"runtime/supervisor", "runtime/launch"},
+	"cmd/siflet-action":   {"runtime/action"},
+
+	"cri": {"runtime", "runtime/image", "runtime/program", "runtime/supervisor", "network"},
+
+	"runtime": {
+		"runtime/action", "runtime/image", "runtime/linux", "runtime/plan", "runtime/program",
+		"runtime/record", "runtime/supervisor", "cgroups", "network",
+	},
+	"runtime/image":      {"runtime/record", "runtime/sif"},
+	"runtime/supervisor": {"runtime/linux", "runtime/program", "runtime/record"},
+	"runtime/launch":     {"runtime/linux", "runtime/program"},
+	"runtime/plan":       {"runtime/program"},
+	"runtime/action":     {"runtime/program"},
+	"runtime/program":    {},
+	"runtime/record":     {},
+	"runtime/sif":        {},
+	"runtime/linux":      {},
+
+	"cgroups": {},
+	"network": {},
+}
+
+func TestImportsFollowArchitecture(t *testing.T) {
+	for _, line := range goList(t, "-f", `{{.ImportPath}} {{join .Imports " "}}`, module+"...") {
+		pkg, imports, _ := strings.Cut(line, " ")
+		pkg = strings.TrimPrefix(pkg, module)
+		if strings.HasPrefix(pkg, "test") || strings.HasPrefix(pkg, "hack") {
+			continue
+		}
+		allowed, ok := mayImport[pkg]
+		if !ok {
+			t.Errorf("%s has no row: add it here and in ARCHITECTURE.md", pkg)
+		}
+		for imported := range strings.FieldsSeq(imports) {
+			name, ours := strings.CutPrefix(imported, module)
+			if ours && !slices.Contains(allowed, name) {
+				t.Errorf("%s must not import %s", pkg, name)
+			}
+		}
+	}
+}
+
+// TestInstanceProcessStaysSmall keeps everything but the standard library and
+// x/sys out of the process that every instance pays for.
+func TestInstanceProcessStaysSmall(t *testing.T) {
+	onlyDependsOn(t, "cmd/siflet-instance", "golang.org/x/sys/")
+}
+
+// TestActionStaysSmall does the same for the process that carries out an
+// image's environment: it adds the shell interpreter and nothing else.
+func TestActionStaysSmall(t *testing.T) {
+	onlyDependsOn(t, "cmd/siflet-action", "golang.org/x/sys/", "golang.org/x/term", "mvdan.cc/sh/v3/")
+}
+
+func onlyDependsOn(t *testing.T, pkg string, prefixes ...string) {
+	t.Helper()
+	heavy := []string{"net/http", "crypto/tls"}
+	for _, dep := range goList(t, "-deps", module+pkg) {
+		first, _, _ := strings.Cut(dep, "/")
+		std := !strings.Contains(first, ".") && !slices.Contains(heavy, dep)
+		known := func(prefix string) bool { return strings.HasPrefix(dep, prefix) }
+		if !std && !known(module) && !slices.ContainsFunc(prefixes, known) {
+			t.Errorf("%s depends on %s", pkg, dep)
+		}
+	}
+}
+
+// TestProtocolStaysInCRI keeps gRPC and the CRI types out of every package but
+// cri and the command that wires it.
+func TestProtocolStaysInCRI(t *testing.T) {
+	for _, pkg := range []string{"runtime", "runtime/image", "network", "cgroups"} {
+		for _, dep := range goList(t, "-f", `{{join .Imports "\n"}}`, module+pkg) {
+			if strings.HasPrefix(dep, "google.golang.org/grpc") || strings.HasPrefix(dep, "k8s.io/cri-api") {
+				t.Errorf("%s imports %s", pkg, dep)
+			}
+		}
+	}
+}
+
+func goList(t *testing.T, args ...string) []string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", append([]string{"list"}, args...)...).Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	return strings.Split(strings.TrimSpace(string(out)), "\n")
+}
