@@ -1,0 +1,138 @@
+package linux
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// MaxPassedFDs is how many descriptors one message may carry.
+const MaxPassedFDs = 4
+
+// Socketpair makes two connected stream sockets.
+func Socketpair() (a, b FD, err error) {
+	p, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return NoFD, NoFD, fmt.Errorf("socketpair: %w", err)
+	}
+	return FD(p[0]), FD(p[1]), nil
+}
+
+// atDir calls f with an address of name in dir; the address stays short
+// however long dir is.
+func atDir(dir, name string, f func(*unix.SockaddrUnix) error) error {
+	fd, err := openFD(dir, unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return err
+	}
+	defer fd.Close() //nolint:errcheck // nothing was written
+	return f(&unix.SockaddrUnix{Name: fmt.Sprintf("/proc/self/fd/%d/%s", fd, name)})
+}
+
+// ListenUnix replaces dir/name by a listening, non-blocking stream socket that
+// only its owner may connect to. It changes the process's umask for a moment.
+func ListenUnix(dir, name string) (FD, error) {
+	n, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return NoFD, fmt.Errorf("socket: %w", err)
+	}
+	err = atDir(dir, name, func(a *unix.SockaddrUnix) error {
+		if err := Unlink(a.Name); err != nil {
+			return err
+		}
+		old := unix.Umask(0o177)
+		defer unix.Umask(old)
+		return unix.Bind(n, a)
+	})
+	if err == nil {
+		err = unix.Listen(n, 64)
+	}
+	if err != nil {
+		return NoFD, errors.Join(fmt.Errorf("listen on %s/%s: %w", dir, name, err), unix.Close(n))
+	}
+	return FD(n), nil
+}
+
+// DialUnix connects to dir/name; the socket is non-blocking afterwards.
+func DialUnix(dir, name string) (FD, error) {
+	n, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return NoFD, fmt.Errorf("socket: %w", err)
+	}
+	err = atDir(dir, name, func(a *unix.SockaddrUnix) error {
+		for {
+			err := unix.Connect(n, a)
+			if err != unix.EINTR { //nolint:errorlint // a bare errno
+				return err
+			}
+		}
+	})
+	if err == nil {
+		err = unix.SetNonblock(n, true)
+	}
+	if err != nil {
+		return NoFD, errors.Join(fmt.Errorf("connect to %s/%s: %w", dir, name, err), unix.Close(n))
+	}
+	return FD(n), nil
+}
+
+// Accept takes a connection; it is non-blocking.
+func (f FD) Accept() (FD, error) {
+	n, _, err := unix.Accept4(int(f), unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
+	if err != nil {
+		return NoFD, err
+	}
+	return FD(n), nil
+}
+
+// Send is Write for a socket: it never waits and raises no signal.
+func (f FD) Send(p []byte) (int, error) {
+	n, err := unix.SendmsgN(int(f), p, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+	return max(n, 0), err
+}
+
+// SendFDs sends p together with copies of fds.
+func (f FD) SendFDs(p []byte, fds ...FD) (int, error) {
+	if len(fds) == 0 {
+		return f.Send(p)
+	}
+	raw := make([]int, len(fds))
+	for i, fd := range fds {
+		raw[i] = int(fd)
+	}
+	n, err := unix.SendmsgN(int(f), p, unix.UnixRights(raw...), nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+	return max(n, 0), err
+}
+
+// ReceiveFDs reads once without waiting; descriptors that come along are the
+// caller's. More than MaxPassedFDs in one message is an error.
+func (f FD) ReceiveFDs(p []byte) (int, []FD, error) {
+	var oob [64]byte // room for MaxPassedFDs and a few more
+	n, oobn, flags, _, err := unix.Recvmsg(int(f), p, oob[:], unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
+	if err != nil {
+		return 0, nil, err
+	}
+	if oobn == 0 {
+		return n, nil, nil
+	}
+	var fds []FD
+	msgs, err := unix.ParseSocketControlMessage(oob[:oobn])
+	for i := range msgs {
+		raw, e := unix.ParseUnixRights(&msgs[i])
+		err = errors.Join(err, e)
+		for _, fd := range raw {
+			fds = append(fds, FD(fd))
+		}
+	}
+	if err == nil && (flags&unix.MSG_CTRUNC != 0 || len(fds) > MaxPassedFDs) {
+		err = errors.New("too many descriptors in a message")
+	}
+	if err != nil {
+		for _, fd := range fds {
+			_ = fd.Close()
+		}
+		return n, nil, err
+	}
+	return n, fds, nil
+}
