@@ -1,0 +1,148 @@
+// Command siflet-action is the last step of starting a container from a native
+// SIF. The launch stage executes it inside the container, by descriptor, with
+// every privilege already dropped:
+//
+//	siflet-action REQUEST-FD [REPORT-FD]
+//
+// It reads one JSON request (package action), computes what to run and
+// executes that in its own place. REPORT-FD gets the text of what prevented the
+// start; it is closed without a word when the start succeeded.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix" //nolint:depguard // for the names of two errors
+
+	"github.com/siflet/siflet/runtime/action"
+	"github.com/siflet/siflet/runtime/linux"
+)
+
+func main() {
+	os.Exit(run(os.Args[1:]))
+}
+
+func run(args []string) int {
+	request, report, err := descriptors(args)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "FATAL:  ", err)
+		return 255
+	}
+	req, err := action.ReadRequest(request)
+	err = errors.Join(err, request.Close())
+	if err != nil {
+		return fail(report, err)
+	}
+	ctx := context.Background()
+	p, err := action.Resolve(ctx, req, "/")
+	if err != nil {
+		return fail(report, err)
+	}
+	if p.Script != nil {
+		// The script is the container's process from here on.
+		if report != nil {
+			if err := report.Close(); err != nil {
+				return fail(nil, err)
+			}
+			report = nil
+		}
+		if p, err = p.Interpret(ctx); err != nil {
+			return fail(nil, err)
+		}
+	}
+	return fail(report, execute(p))
+}
+
+// descriptors opens the request and, if there is one, the report.
+func descriptors(args []string) (request, report *os.File, err error) {
+	if len(args) < 1 || len(args) > 2 {
+		return nil, nil, errors.New("usage: siflet-action REQUEST-FD [REPORT-FD]")
+	}
+	// Neither may reach the command, nor a program that a script runs.
+	if err := linux.CloseOnExecFrom(3); err != nil {
+		return nil, nil, err
+	}
+	var files [2]*os.File
+	for i, arg := range args {
+		fd, err := strconv.ParseUint(arg, 10, 16)
+		if err != nil || fd < 3 {
+			return nil, nil, fmt.Errorf("siflet-action: %q is not a descriptor above 2", arg)
+		}
+		files[i] = os.NewFile(uintptr(fd), arg)
+	}
+	return files[0], files[1], nil
+}
+
+// execute replaces this process, or says why it could not.
+func execute(p action.Process) error {
+	for fd, file := range p.Files {
+		if file == nil {
+			continue
+		}
+		if err := linux.MoveTo(int(file.Fd()), fd); err != nil {
+			return fmt.Errorf("redirect descriptor %d: %w", fd, err)
+		}
+	}
+	if p.Dir != "" {
+		if err := linux.Chdir(p.Dir); err != nil {
+			return fmt.Errorf("change to directory %s: %w", p.Dir, err)
+		}
+	}
+	if p.Umask != nil {
+		linux.Umask(*p.Umask)
+	}
+	linux.RestoreFileLimit()
+	err := replace(p.Path, p.Args, p.Env)
+	if errors.Is(err, unix.ENOEXEC) {
+		// A script without a first line that names its interpreter.
+		if sh := replace("/bin/sh", append([]string{"/bin/sh", p.Path}, p.Args[1:]...), p.Env); !errors.Is(sh, fs.ErrNotExist) {
+			err = sh
+		}
+	}
+	return fmt.Errorf("exec %s: %w%s", p.Path, err, hint(p.Path, err))
+}
+
+func replace(name string, args, env []string) error {
+	image, err := linux.NewImage(name, -1, args, env)
+	if err != nil {
+		return err
+	}
+	return image.Exec()
+}
+
+// hint says what the kernel's errors mean of a program that was found.
+func hint(name string, err error) string {
+	_, statErr := os.Stat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && statErr == nil:
+		return ": its interpreter or a shared library is missing in the image"
+	case errors.Is(err, unix.ENOEXEC):
+		return ": it is not a program for this machine's architecture"
+	case errors.Is(err, unix.E2BIG):
+		return ": shorten its arguments or the environment"
+	}
+	return ""
+}
+
+// fail tells a person, and whoever holds the other end of report, and returns
+// the exit status.
+func fail(report *os.File, err error) int {
+	var known *action.Error
+	if !errors.As(err, &known) {
+		known = &action.Error{Label: "FATAL", Message: err.Error(), Code: 255, Err: err}
+	}
+	if known.Message == "" {
+		return known.Code
+	}
+	fmt.Fprintln(os.Stderr, known.Line())
+	if report != nil && known.Code != 0 {
+		// Nobody is left to be told if this does not work either.
+		_, _ = fmt.Fprint(report, known.Message)
+	}
+	return known.Code
+}
