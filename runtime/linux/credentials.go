@@ -1,0 +1,97 @@
+package linux
+
+import (
+	"fmt"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// KeepCaps says whether the calling thread's permitted capabilities survive
+// SetUser.
+func KeepCaps(keep bool) error {
+	var on uintptr
+	if keep {
+		on = 1
+	}
+	if err := unix.Prctl(unix.PR_SET_KEEPCAPS, on, 0, 0, 0); err != nil {
+		return fmt.Errorf("keep capabilities: %w", err)
+	}
+	return nil
+}
+
+// SetUser changes the user, group and supplementary groups of the calling
+// thread alone: the exec that follows makes them the process's.
+func SetUser(uid, gid uint32, groups []uint32) error {
+	var first unsafe.Pointer
+	if len(groups) > 0 {
+		first = unsafe.Pointer(&groups[0])
+	}
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(groups)), uintptr(first), 0); errno != 0 {
+		return fmt.Errorf("setgroups: %w", errno)
+	}
+	g, u := uintptr(gid), uintptr(uid)
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESGID, g, g, g); errno != 0 {
+		return fmt.Errorf("setgid %d: %w", gid, errno)
+	}
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, u, u, u); errno != 0 {
+		return fmt.Errorf("setuid %d: %w", uid, errno)
+	}
+	return nil
+}
+
+// NoNewPrivs keeps execs of the calling thread from gaining privileges.
+func NoNewPrivs() error {
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("no_new_privs: %w", err)
+	}
+	return nil
+}
+
+// Seccomp installs a filter on the calling thread. filter is a program of
+// struct sock_filter, flags those of seccomp(2). Without no_new_privs it needs
+// CAP_SYS_ADMIN.
+func Seccomp(filter []byte, flags uint32) error {
+	const size = 8 // struct sock_filter
+	n := len(filter) / size
+	if n == 0 || n > unix.BPF_MAXINSNS || len(filter)%size != 0 {
+		return fmt.Errorf("seccomp: a program of %d bytes: %w", len(filter), unix.EINVAL)
+	}
+	if flags&unix.SECCOMP_FILTER_FLAG_NEW_LISTENER != 0 {
+		return fmt.Errorf("seccomp: listeners are not supported: %w", unix.EINVAL)
+	}
+	program := make([]unix.SockFilter, n)
+	copy(unsafe.Slice((*byte)(unsafe.Pointer(&program[0])), len(filter)), filter)
+	fprog := unix.SockFprog{Len: uint16(n), Filter: &program[0]}
+	_, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,
+		uintptr(flags), uintptr(unsafe.Pointer(&fprog)))
+	if errno != 0 {
+		return fmt.Errorf("seccomp: %w", errno)
+	}
+	return nil
+}
+
+// OpenExecLabel opens the file that takes the label of the next exec:
+// AppArmor's if apparmor, else SELinux's. It must be opened and written by
+// the thread that execs. Without that module in the kernel it is an error.
+func OpenExecLabel(apparmor bool) (int, error) {
+	if !apparmor {
+		if _, err := Open("/sys/fs/selinux/enforce", OPath); err != nil {
+			return -1, fmt.Errorf("the kernel does not run SELinux: %w", err)
+		}
+		return Open("/proc/thread-self/attr/exec", unix.O_WRONLY)
+	}
+	if fd, err := Open("/proc/thread-self/attr/apparmor/exec", unix.O_WRONLY); err == nil {
+		return fd, nil
+	}
+	enabled, err := Open("/sys/module/apparmor/parameters/enabled", 0)
+	if err != nil {
+		return -1, fmt.Errorf("the kernel does not run AppArmor: %w", err)
+	}
+	defer Close(enabled)
+	const limit = 64
+	if data, err := ReadAll(enabled, limit); err != nil || len(data) == 0 || data[0] != 'Y' {
+		return -1, fmt.Errorf("the kernel does not run AppArmor: %w", unix.ENOENT)
+	}
+	return Open("/proc/thread-self/attr/exec", unix.O_WRONLY)
+}

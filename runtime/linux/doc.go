@@ -1,0 +1,49 @@
+// Package linux holds typed wrappers over the Linux system calls that make
+// and join containers: mounts, loop devices, credentials, seccomp, pidfds,
+// terminals, descriptor passing.
+//
+// It decides nothing and keeps no state. Calls that change the calling thread
+// alone (credentials, namespaces, seccomp, parent-death signal) say so; their
+// caller holds a locked thread. Every descriptor it returns is close-on-exec.
+// It writes no file on disk of its own accord.
+package linux
+
+import "golang.org/x/sys/unix"
+
+// Errors that callers branch on and package io/fs has no name for.
+const (
+	EACCES  = unix.EACCES
+	EINVAL  = unix.EINVAL
+	ELOOP   = unix.ELOOP
+	ENOEXEC = unix.ENOEXEC
+	ENOSYS  = unix.ENOSYS
+	ENOTDIR = unix.ENOTDIR
+	EPERM   = unix.EPERM
+	ESRCH   = unix.ESRCH
+	EBUSY   = unix.EBUSY
+	EEXIST  = unix.EEXIST
+	ENOENT  = unix.ENOENT
+	ENOTTY  = unix.ENOTTY
+)
+
+// Cwd stands for the working directory where a directory descriptor is taken.
+const Cwd = unix.AT_FDCWD
+
+// retry repeats a system call that a signal interrupted.
+func retry(call func() error) error {
+	for {
+		if err := call(); err != unix.EINTR { //nolint:errorlint // a bare errno of one system call
+			return err
+		}
+	}
+}
+
+// Close closes a descriptor of this package. Its error says nothing about
+// what was written and is dropped.
+func Close(fds ...int) {
+	for _, fd := range fds {
+		if fd >= 0 {
+			_ = unix.Close(fd)
+		}
+	}
+}
