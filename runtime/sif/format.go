@@ -141,8 +141,6 @@ type Descriptor struct {
 	Arch string
 	// Digest is what an OCI object claims to be: "sha256:<hex>".
 	Digest string
-
-	archField string
 }
 
 // archCodes lists the format's architecture codes at their index.
