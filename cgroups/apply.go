@@ -1,0 +1,188 @@
+package cgroups
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// Update changes the limits of g to those in r; what r leaves unset stays.
+// Either all of r is in force afterwards, or none and the error says why.
+func (g *Group) Update(r *specs.LinuxResources) error {
+	if err := g.usable(); err != nil {
+		return fmt.Errorf("update cgroup: %w", err)
+	}
+	settings, err := g.m.settings(r)
+	if err == nil {
+		err = g.apply(settings, false)
+	}
+	if err != nil {
+		return fmt.Errorf("update cgroup %s: %w", g.path, err)
+	}
+	return nil
+}
+
+// apply writes settings. A fresh group is removed when that fails, so its old
+// values need not be put back.
+func (g *Group) apply(settings []setting, fresh bool) error {
+	var undo []setting
+	pending := settings
+	var failure error
+	// The kernel holds some values against each other at every write (memory
+	// against memory+swap, quota against period), and which must go first
+	// depends on the values in force. What it refuses is tried again after
+	// the rest.
+	for len(pending) > 0 {
+		var refused []setting
+		for _, s := range pending {
+			old, err := g.write(s, fresh)
+			undo = append(undo, old...)
+			switch {
+			case err == nil:
+			case errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EBUSY) || errors.Is(err, unix.ERANGE):
+				refused = append(refused, s)
+				if len(refused) == 1 {
+					failure = err
+				}
+			default:
+				return errors.Join(err, g.restore(undo, fresh))
+			}
+		}
+		if len(refused) == len(pending) {
+			return errors.Join(failure, g.restore(undo, fresh))
+		}
+		pending = refused
+	}
+	return nil
+}
+
+// restore writes old values back, the newest first.
+func (g *Group) restore(undo []setting, fresh bool) error {
+	if fresh || len(undo) == 0 {
+		return nil
+	}
+	slices.Reverse(undo)
+	if err := g.apply(undo, true); err != nil {
+		return fmt.Errorf("restore limits: %w", err)
+	}
+	return nil
+}
+
+// write writes one setting, and returns what undoes it unless the group is fresh.
+func (g *Group) write(s setting, fresh bool) (undo []setting, err error) {
+	if s.devices != nil {
+		return g.writeDevices(s.devices, fresh)
+	}
+	h := g.m.find(s.controller)
+	if h == nil {
+		return nil, fmt.Errorf("%s: %w", s.controller, ErrNoController)
+	}
+	file := g.file(h, s.file)
+	var old string
+	if !fresh || strings.HasPrefix(s.value, "= ") {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return g.writeOther(s, fresh, err)
+		}
+		old = string(data)
+	}
+	if s.ceiling > 0 {
+		if err := g.checkUsage(h, s.ceiling); err != nil {
+			return nil, err
+		}
+	}
+	value := s.value
+	if period, ok := strings.CutPrefix(value, "= "); ok {
+		quota, _, _ := strings.Cut(old, " ")
+		value = quota + " " + period
+	}
+	if err := writeFile(file, value); err != nil {
+		return g.writeOther(s, fresh, err)
+	}
+	if fresh {
+		return nil, nil
+	}
+	return []setting{s.before(old)}, nil
+}
+
+// writeOther decides what it means that a setting's file can't be written.
+func (g *Group) writeOther(s setting, fresh bool, err error) ([]setting, error) {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if _, statErr := os.Stat(g.m.find(s.controller).mount + g.path); statErr != nil {
+		return nil, statErr // the group itself is gone
+	}
+	switch {
+	case s.or != nil:
+		return g.write(*s.or, fresh)
+	case s.optional:
+		return nil, nil
+	}
+	return nil, fmt.Errorf("%s: no file %s: %w", s.controller, s.file, ErrNoController)
+}
+
+// checkUsage keeps a lowered limit from killing the group.
+func (g *Group) checkUsage(h *hierarchy, ceiling uint64) error {
+	data, err := os.ReadFile(g.file(h, "memory.current"))
+	if err != nil {
+		return err
+	}
+	used, err := strconv.ParseUint(strings.TrimSpace(string(data)), 10, 64)
+	if err == nil && used > ceiling {
+		return fmt.Errorf("memory limit of %d is below the %d in use: %w", ceiling, used, ErrInvalid)
+	}
+	return err
+}
+
+// before is the setting that puts a file back that held old.
+func (s setting) before(old string) setting {
+	back := setting{controller: s.controller, file: s.file, value: strings.TrimSpace(old)}
+	if s.file == "memory.oom_control" {
+		first, _, _ := strings.Cut(old, "\n")
+		back.value = strings.TrimPrefix(first, "oom_kill_disable ")
+	}
+	if s.key != "" {
+		back.value = s.key + " " + s.unset
+		for line := range strings.Lines(old) {
+			if strings.HasPrefix(line, s.key+" ") {
+				back.value = strings.TrimSpace(line)
+			}
+		}
+	}
+	return back
+}
+
+// writeFile writes a value with one system call, as control files want it. It
+// creates nothing.
+func writeFile(file, value string) error {
+	fd, err := unix.Open(file, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: file, Err: err}
+	}
+	defer unix.Close(fd) //nolint:errcheck // Every write has been reported by then.
+	return writeFD(fd, file, value)
+}
+
+func writeFD(fd int, file, value string) error {
+	if value == "" {
+		value = "\n" // a write of nothing would not reach the kernel's parser
+	}
+	for {
+		_, err := unix.Write(fd, []byte(value))
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return &os.PathError{Op: fmt.Sprintf("write %.64q to", value), Path: file, Err: err}
+		}
+		return nil
+	}
+}

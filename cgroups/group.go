@@ -1,0 +1,283 @@
+package cgroups
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Group is one control group in all hierarchies. It is safe for concurrent use.
+type Group struct {
+	m       *Manager
+	path    string
+	invalid error // what is wrong with the path, for Load has no error to return
+}
+
+// Handle is what a process needs to use a group without this package.
+type Handle struct {
+	// Join are the files to write "0" to, each, to become a member.
+	Join []string
+	// Procs is the one file to read to list the group's own members.
+	Procs string
+	// Kill is a file to write "1" to, to kill every member below; "" if the
+	// kernel has none. A frozen v1 group must be thawed for it to take effect.
+	Kill string
+	// OOM is the file with a line "oom_kill N"; "" without a memory controller.
+	OOM string
+	// Dir is the directory for CLONE_INTO_CGROUP on v2, and "" on v1.
+	Dir string
+}
+
+// Path is the group's path from the root of the hierarchies, with a leading slash.
+func (g *Group) Path() string { return g.path }
+
+// Handle does no I/O. It is empty for a path that Load found invalid.
+func (g *Group) Handle() Handle {
+	if g.invalid != nil {
+		return Handle{}
+	}
+	var h Handle
+	for i := range g.m.tree {
+		h.Join = append(h.Join, g.file(&g.m.tree[i], "cgroup.procs"))
+	}
+	h.Procs = g.file(g.m.primary(), "cgroup.procs")
+	if g.m.kill {
+		h.Kill = g.file(g.m.unified(), "cgroup.kill")
+	}
+	if memory := g.m.find("memory"); memory != nil {
+		h.OOM = g.file(memory, oomFile(g.m.version))
+	}
+	if g.m.version == 2 {
+		h.Dir = g.m.tree[0].mount + g.path
+	}
+	return h
+}
+
+// Supervisor is where the processes belong that look after g's children: g
+// itself on v1; on v2 a leaf below g, which it makes if it must.
+func (g *Group) Supervisor() (Handle, error) {
+	if g.invalid != nil {
+		return Handle{}, g.invalid
+	}
+	if g.m.version == 1 {
+		return g.Handle(), nil
+	}
+	leaf := &Group{m: g.m, path: path.Join(g.path, supervisorName)}
+	dir := g.m.tree[0].mount + leaf.path
+	if err := unix.Mkdir(dir, 0o755); err != nil && !errors.Is(err, unix.EEXIST) {
+		return Handle{}, &os.PathError{Op: "mkdir", Path: dir, Err: err}
+	}
+	return leaf.Handle(), nil
+}
+
+// Procs are the processes in g and below, in no order. A group that is gone
+// has none.
+func (g *Group) Procs() ([]int, error) {
+	if g.invalid != nil {
+		return nil, g.invalid
+	}
+	var pids []int
+	err := walk(g.m.primary().mount+g.path, func(dir string) error {
+		data, err := os.ReadFile(dir + "/cgroup.procs")
+		if err != nil {
+			// ENODEV: removed after it was opened. EOPNOTSUPP: a threaded
+			// group, whose processes its nearest domain above lists.
+			return ignore(err, fs.ErrNotExist, unix.ENODEV, unix.EOPNOTSUPP)
+		}
+		for line := range strings.FieldsSeq(string(data)) {
+			pid, err := strconv.Atoi(line)
+			if err != nil {
+				return fmt.Errorf("read %s/cgroup.procs: %w", dir, err)
+			}
+			if pid > 0 { // 0 is a process outside our PID namespace
+				pids = append(pids, pid)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	slices.Sort(pids)
+	return slices.Compact(pids), nil
+}
+
+// OOMKills counts the processes below g that the kernel killed for its memory
+// limit.
+func (g *Group) OOMKills() (uint64, error) {
+	if g.invalid != nil {
+		return 0, g.invalid
+	}
+	memory := g.m.find("memory")
+	if memory == nil {
+		return 0, fmt.Errorf("count OOM kills: memory: %w", ErrNoController)
+	}
+	name := oomFile(g.m.version)
+	data, err := os.ReadFile(g.file(memory, name))
+	if err != nil {
+		return 0, fmt.Errorf("count OOM kills: %w", err)
+	}
+	for line := range strings.Lines(string(data)) {
+		if number, ok := strings.CutPrefix(strings.TrimSpace(line), "oom_kill "); ok {
+			return strconv.ParseUint(number, 10, 64)
+		}
+	}
+	return 0, fmt.Errorf("count OOM kills: no oom_kill in %s", name)
+}
+
+// Delete removes g and every group below it. A group that is gone is a
+// success. Members that are about to exit are waited for, until ctx ends and
+// for two seconds at most.
+func (g *Group) Delete(ctx context.Context) error {
+	if err := g.usable(); err != nil {
+		return fmt.Errorf("delete cgroup: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	for i := range g.m.tree {
+		h := &g.m.tree[i]
+		dir := h.mount + g.path
+		err := poll(ctx, func() (bool, error) {
+			err := removeAll(dir)
+			return err == nil, ignore(err, unix.EBUSY)
+		})
+		if err != nil {
+			pids, listErr := g.Procs()
+			return errors.Join(fmt.Errorf("delete cgroup %s, processes %v: %w", dir, pids, err), listErr)
+		}
+		g.m.prune(h, path.Dir(g.path))
+	}
+	return nil
+}
+
+// prune removes empty parents from a hierarchy that only tracks processes: who
+// made the parent may not know that we made it there too, so nobody else would.
+func (m *Manager) prune(h *hierarchy, parent string) {
+	if !h.auxiliary(m.version) {
+		return
+	}
+	for ; parent != "/"; parent = path.Dir(parent) {
+		m.mu.Lock()
+		keep := m.ensured[parent]
+		m.mu.Unlock()
+		if keep || unix.Rmdir(h.mount+parent) != nil {
+			return
+		}
+	}
+}
+
+// removeAll removes a group's directory tree. EBUSY means that some group in
+// it has members.
+func removeAll(dir string) error {
+	err := unix.Rmdir(dir)
+	if !errors.Is(err, unix.EBUSY) {
+		if err = ignore(err, unix.ENOENT); err != nil {
+			return &os.PathError{Op: "rmdir", Path: dir, Err: err}
+		}
+		return nil
+	}
+	children, err := children(dir)
+	if err != nil {
+		return err
+	}
+	for _, child := range children {
+		if err := removeAll(child); err != nil {
+			return err
+		}
+	}
+	if err := ignore(unix.Rmdir(dir), unix.ENOENT); err != nil {
+		return &os.PathError{Op: "rmdir", Path: dir, Err: err}
+	}
+	return nil
+}
+
+// walk calls visit for dir and all directories below it, parents first. A
+// directory that vanishes is skipped.
+func walk(dir string, visit func(dir string) error) error {
+	if err := visit(dir); err != nil {
+		return err
+	}
+	below, err := children(dir)
+	if err != nil {
+		return err
+	}
+	for _, child := range below {
+		if err := walk(child, visit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func children(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var dirs []string
+	for _, e := range entries {
+		if e.IsDir() {
+			dirs = append(dirs, dir+"/"+e.Name())
+		}
+	}
+	return dirs, nil
+}
+
+// usable refuses what must never be done to all processes of the machine.
+func (g *Group) usable() error {
+	if g.invalid == nil && g.path == "/" {
+		return fmt.Errorf("the root group: %w", ErrInvalid)
+	}
+	return g.invalid
+}
+
+func (g *Group) file(h *hierarchy, name string) string {
+	return h.mount + g.path + "/" + name
+}
+
+func oomFile(version int) string {
+	if version == 1 {
+		return "memory.oom_control"
+	}
+	return "memory.events"
+}
+
+// poll calls done, ever less often, until it says so or fails or ctx ends.
+func poll(ctx context.Context, done func() (bool, error)) error {
+	const longest = 10 * time.Millisecond
+	delay := 100 * time.Microsecond
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		ok, err := done()
+		if ok || err != nil {
+			return err
+		}
+		timer.Reset(delay)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+		}
+		delay = min(delay*3/2, longest)
+	}
+}
+
+// ignore is nil for the errors that the caller takes for success.
+func ignore(err error, expected ...error) error {
+	for _, e := range expected {
+		if errors.Is(err, e) {
+			return nil
+		}
+	}
+	return err
+}

@@ -1,0 +1,256 @@
+package cgroups
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// errGone is for a group none of whose files is there.
+var errGone error = &os.PathError{Op: "open", Path: "cgroup files", Err: fs.ErrNotExist}
+
+// maxStat bounds what is read of one file: io.stat has a line for each device.
+const maxStat = 1 << 20
+
+// reader reads a group's small files one after the other through one buffer,
+// which lives on the caller's stack. A file that is missing reads as empty;
+// the first other error stays in err and ends all reading.
+type reader struct {
+	buf   [6 << 10]byte
+	path  [512]byte
+	dir   int // length of the directory in path
+	found int
+	err   error
+}
+
+// in turns to the group's directory in the hierarchy of a v1 controller, and
+// reports whether there is one; "" is the v2 hierarchy.
+func (r *reader) in(g *Group, controller string) bool {
+	h := &g.m.tree[0]
+	if controller != "" {
+		h = g.m.find(controller)
+	}
+	if h == nil {
+		return false
+	}
+	if len(h.mount)+len(g.path)+64 > len(r.path) {
+		r.fail(fmt.Errorf("path of %d bytes: %w", len(h.mount)+len(g.path), ErrInvalid))
+		return false
+	}
+	r.dir = copy(r.path[:], h.mount)
+	r.dir += copy(r.path[r.dir:], g.path)
+	r.path[r.dir] = '/'
+	r.dir++
+	return true
+}
+
+func (r *reader) fail(err error) {
+	if r.err == nil {
+		r.err = err
+	}
+}
+
+// file is the content of one file of the directory, valid until the next call.
+func (r *reader) file(name string) []byte {
+	if r.err != nil || r.dir+len(name) >= len(r.path) {
+		return nil
+	}
+	end := r.dir + copy(r.path[r.dir:], name)
+	r.path[end] = 0
+	fd, err := openRead(r.path[:end+1])
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) {
+		return nil
+	}
+	if err != nil {
+		r.fail(&os.PathError{Op: "open", Path: string(r.path[:end]), Err: err})
+		return nil
+	}
+	defer unix.Close(fd) //nolint:errcheck // Opened for reading.
+	buf, n := r.buf[:], 0
+	for {
+		got, err := unix.Pread(fd, buf[n:], int64(n))
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.ENODEV), errors.Is(err, unix.EOPNOTSUPP):
+			// Removed meanwhile; or pressure accounting is switched off.
+			return nil
+		case err != nil:
+			r.fail(&os.PathError{Op: "read", Path: string(r.path[:end]), Err: err})
+			return nil
+		case got == 0:
+			r.found++
+			return buf[:n]
+		}
+		if n += got; n < len(buf) {
+			continue
+		}
+		if len(buf) >= maxStat {
+			r.fail(fmt.Errorf("read %s: more than %d bytes: %w", r.path[:end], maxStat, ErrInvalid))
+			return nil
+		}
+		buf = append(make([]byte, 0, 4*len(buf)), buf...)
+		buf = buf[:cap(buf)]
+	}
+}
+
+// number is a file of one number.
+func (r *reader) number(name string) uint64 {
+	n, _ := parseUint(bytes.TrimSpace(r.file(name)))
+	return n
+}
+
+// limit is a file of one number or "max".
+func (r *reader) limit(name string) uint64 {
+	n, ok := parseUint(bytes.TrimSpace(r.file(name)))
+	if !ok {
+		return Unlimited
+	}
+	return n
+}
+
+// pairs are the lines "key number" of a file.
+func (r *reader) pairs(name string) iter.Seq2[[]byte, uint64] {
+	data := r.file(name)
+	return func(yield func(key []byte, value uint64) bool) {
+		for len(data) > 0 {
+			var row []byte
+			row, data = cutLine(data)
+			space := bytes.IndexByte(row, ' ')
+			if space < 0 {
+				continue
+			}
+			if value, ok := parseUint(row[space+1:]); ok && !yield(row[:space], value) {
+				return
+			}
+		}
+	}
+}
+
+// blkio sums the lines "major:minor Read number" and those with Write.
+func (r *reader) blkio(name string) (read, write uint64) {
+	for data := r.file(name); len(data) > 0; {
+		var row []byte
+		row, data = cutLine(data)
+		_, row = cutWord(row)
+		op, row := cutWord(row)
+		n, _ := parseUint(row)
+		switch string(op) {
+		case "Read":
+			read += n
+		case "Write":
+			write += n
+		}
+	}
+	return read, write
+}
+
+// ioStat sums the lines "major:minor rbytes=1 wbytes=2 rios=3 wios=4 ...".
+func (r *reader) ioStat(name string) (sum IO) {
+	for data := r.file(name); len(data) > 0; {
+		var row []byte
+		row, data = cutLine(data)
+		for len(row) > 0 {
+			var word []byte
+			word, row = cutWord(row)
+			equals := bytes.IndexByte(word, '=')
+			if equals < 0 {
+				continue
+			}
+			n, _ := parseUint(word[equals+1:])
+			switch string(word[:equals]) {
+			case "rbytes":
+				sum.ReadBytes += n
+			case "wbytes":
+				sum.WriteBytes += n
+			case "rios":
+				sum.ReadOps += n
+			case "wios":
+				sum.WriteOps += n
+			}
+		}
+	}
+	return sum
+}
+
+// pressure reads "some avg10=0.00 avg60=0.00 avg300=0.00 total=0" and "full".
+func (r *reader) pressure(name string, p *Pressure) bool {
+	data := r.file(name)
+	found := len(data) > 0
+	for len(data) > 0 {
+		var row []byte
+		row, data = cutLine(data)
+		kind, row := cutWord(row)
+		stall := &p.Some
+		if string(kind) == "full" {
+			stall = &p.Full
+		}
+		for len(row) > 0 {
+			var word []byte
+			word, row = cutWord(row)
+			equals := bytes.IndexByte(word, '=')
+			if equals < 0 {
+				continue
+			}
+			stall.set(word[:equals], word[equals+1:])
+		}
+	}
+	return found
+}
+
+func (s *Stall) set(key, value []byte) {
+	if string(key) == "total" {
+		us, _ := parseUint(value)
+		s.Total = time.Duration(min(us, 1<<53)) * time.Microsecond
+		return
+	}
+	f, err := strconv.ParseFloat(string(value), 64)
+	if err != nil {
+		return
+	}
+	switch string(key) {
+	case "avg10":
+		s.Avg10 = f
+	case "avg60":
+		s.Avg60 = f
+	case "avg300":
+		s.Avg300 = f
+	}
+}
+
+func cutLine(data []byte) (row, rest []byte) {
+	if i := bytes.IndexByte(data, '\n'); i >= 0 {
+		return data[:i], data[i+1:]
+	}
+	return data, nil
+}
+
+func cutWord(row []byte) (word, rest []byte) {
+	if i := bytes.IndexByte(row, ' '); i >= 0 {
+		return row[:i], row[i+1:]
+	}
+	return row, nil
+}
+
+// parseUint reads digits only; anything else, or too many, is not a number.
+func parseUint(b []byte) (uint64, bool) {
+	if len(b) == 0 || len(b) > 20 {
+		return 0, false
+	}
+	var n uint64
+	for _, c := range b {
+		d := uint64(c - '0')
+		if d > 9 || n > (1<<64-1-d)/10 {
+			return 0, false
+		}
+		n = n*10 + d
+	}
+	return n, true
+}
