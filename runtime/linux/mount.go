@@ -173,6 +173,14 @@ func PivotRoot(root int) error {
 	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
 		return fmt.Errorf("detach old root: %w", err)
 	}
+	// That took the topmost of the mounts stacked there. Once the old root is
+	// gone too, the working directory is no mount of this namespace.
+	for err = nil; err == nil; {
+		err = unix.Unmount(".", unix.MNT_DETACH)
+	}
+	if err != unix.EINVAL { //nolint:errorlint // bare errno
+		return fmt.Errorf("detach old root: %w", err)
+	}
 	if err := unix.Chdir("/"); err != nil {
 		return fmt.Errorf("enter root: %w", err)
 	}

@@ -1,0 +1,109 @@
+package launch
+
+import (
+	"errors"
+	"fmt"
+	"path"
+
+	"github.com/siflet/siflet/runtime/linux"
+	"github.com/siflet/siflet/runtime/program"
+)
+
+// freshDev reports whether the container's /dev is a file system of its own.
+func (s *stage) freshDev() bool {
+	for i := range s.p.Mounts {
+		m := &s.p.Mounts[i]
+		if m.Type == "tmpfs" && path.Clean("/"+m.Target) == "/dev" {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *stage) makeDevices() error {
+	for i := range s.p.Devices {
+		d := &s.p.Devices[i]
+		if err := s.makeDevice(d, s.hostDevices[i]); err != nil {
+			return inStep("device "+d.Path, err)
+		}
+	}
+	if !s.freshDev() {
+		return nil
+	}
+	dev, err := linux.OpenIn(s.root, "/dev", linux.OPath|linux.ODirectory, 0)
+	if err != nil {
+		return err
+	}
+	defer linux.Close(dev)
+	links := [][2]string{
+		{"fd", "/proc/self/fd"},
+		{"stdin", "/proc/self/fd/0"},
+		{"stdout", "/proc/self/fd/1"},
+		{"stderr", "/proc/self/fd/2"},
+		{"core", "/proc/kcore"},
+		{"ptmx", "pts/ptmx"},
+	}
+	for _, link := range links {
+		if err := linux.Symlink(link[1], dev, link[0]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *stage) makeDevice(d *program.Device, host int) error {
+	if host >= 0 {
+		defer linux.Close(host)
+		return s.bindOver(host, d.Path)
+	}
+	const maxMajor, maxMinor = 1<<12 - 1, 1<<20 - 1
+	if d.Major < 0 || d.Major > maxMajor || d.Minor < 0 || d.Minor > maxMinor {
+		return fail(kindInvalid, fmt.Errorf("no such device number: %d:%d", d.Major, d.Minor), "device %s", d.Path)
+	}
+	major, minor := uint32(d.Major), uint32(d.Minor)
+	clean := path.Clean("/" + d.Path)
+	dir, err := linux.MakeIn(s.root, path.Dir(clean), true)
+	if err != nil {
+		return err
+	}
+	defer linux.Close(dir)
+	err = linux.Mknod(dir, path.Base(clean), d.Type, major, minor, d.Mode, d.UID, d.GID)
+	switch {
+	case errors.Is(err, linux.EEXIST):
+		return s.checkDevice(d, clean, major, minor)
+	case errors.Is(err, linux.EPERM):
+		tree, err := linux.OpenTree(linux.Cwd, clean, false)
+		if err != nil {
+			return err
+		}
+		defer linux.Close(tree)
+		return s.bindOver(tree, clean)
+	}
+	return err
+}
+
+// checkDevice accepts the same node where the image or the host's /dev has it
+// already, and leaves it as it is.
+func (s *stage) checkDevice(d *program.Device, clean string, major, minor uint32) error {
+	fd, err := linux.OpenIn(s.root, clean, linux.OPath|linux.ONofollow, 0)
+	if err != nil {
+		return err
+	}
+	defer linux.Close(fd)
+	st, err := linux.Fstat(fd)
+	if err == nil && !st.IsDevice(d.Type, major, minor) {
+		err = errors.New("something else is in its place")
+	}
+	return err
+}
+
+// bindOver attaches the detached mount of a file at name in the container,
+// making an empty file for it if need be.
+func (s *stage) bindOver(tree int, name string) error {
+	target, err := linux.MakeIn(s.root, name, false)
+	if err != nil {
+		return err
+	}
+	defer linux.Close(target)
+	return linux.MoveMount(tree, target)
+}

@@ -1,0 +1,194 @@
+// Package launch carries out a program inside the new process of a container:
+// mounts, root change, user, privileges, then the exec that replaces it.
+//
+// It decides nothing: what to do is in the program, what may be done is the
+// kernel's to say. It writes no file on the host; everything it makes lives in
+// the process's own mount namespace, and in the upper directory that the program
+// names.
+//
+// A stage is a process of its own, started with these descriptors:
+//
+//	0,1,2  the container's stdio (/dev/null where it gets a terminal)
+//	3      a stream socket, written only: see below
+//	4      the program, as JSON, up to the end of file
+//	5      launch: the mount namespace whose root is the instance's shared
+//	       memory (optional); exec: a pidfd of the container's process
+//
+// and, for a launch, in a mount namespace of its own. On the socket it sends
+//
+//	'T' with the terminal's master as SCM_RIGHTS, if the program wants a terminal
+//	a program.Failure as JSON, if something did not work; the process ends then
+//
+// The socket closes on exec: its end without a failure means the container's
+// process runs. It is killed when the thread that made it ends.
+package launch
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	goruntime "runtime"
+	"runtime/debug"
+
+	"github.com/siflet/siflet/runtime/linux"
+	"github.com/siflet/siflet/runtime/program"
+)
+
+// The descriptors a stage starts with.
+const (
+	statusFD    = 3
+	programFD   = 4
+	namespaceFD = 5
+)
+
+// Exit statuses of a stage that failed; those a shell uses.
+const (
+	exitFailed     = 1
+	exitPermission = 126
+	exitNotFound   = 127
+)
+
+// Kinds of failure.
+const (
+	kindNotFound   = "not_found"
+	kindPermission = "permission"
+	kindInvalid    = "invalid"
+)
+
+// Main makes a container and becomes its process. It returns the exit status
+// of the stage when that did not work, having reported why.
+func Main() int { return run(launch) }
+
+// ExecMain joins a container and becomes a further process of it.
+func ExecMain() int { return run(join) }
+
+func run(stage func(*program.Program) error) int {
+	// Credentials and namespaces belong to threads; the one that execs is the
+	// one that is left.
+	goruntime.LockOSThread()
+	debug.SetGCPercent(-1)
+	p, err := read()
+	if err == nil {
+		err = stage(p)
+	}
+	f := asFailure(err)
+	if data, err := json.Marshal(f); err == nil {
+		_ = linux.WriteAll(statusFD, data) // nobody is left to tell otherwise
+	}
+	switch f.Kind {
+	case kindNotFound:
+		return exitNotFound
+	case kindPermission:
+		return exitPermission
+	default:
+		return exitFailed
+	}
+}
+
+func read() (*program.Program, error) {
+	if err := linux.DieWithParent(statusFD); err != nil {
+		return nil, err
+	}
+	if err := linux.HideMemory(); err != nil {
+		return nil, err
+	}
+	const limit = 16 << 20
+	data, err := linux.ReadAll(programFD, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read program: %w", err)
+	}
+	p := new(program.Program)
+	if err := json.Unmarshal(data, p); err != nil {
+		return nil, fmt.Errorf("read program: %w", err)
+	}
+	if p.Version > program.Version {
+		return nil, &program.Failure{
+			Step:   "read program",
+			Reason: fmt.Sprintf("version %d is newer than this siflet-instance knows (%d)", p.Version, program.Version),
+			Kind:   kindInvalid,
+		}
+	}
+	return p, nil
+}
+
+// launch carries out p and returns only an error.
+func launch(p *program.Program) error {
+	s := &stage{p: p, scratch: -1, root: -1, entry: newEntry(&p.Process)}
+	steps := []struct {
+		name string
+		do   func() error
+	}{
+		{"join cgroup", s.joinCgroup},
+		{"prepare", s.entry.prepare},
+		{"open sources", s.openSources},
+		{"set sysctls", s.setSysctls},
+		{"isolate mounts", func() error { return linux.MakePrivate("/") }},
+		{"make scratch space", s.makeScratch},
+		{"mount root", s.mountRoot},
+		{"mount", s.mountAll},
+		{"make devices", s.makeDevices},
+		{"place files", s.placeFiles},
+		{"place accounts", s.placeAccounts},
+		{"protect paths", s.protect},
+		{"create working directory", s.makeCwd},
+		{"change root", func() error { return linux.PivotRoot(s.root) }},
+		{"find user", func() error { return s.entry.findUser(s.root) }},
+		{"open terminal", s.openTerminal},
+		{"seal root", s.sealRoot},
+		{"start", func() error { return s.entry.start(s.root) }},
+	}
+	for _, step := range steps {
+		if err := step.do(); err != nil {
+			return inStep(step.name, err)
+		}
+	}
+	return nil
+}
+
+// join enters a running container and returns only an error.
+func join(p *program.Program) error {
+	e := newEntry(&p.Process)
+	s := &stage{p: p, scratch: -1, root: -1, entry: e}
+	steps := []struct {
+		name string
+		do   func() error
+	}{
+		{"join cgroup", s.joinCgroup},
+		{"prepare", e.prepare},
+		{"enter container", s.enter},
+		{"create working directory", s.makeCwd},
+		{"find user", func() error { return e.findUser(s.root) }},
+		{"open terminal", func() error { return e.openTerminal(s.root, false) }},
+		{"start", func() error { return e.start(s.root) }},
+	}
+	for _, step := range steps {
+		if err := step.do(); err != nil {
+			return inStep(step.name, err)
+		}
+	}
+	return nil
+}
+
+// fail is an error that names its own step.
+func fail(kind string, err error, step string, args ...any) error {
+	return &program.Failure{Step: fmt.Sprintf(step, args...), Reason: err.Error(), Kind: kind}
+}
+
+// inStep names the step of an error that does not do so itself.
+func inStep(step string, err error) error {
+	var f *program.Failure
+	if errors.As(err, &f) {
+		return f
+	}
+	return &program.Failure{Step: step, Reason: err.Error()}
+}
+
+func failureKind(err error) string { return asFailure(err).Kind }
+
+func asFailure(err error) *program.Failure {
+	var f *program.Failure
+	if errors.As(inStep("start stage", err), &f) {
+		return f
+	}
+	return &program.Failure{Step: "start stage", Reason: "unknown"}
+}

@@ -1,0 +1,185 @@
+package launch
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/siflet/siflet/runtime/linux"
+	"github.com/siflet/siflet/runtime/program"
+)
+
+// mountAll makes the program's mounts in their order.
+func (s *stage) mountAll() error {
+	for i := range s.p.Mounts {
+		m := &s.p.Mounts[i]
+		if err := s.mount(m, s.trees[i]); err != nil {
+			return inStep("mount "+m.Target, err)
+		}
+	}
+	return nil
+}
+
+func (s *stage) mount(m *program.Mount, tree int) error {
+	var err error
+	switch {
+	case len(m.Image) > 0:
+		tree, err = s.imageMount(m)
+	case m.Type == "bind", m.Type == "shm":
+		if tree < 0 {
+			return nil // optional, and missing
+		}
+	case m.Type == "cgroup":
+		return s.mountCgroup(m)
+	case slices.Contains([]string{"proc", "sysfs", "tmpfs", "devpts", "mqueue"}, m.Type):
+		options, a := parseData(m)
+		tree, err = linux.NewMount(m.Type, options, a)
+	default:
+		return fail(kindInvalid, fmt.Errorf("unknown type %q", m.Type), "mount %s", m.Target)
+	}
+	if err != nil {
+		return err
+	}
+	defer linux.Close(tree)
+	return s.attach(m, tree)
+}
+
+// attach puts a detached mount at the mount's target.
+func (s *stage) attach(m *program.Mount, tree int) error {
+	st, err := linux.Fstat(tree)
+	if err != nil {
+		return err
+	}
+	target, err := s.target(m, st.IsDir())
+	if err != nil {
+		return err
+	}
+	defer linux.Close(target)
+	if err := s.checkProc(m, tree, target); err != nil {
+		return err
+	}
+	at, err := linux.Fstat(target)
+	if err != nil {
+		return err
+	}
+	if at.IsDir() != st.IsDir() {
+		return fail(kindInvalid, errors.New("one of source and target is a directory, the other is not"), "mount %s", m.Target)
+	}
+	return linux.MoveMount(tree, target)
+}
+
+// target opens the place of a mount inside the root, making it if it is missing.
+func (s *stage) target(m *program.Mount, dir bool) (int, error) {
+	clean := path.Clean("/" + m.Target)
+	if clean == "/" {
+		return -1, fail(kindInvalid, errors.New("the root itself can't be mounted over"), "mount %s", m.Target)
+	}
+	if m.Type != "proc" && m.Type != "sysfs" {
+		return linux.MakeIn(s.root, clean, dir)
+	}
+	// Through a symlink the image would decide where /proc and /sys really are,
+	// and so what their masks cover.
+	target, err := linux.OpenPlain(s.root, clean, linux.OPath|linux.ODirectory, 0)
+	if errors.Is(err, linux.ENOENT) {
+		if target, err = linux.MakeIn(s.root, clean, dir); err != nil {
+			return -1, err
+		}
+		linux.Close(target)
+		target, err = linux.OpenPlain(s.root, clean, linux.OPath|linux.ODirectory, 0)
+	}
+	return target, err
+}
+
+// checkProc keeps mounts from replacing what the container is judged by (its own
+// /proc/self/attr, say): in /proc only harmless figures may be mounted over.
+func (s *stage) checkProc(m *program.Mount, tree, target int) error {
+	at, err := linux.Filesystem(target)
+	if err != nil || at != linux.ProcFS {
+		return err
+	}
+	what, err := linux.Filesystem(tree)
+	if err != nil {
+		return err
+	}
+	clean := path.Clean("/" + m.Target)
+	if clean == "/proc" && what == linux.ProcFS || slices.Contains(procFigures(), clean) {
+		return nil
+	}
+	return fail(kindInvalid, errors.New("not allowed inside /proc"), "mount %s", m.Target)
+}
+
+func procFigures() []string {
+	return []string{
+		"/proc/cpuinfo", "/proc/diskstats", "/proc/meminfo", "/proc/stat", "/proc/swaps", "/proc/uptime",
+		"/proc/loadavg", "/proc/slabinfo", "/proc/net/dev", "/proc/sys/kernel/ns_last_pid", "/proc/sys/crypto/fips_enabled",
+	}
+}
+
+// parseData separates the file system's options from those of the mount.
+func parseData(m *program.Mount) ([]string, linux.Attr) {
+	a := attributes(m)
+	var options []string
+	for option := range strings.SplitSeq(m.Data, ",") {
+		switch option {
+		case "", "rw", "relatime", "strictatime", "defaults":
+		case "ro":
+			a.Readonly = true
+		case "nosuid":
+			a.NoSuid = true
+		case "nodev":
+			a.NoDev = true
+		case "noexec":
+			a.NoExec = true
+		default:
+			options = append(options, option)
+		}
+	}
+	if m.Source != "" && m.Type == "tmpfs" {
+		options = append(options, "source="+m.Source)
+	}
+	return options, a
+}
+
+// imageMount mounts an image, or a directory or file of it.
+func (s *stage) imageMount(m *program.Mount) (int, error) {
+	var layers []string
+	last := -1
+	for i := range m.Image {
+		name, mount, err := s.mountExtent(&m.Image[i], m.NoSuid, m.NoDev)
+		if err != nil {
+			return -1, fail(kindOf(err), err, "mount %s: partition %d of %s", m.Target, i+1, m.Image[i].Path)
+		}
+		layers = append([]string{name}, layers...)
+		last = mount
+	}
+	if len(layers) > 1 {
+		overlay, err := linux.NewMount("overlay", []string{"source=overlay", "lowerdir=" + strings.Join(layers, ":")}, linux.Attr{})
+		if err != nil {
+			return -1, err
+		}
+		_, at, err := s.scratchDir()
+		if err != nil {
+			return -1, err
+		}
+		if err := linux.MoveMount(overlay, at); err != nil {
+			return -1, err
+		}
+		linux.Close(at)
+		last = overlay
+	}
+	source, err := linux.OpenIn(last, m.Source, linux.OPath, 0)
+	if err != nil {
+		return -1, fail(kindOf(err), fmt.Errorf("in the image: %w", err), "mount %s", m.Target)
+	}
+	defer linux.Close(source)
+	tree, err := linux.OpenTree(source, "", false)
+	if err != nil {
+		return -1, err
+	}
+	a := attributes(m)
+	a.Readonly = true
+	a.Propagation = linux.Private
+	return tree, linux.MountSetattr(tree, a, false)
+}

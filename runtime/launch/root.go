@@ -1,0 +1,165 @@
+package launch
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/siflet/siflet/runtime/linux"
+	"github.com/siflet/siflet/runtime/program"
+)
+
+// mountRoot mounts the layers and an overlay over them.
+func (s *stage) mountRoot() error {
+	r := &s.p.Root
+	layers, top, err := s.mountLayers()
+	if err != nil {
+		return err
+	}
+	upper, work, err := s.upper(top)
+	if err != nil {
+		return err
+	}
+	options := []string{"source=overlay", "lowerdir=" + strings.Join(layers, ":"), "upperdir=" + upper, "workdir=" + work}
+	if r.Volatile {
+		options = append(options, "volatile")
+	}
+	root, err := linux.NewMount("overlay", options, linux.Attr{NoSuid: r.NoSuid, NoDev: r.NoDev})
+	if err != nil {
+		return err
+	}
+	_, at, err := s.scratchDir()
+	if err != nil {
+		return err
+	}
+	defer linux.Close(at)
+	if err := linux.MoveMount(root, at); err != nil {
+		return err
+	}
+	s.root = root
+	return nil
+}
+
+// mountLayers mounts the image's file systems in the scratch space. It returns
+// their names, the highest first, relative to the scratch space, which is the
+// working directory, and the root directory of the highest.
+func (s *stage) mountLayers() (layers []string, top linux.Stat, err error) {
+	r := &s.p.Root
+	if r.Dir != "" {
+		fd, err := linux.Open(r.Dir, linux.OPath|linux.ODirectory)
+		if err != nil {
+			return nil, top, fail(kindOf(err), err, "mount root")
+		}
+		top, err = linux.Fstat(fd)
+		return []string{descriptorPath(fd)}, top, err
+	}
+	if len(r.Extents) == 0 {
+		return nil, top, fail(kindInvalid, errors.New("the image has no file system"), "mount root")
+	}
+	for i := range r.Extents {
+		name, mount, err := s.mountExtent(&r.Extents[i], r.NoSuid, r.NoDev)
+		if err != nil {
+			return nil, top, fail(kindOf(err), err, "mount partition %d of %s", i+1, r.Extents[i].Path)
+		}
+		layers = append([]string{name}, layers...)
+		top, err = linux.Fstat(mount)
+		linux.Close(mount)
+		if err != nil {
+			return nil, top, err
+		}
+	}
+	return layers, top, nil
+}
+
+// mountExtent mounts one file system in the scratch space and returns its
+// directory there.
+func (s *stage) mountExtent(e *program.Extent, noSuid, noDev bool) (name string, fd int, err error) {
+	options := []string{"ro"}
+	switch e.FS {
+	case "squashfs":
+	case "ext3":
+		// A journal that was not finished can't be replayed on a read-only device.
+		options = append(options, "noload")
+	default:
+		return "", -1, fmt.Errorf("file system %q: %w", e.FS, fs.ErrInvalid)
+	}
+	image, err := linux.Open(e.Path, os.O_RDONLY)
+	if err != nil {
+		return "", -1, err
+	}
+	defer linux.Close(image)
+	loop, err := linux.AttachLoop(image, e.Offset, e.Size)
+	if err != nil {
+		return "", -1, err
+	}
+	// The mount holds the device from then on.
+	defer loop.Close()
+	mount, err := linux.NewMount(e.FS, append(options, "source="+loop.Device()), linux.Attr{NoSuid: noSuid, NoDev: noDev})
+	if err != nil {
+		return "", -1, err
+	}
+	name, at, err := s.scratchDir()
+	if err != nil {
+		return "", -1, err
+	}
+	defer linux.Close(at)
+	if err := linux.MoveMount(mount, at); err != nil {
+		return "", -1, err
+	}
+	if e.FS != "ext3" {
+		return name, mount, nil
+	}
+	// An overlay made by Singularity has its layer in a directory.
+	if layer, err := linux.OpenPlain(mount, "upper", linux.OPath|linux.ODirectory, 0); err == nil {
+		linux.Close(mount)
+		return name + "/upper", layer, nil
+	}
+	return name, mount, nil
+}
+
+// upper returns the directories of the upper layer, as the overlay is told of
+// them. Those on disk go by descriptor: their names may hold what separates
+// options, and what the container reads in its mount table stays short of
+// the host's paths.
+func (s *stage) upper(top linux.Stat) (upper, work string, err error) {
+	var upperFD, workFD int
+	r := &s.p.Root
+	if r.Upper == "" {
+		if upper, upperFD, err = s.scratchDir(); err != nil {
+			return "", "", err
+		}
+		if work, workFD, err = s.scratchDir(); err != nil {
+			return "", "", err
+		}
+		defer linux.Close(upperFD, workFD)
+		return upper, work, linux.CopyOwner(top, upperFD)
+	}
+	if upperFD, err = makeHostDir(r.Upper); err != nil {
+		return "", "", fail("", err, "writable layer %s", r.Upper)
+	}
+	if workFD, err = makeHostDir(r.Work); err != nil {
+		return "", "", fail("", err, "writable layer %s", r.Work)
+	}
+	// The overlay leaves a directory behind; without it this is the first use,
+	// and the container's "/" would look like the engine's empty directory.
+	used, err := linux.OpenPlain(workFD, "work", linux.OPath, 0)
+	if err != nil {
+		err = linux.CopyOwner(top, upperFD)
+	}
+	linux.Close(used)
+	return descriptorPath(upperFD), descriptorPath(workFD), err
+}
+
+func makeHostDir(name string) (int, error) {
+	if err := linux.Mkdir(linux.Cwd, name, 0o700); err != nil {
+		return -1, err
+	}
+	return linux.Open(name, linux.OPath|linux.ODirectory)
+}
+
+// descriptorPath names an open file. The descriptor must stay open while the
+// name is in use.
+func descriptorPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }

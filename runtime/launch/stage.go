@@ -1,0 +1,124 @@
+package launch
+
+import (
+	"errors"
+	"io/fs"
+	"strconv"
+
+	"github.com/siflet/siflet/runtime/linux"
+	"github.com/siflet/siflet/runtime/program"
+)
+
+// stage is a container in the making.
+type stage struct {
+	p     *program.Program
+	entry *entry
+
+	// trees are the detached mounts of p.Mounts that were opened while the
+	// mounts still were peers of the host's; -1 where there is none.
+	trees []int
+	// hostDevices are those of p.Devices, likewise.
+	hostDevices []int
+	scratch     int // a tmpfs: layers' mount points, upper layer, files
+	root        int // the container's root mount
+	names       int // of things in scratch
+}
+
+func (s *stage) joinCgroup() error {
+	for _, procs := range s.p.Cgroup.Join {
+		if err := linux.Put(procs, "0"); err != nil {
+			return err
+		}
+	}
+	if s.p.Namespaces.Cgroup {
+		return linux.NewCgroupNamespace()
+	}
+	return nil
+}
+
+// enter joins the container of an exec.
+func (s *stage) enter() error {
+	if err := linux.JoinContainer(namespaceFD); err != nil {
+		if errors.Is(err, linux.ESRCH) {
+			return fail(kindNotFound, errors.New("the container's process has ended"), "enter container")
+		}
+		return err
+	}
+	root, err := linux.Open("/", linux.OPath|linux.ODirectory)
+	s.root = root
+	return err
+}
+
+// makeScratch makes a tmpfs for what the container's mounts are made of. It is used
+// through its descriptor, but has to be somewhere in the mount namespace: overlay
+// asks that of its layers. Over /sys it hides nothing the stage still needs, and
+// it goes with the old root.
+func (s *stage) makeScratch() error {
+	options := []string{"mode=755"}
+	switch size := s.p.Root.TmpfsSize; {
+	case size > 0:
+		options = append(options, "size="+strconv.FormatInt(size, 10))
+	case s.p.Root.Readonly || s.p.Root.Upper != "":
+		options = append(options, "size=64m")
+	}
+	fd, err := linux.NewMount("tmpfs", options, linux.Attr{NoSuid: s.p.Root.NoSuid})
+	if err != nil {
+		return err
+	}
+	host, err := linux.Open("/sys", linux.OPath|linux.ODirectory)
+	if err != nil {
+		return err
+	}
+	defer linux.Close(host)
+	if err := linux.MoveMount(fd, host); err != nil {
+		return err
+	}
+	s.scratch = fd
+	return linux.Fchdir(fd)
+}
+
+// scratchDir makes a directory in the scratch space and opens it.
+func (s *stage) scratchDir() (name string, fd int, err error) {
+	name = strconv.Itoa(s.names)
+	s.names++
+	if err := linux.Mkdir(s.scratch, name, 0o755); err != nil {
+		return "", -1, err
+	}
+	fd, err = linux.OpenPlain(s.scratch, name, linux.OPath|linux.ODirectory, 0)
+	return name, fd, err
+}
+
+// makeCwd makes the working directory while the root can still be written.
+func (s *stage) makeCwd() error {
+	if !s.p.Process.CreateCwd || s.p.Process.Cwd == "" {
+		return nil
+	}
+	fd, err := linux.MakeIn(s.root, s.p.Process.Cwd, true)
+	if err != nil {
+		// There may be a fallback; who enters it reports what is missing.
+		if len(s.p.Process.CwdFallback) > 0 {
+			return nil
+		}
+		return fail("", err, "create working directory %q", s.p.Process.Cwd)
+	}
+	linux.Close(fd)
+	return nil
+}
+
+// openTerminal makes the container's terminal, which its /dev/console is too.
+func (s *stage) openTerminal() error { return s.entry.openTerminal(s.root, s.freshDev()) }
+
+// sealRoot sets what may only be set once nothing is left to write.
+func (s *stage) sealRoot() error {
+	a := linux.Attr{Readonly: s.p.Root.Readonly}
+	switch s.p.Root.Propagation {
+	case "", "private":
+	case "slave":
+		a.Propagation = linux.Slave
+	case "shared":
+		a.Propagation = linux.Shared
+	default:
+		return fail(kindInvalid, fs.ErrInvalid, "root propagation %q", s.p.Root.Propagation)
+	}
+	return linux.MountSetattr(s.root, a, false)
+}

@@ -1,0 +1,254 @@
+package launch
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/siflet/siflet/runtime/linux"
+)
+
+// start drops what the process is not to have and becomes it.
+func (e *entry) start(root int) error {
+	linux.RestoreFileLimit()
+	if err := e.settle(); err != nil {
+		return err
+	}
+	useAction := e.action >= 0 && (e.p.ActionAlways || hasContract(root))
+	if err := e.dropPrivileges(); err != nil {
+		return err
+	}
+	image, what, err := e.image(useAction)
+	if err != nil {
+		return err
+	}
+	if err := linux.UnblockSignals(); err != nil {
+		return err
+	}
+	// The change of user cleared it.
+	if err := linux.DieWithParent(statusFD); err != nil {
+		return err
+	}
+	if err := linux.CloseOnExecFrom(statusFD); err != nil {
+		return err
+	}
+	if useAction {
+		if err := e.passRequest(); err != nil {
+			return err
+		}
+		// Back to where the failure below is written.
+		defer func() { _ = linux.MoveTo(reportFD, statusFD) }()
+	}
+	if e.p.NoNewPrivs {
+		if err := linux.NoNewPrivs(); err != nil {
+			return err
+		}
+		if err := e.filter(); err != nil {
+			return err
+		}
+	}
+	return execFailure(what, image.Exec())
+}
+
+// settle sets what needs the stage's privileges and belongs to the process.
+func (e *entry) settle() error {
+	if e.p.NewSession {
+		if err := linux.Setsid(); err != nil {
+			return err
+		}
+	}
+	for i := range e.p.Rlimits {
+		r := &e.p.Rlimits[i]
+		if err := linux.Setrlimit(r.Type, r.Soft, r.Hard); err != nil {
+			return fail(kindInvalid, err, "set %s", r.Type)
+		}
+	}
+	if e.p.Umask != nil {
+		linux.Umask(int(*e.p.Umask & 0o777))
+	}
+	if e.p.User.Keep {
+		return nil
+	}
+	// So that the user may open /dev/stdout. Only pipes are ours to give.
+	for fd := range 3 {
+		st, err := linux.Fstat(fd)
+		if err == nil && st.IsFIFO() && st.UID != e.id.uid {
+			_ = linux.Chown(fd, int(e.id.uid), -1) // a pipe of somebody else's user namespace
+		}
+	}
+	return nil
+}
+
+// hasContract reports whether the image was made by Singularity or its kin.
+func hasContract(root int) bool {
+	fd, err := linux.OpenIn(root, "/.singularity.d", linux.OPath|linux.ODirectory, 0)
+	linux.Close(fd)
+	return err == nil
+}
+
+func (e *entry) dropPrivileges() error {
+	// As root first: the user may lack the permission to enter. As the user
+	// then: root may, on a network file system.
+	entered := e.enterCwd()
+	if entered != nil && failureKind(entered) != kindPermission {
+		return entered
+	}
+	if e.p.Capabilities != nil {
+		if err := linux.DropBounding(e.caps.Bounding); err != nil {
+			return err
+		}
+	}
+	if err := e.writeLabel(); err != nil {
+		return err
+	}
+	if !e.p.NoNewPrivs {
+		// It takes a capability that is about to go.
+		if err := e.filter(); err != nil {
+			return err
+		}
+	}
+	if err := e.become(); err != nil {
+		return err
+	}
+	if entered != nil {
+		return e.enterCwd()
+	}
+	return nil
+}
+
+// become changes to the user, with the capabilities asked for.
+func (e *entry) become() error {
+	keep := e.p.Capabilities != nil
+	if !e.p.User.Keep {
+		if err := linux.KeepCaps(keep); err != nil {
+			return err
+		}
+		if err := linux.SetUser(e.id.uid, e.id.gid, e.id.groups); err != nil {
+			return fail("", err, "become user %d, group %d", e.id.uid, e.id.gid)
+		}
+		if err := linux.KeepCaps(false); err != nil {
+			return err
+		}
+	}
+	if keep {
+		return linux.Capset(e.caps)
+	}
+	return nil
+}
+
+func (e *entry) writeLabel() error {
+	if e.label < 0 {
+		return nil
+	}
+	text, step := e.p.SELinux, "apply SELinux label "+e.p.SELinux
+	if e.p.AppArmor != "" {
+		text, step = "exec "+e.p.AppArmor, "apply AppArmor profile "+e.p.AppArmor
+	}
+	if err := linux.WriteAll(e.label, []byte(text)); err != nil {
+		return fail(kindInvalid, err, "%s", step)
+	}
+	linux.Close(e.label)
+	return nil
+}
+
+func (e *entry) filter() error {
+	if len(e.p.Seccomp) == 0 {
+		return nil
+	}
+	return inStepIf("load seccomp filter", linux.Seccomp(e.p.Seccomp, e.p.SeccompFlags))
+}
+
+// The descriptors of siflet-action.
+const (
+	requestFD = 3
+	reportFD  = 4
+)
+
+// image prepares the exec and says what it is of.
+func (e *entry) image(useAction bool) (*linux.Image, string, error) {
+	if useAction {
+		image, err := linux.NewImage("", e.action, []string{"siflet-action", "3", "4"}, e.env)
+		return image, "siflet-action", err
+	}
+	if len(e.p.Args) == 0 {
+		return nil, "", fail(kindInvalid, errors.New("no command, and the image names none"), "exec")
+	}
+	name := e.p.Args[0]
+	file, err := lookUp(name, e.env)
+	if err != nil {
+		return nil, "", err
+	}
+	image, err := linux.NewImage(file, -1, e.p.Args, e.env)
+	if err != nil {
+		return nil, "", fail(kindInvalid, err, "exec %q", name)
+	}
+	return image, name, nil
+}
+
+// passRequest puts the action's request and the status socket where it expects
+// them. From the exec on the socket is the action's to close.
+func (e *entry) passRequest() error {
+	request, err := linux.MemFile("request", e.p.Action)
+	if err != nil {
+		return err
+	}
+	if err := linux.MoveTo(statusFD, reportFD); err != nil {
+		return err
+	}
+	return linux.MoveTo(int(request), requestFD)
+}
+
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// lookUp finds a command as the C library's execvp does.
+func lookUp(name string, env []string) (string, error) {
+	step := fmt.Sprintf("exec %q", name)
+	if strings.Contains(name, "/") {
+		// The kernel says what is wrong with it.
+		return name, nil
+	}
+	search := defaultPath
+	for _, v := range env {
+		if value, ok := strings.CutPrefix(v, "PATH="); ok {
+			search = value
+		}
+	}
+	denied := false
+	if name != "" {
+		for dir := range strings.SplitSeq(search, ":") {
+			file := path.Join(dir, name)
+			if dir == "" {
+				file = "./" + name
+			}
+			err := linux.Executable(file)
+			if err == nil {
+				return file, nil
+			}
+			denied = denied || errors.Is(err, linux.EACCES)
+		}
+	}
+	if denied {
+		return "", fail(kindPermission, errors.New("permission denied"), "%s", step)
+	}
+	return "", fail(kindNotFound, errors.New("executable file not found in $PATH"), "%s", step)
+}
+
+// execFailure explains what the kernel said of an exec.
+func execFailure(what string, err error) error {
+	kind := ""
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && linux.Executable(what) == nil:
+		err = errors.New("no such file or directory: its interpreter or dynamic loader is missing")
+		kind = kindNotFound
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, linux.ENOTDIR):
+		kind = kindNotFound
+	case errors.Is(err, fs.ErrPermission):
+		kind = kindPermission
+	case errors.Is(err, linux.ENOEXEC):
+		err = errors.New("exec format error: not a program for this machine")
+		kind = kindInvalid
+	}
+	return fail(kind, err, "exec %q", what)
+}

@@ -1,0 +1,185 @@
+package launch
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"github.com/siflet/siflet/runtime/linux"
+	"github.com/siflet/siflet/runtime/program"
+)
+
+// identity is who the process runs as.
+type identity struct {
+	uid, gid uint32
+	groups   []uint32
+	home     string
+}
+
+// maxID is the highest user and group id: what fits a signed 32-bit number, as
+// the kernel's callers assume.
+const maxID = 1<<31 - 1
+
+// accounts is the text of a container's /etc/passwd and /etc/group.
+type accounts struct{ passwd, group string }
+
+// readAccounts reads the account files; those that are missing are empty.
+func readAccounts(root int) (accounts, error) {
+	var a accounts
+	for _, file := range []struct {
+		name string
+		text *string
+	}{{"/etc/passwd", &a.passwd}, {"/etc/group", &a.group}} {
+		data, err := linux.ReadIn(root, file.name, accountsLimit)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, linux.ENOTDIR) {
+			return accounts{}, err
+		}
+		*file.text = string(data)
+	}
+	return a, nil
+}
+
+// resolveUser finds who u is among a container's accounts.
+func resolveUser(u *program.User, a accounts) (identity, error) {
+	name, group, grouped := strings.Cut(u.Spec, ":")
+	if u.UID != nil && u.Spec == "" {
+		name = strconv.FormatUint(uint64(*u.UID), 10)
+	}
+	if name == "" {
+		name = "0"
+	}
+	id := identity{home: "/"}
+	entry, found := findUser(a.passwd, name)
+	switch {
+	case found:
+		id = entry.identity
+	default:
+		uid, ok := parseID(name)
+		if !ok {
+			return identity{}, missing("user", name, "/etc/passwd")
+		}
+		id.uid = uid
+	}
+	if u.UID != nil {
+		id.uid = *u.UID
+	}
+	switch {
+	case u.GID != nil:
+		id.gid = *u.GID
+	case grouped && group != "":
+		gid, err := findGroup(a.group, group)
+		if err != nil {
+			return identity{}, err
+		}
+		id.gid = gid
+	}
+	if id.uid > maxID || id.gid > maxID {
+		return identity{}, fail(kindInvalid, fs.ErrInvalid, "user %d, group %d", id.uid, id.gid)
+	}
+	id.groups = append([]uint32{}, u.Groups...)
+	if !u.Strict && found {
+		id.groups = appendMemberships(id.groups, a.group, entry.name)
+	}
+	return id, nil
+}
+
+func missing(what, name, file string) error {
+	return fail(kindNotFound, fmt.Errorf("no such %s in the container's %s", what, file), "find %s %q", what, name)
+}
+
+func parseID(s string) (uint32, bool) {
+	n, err := strconv.ParseUint(s, 10, 32)
+	return uint32(n), err == nil && n <= maxID
+}
+
+// account is a passwd(5) line.
+type account struct {
+	identity
+	name string
+}
+
+// findUser finds a user by name or, failing that, by number.
+func findUser(passwd, want string) (account, bool) {
+	number, numeric := parseID(want)
+	var byNumber *account
+	for line := range strings.Lines(passwd) {
+		const fields = 7
+		f := strings.SplitN(strings.TrimRight(line, "\r\n"), ":", fields)
+		const home = 5
+		if len(f) <= home || f[0] == "" {
+			continue
+		}
+		uid, ok := parseID(f[2])
+		gid, ok2 := parseID(f[3])
+		if !ok || !ok2 {
+			continue
+		}
+		found := account{name: f[0], identity: identity{uid: uid, gid: gid, home: f[home]}}
+		if found.home == "" {
+			found.home = "/"
+		}
+		if f[0] == want {
+			return found, true
+		}
+		if numeric && uid == number && byNumber == nil {
+			byNumber = &found
+		}
+	}
+	if byNumber != nil {
+		return *byNumber, true
+	}
+	return account{}, false
+}
+
+// findGroup finds a group's number by its name, or takes it as a number.
+func findGroup(group, want string) (uint32, error) {
+	for line := range strings.Lines(group) {
+		if name, gid, _, ok := groupLine(line); ok && name == want {
+			return gid, nil
+		}
+	}
+	if gid, ok := parseID(want); ok {
+		return gid, nil
+	}
+	return 0, missing("group", want, "/etc/group")
+}
+
+// maxGroups is how many supplementary groups the kernel takes.
+const maxGroups = 65536
+
+// appendMemberships adds the groups that list user as a member.
+func appendMemberships(groups []uint32, group, user string) []uint32 {
+	seen := make(map[uint32]bool, len(groups))
+	for _, gid := range groups {
+		seen[gid] = true
+	}
+	for line := range strings.Lines(group) {
+		_, gid, members, ok := groupLine(line)
+		if !ok || seen[gid] || len(groups) >= maxGroups {
+			continue
+		}
+		for member := range strings.SplitSeq(members, ",") {
+			if member == user {
+				seen[gid] = true
+				groups = append(groups, gid)
+				break
+			}
+		}
+	}
+	return groups
+}
+
+func groupLine(line string) (name string, gid uint32, members string, ok bool) {
+	const fields = 4
+	f := strings.SplitN(strings.TrimRight(line, "\r\n"), ":", fields)
+	if len(f) < fields-1 || f[0] == "" {
+		return "", 0, "", false
+	}
+	if len(f) == fields {
+		members = f[fields-1]
+	}
+	gid, ok = parseID(f[2])
+	return f[0], gid, members, ok
+}
