@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"mvdan.cc/sh/v3/expand"
+	"mvdan.cc/sh/v3/interp"
+	"mvdan.cc/sh/v3/syntax"
+
+	"github.com/siflet/siflet/runtime/action"
+)
+
+// subject is what an action runs in: what SINGULARITY_CONTAINER and its kin say.
+type subject struct {
+	image    string // path of the image
+	instance string // empty outside instances
+}
+
+// request makes the request for siflet-action: the caller's environment,
+// what the flags and the *ENV_ variables set, and what is always set.
+func (o *actionOptions) request(ctx context.Context, command string, args, environ []string, s subject) (action.Request, error) {
+	req := action.Request{
+		Command: command, Args: args, App: o.app, Shell: o.shell,
+		CleanEnv: o.cleanEnv, NoEval: o.noEval, HomeDir: o.homeTarget(),
+	}
+	for _, entry := range environ {
+		name, value, _ := strings.Cut(entry, "=")
+		plain, prefix := envPrefix(name)
+		switch {
+		case prefix == "":
+			if passThrough(name, o.cleanEnv) {
+				req.Host = append(req.Host, entry)
+			}
+		case plain == "PREPEND_PATH":
+			req.PrependPath = value
+		case plain == "APPEND_PATH":
+			req.AppendPath = value
+		case plain == "PATH":
+			req.Path = value
+		}
+	}
+	// In increasing precedence, each prefix after the other.
+	for _, prefix := range []string{"SINGULARITYENV_", "APPTAINERENV_", "SIFLETENV_"} {
+		for _, entry := range environ {
+			name, value, _ := strings.Cut(entry, "=")
+			plain, found := strings.CutPrefix(name, prefix)
+			if found && plain != "" && !slices.Contains([]string{"PREPEND_PATH", "APPEND_PATH", "PATH"}, plain) {
+				req.Set = append(req.Set, action.Var{Name: plain, Value: value})
+			}
+		}
+	}
+	for _, file := range o.envFiles {
+		vars, err := readEnvFile(ctx, file, environ)
+		if err != nil {
+			return action.Request{}, err
+		}
+		req.Set = append(req.Set, vars...)
+	}
+	vars, err := parseEnv(o.env)
+	if err != nil {
+		return action.Request{}, err
+	}
+	req.Set = append(req.Set, vars...)
+	req.Defaults = o.defaults(s, command)
+	return req, nil
+}
+
+// encodedRequest is request as the runtime takes it.
+func (o *actionOptions) encodedRequest(ctx context.Context, command string, args []string, s subject) ([]byte, error) {
+	req, err := o.request(ctx, command, args, os.Environ(), s)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(req)
+}
+
+// defaults are the variables that a container can rely on, under each of the
+// three prefixes.
+func (o *actionOptions) defaults(s subject, command string) []string {
+	var out []string
+	for _, prefix := range []string{"SINGULARITY_", "APPTAINER_", "SIFLET_"} {
+		out = append(out,
+			prefix+"CONTAINER="+s.image,
+			prefix+"NAME="+filepath.Base(s.image),
+			prefix+"BIND="+strings.Join(o.binds, ","),
+			prefix+"COMMAND="+command,
+			prefix+"ENVIRONMENT=/.singularity.d/env/91-environment.sh",
+			prefix+"APPNAME="+o.app,
+		)
+		if s.instance != "" {
+			out = append(out, prefix+"INSTANCE="+s.instance)
+		}
+	}
+	return out
+}
+
+func envPrefix(name string) (plain, prefix string) {
+	for _, prefix := range []string{"SINGULARITYENV_", "APPTAINERENV_", "SIFLETENV_"} {
+		if plain, found := strings.CutPrefix(name, prefix); found {
+			return plain, prefix
+		}
+	}
+	return name, ""
+}
+
+// passThrough says whether a variable of the caller reaches the container.
+// With a clean environment only the terminal and the proxies do.
+func passThrough(name string, clean bool) bool {
+	if !clean {
+		return name != "" && name != "_" && !strings.HasPrefix(name, "SIFLET_RUN_")
+	}
+	switch strings.ToLower(name) {
+	case "http_proxy", "https_proxy", "no_proxy", "all_proxy", "ftp_proxy":
+		return true
+	}
+	return name == "TERM"
+}
+
+// parseEnv reads --env values: NAME=VALUE, comma separated (quote a value with
+// commas as in CSV) or repeated.
+func parseEnv(values []string) ([]action.Var, error) {
+	var vars []action.Var
+	for _, value := range values {
+		reader := csv.NewReader(strings.NewReader(value))
+		reader.LazyQuotes = true
+		fields, err := reader.Read()
+		if err != nil || strings.Count(value, "=") == 1 {
+			// A single assignment may hold anything, commas and newlines too.
+			fields = []string{value}
+		}
+		for _, field := range fields {
+			name, text, found := strings.Cut(field, "=")
+			if !found || !validName(name) {
+				return nil, usageError{text: fmt.Sprintf("--env %q: want NAME=VALUE", field)}
+			}
+			vars = append(vars, action.Var{Name: name, Value: text})
+		}
+	}
+	return vars, nil
+}
+
+func validName(name string) bool {
+	for i, r := range name {
+		letter := r == '_' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+		if !letter && (i == 0 || r < '0' || r > '9') {
+			return false
+		}
+	}
+	return name != ""
+}
+
+// readEnvFile runs an --env-file in an interpreter without programs and
+// returns the variables that it sets, in the order of their names.
+func readEnvFile(ctx context.Context, path string, environ []string) ([]action.Var, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("--env-file %s: %w", path, unwrapPath(err))
+	}
+	script, err := syntax.NewParser().Parse(strings.NewReader(string(text)), path)
+	if err != nil {
+		return nil, fmt.Errorf("--env-file: %w", err)
+	}
+	runner, err := interp.New(interp.Env(expand.ListEnviron(environ...)), interp.StdIO(nil, nil, os.Stderr))
+	if err != nil {
+		return nil, fmt.Errorf("--env-file %s: %w", path, err)
+	}
+	if err := runner.Run(ctx, script); err != nil {
+		return nil, fmt.Errorf("--env-file %s: %w", path, err)
+	}
+	var vars []action.Var
+	for name, value := range runner.Vars {
+		if !validName(name) || value.Kind != expand.String || shellOwn(name) {
+			continue
+		}
+		vars = append(vars, action.Var{Name: name, Value: value.String()})
+	}
+	slices.SortFunc(vars, func(a, b action.Var) int { return strings.Compare(a.Name, b.Name) })
+	return vars, nil
+}
+
+// shellOwn lists the variables that the interpreter itself sets.
+func shellOwn(name string) bool {
+	return slices.Contains([]string{"PWD", "OLDPWD", "HOME", "PATH", "UID", "EUID", "GID", "IFS", "OPTIND", "PPID"}, name)
+}

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/siflet/siflet/runtime/program"
+)
+
+// Exit statuses of the command line, as Singularity's.
+const (
+	exitUsage = 1
+	exitFatal = 255
+)
+
+// usageError is a mistake in how a command was called.
+type usageError struct{ text string }
+
+func (e usageError) Error() string { return e.text }
+
+// statusError ends siflet with the status of what it ran and no message.
+type statusError struct {
+	code   int
+	signal int // the process died of it; siflet dies likewise
+}
+
+func (e statusError) Error() string { return fmt.Sprintf("exit status %d", e.code) }
+
+// messageError is a message with an exit status of its own and no FATAL.
+type messageError struct {
+	text string
+	code int
+}
+
+func (e messageError) Error() string { return e.text }
+
+// report writes what a person should read about err and returns the exit
+// status.
+func report(w io.Writer, command string, err error) int {
+	var (
+		status  statusError
+		usage   usageError
+		message messageError
+		failure *program.Failure
+	)
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &status):
+		return status.code
+	case errors.As(err, &message):
+		fmt.Fprintln(w, message.text)
+		return message.code
+	case errors.As(err, &usage):
+		fmt.Fprintf(w, "Error for command %q: %s\n\nUsage: see siflet %s --help\n", command, usage.text, command)
+		return exitUsage
+	case errors.As(err, &failure) && failure.Kind == "not_found" && strings.HasPrefix(failure.Step, "exec "):
+		fmt.Fprintf(w, "FATAL:   %s: %s\n", strings.TrimPrefix(failure.Step, "exec "), failure.Reason)
+		return exitFatal
+	default:
+		fmt.Fprintf(w, "FATAL:   %v\n", err)
+		return exitFatal
+	}
+}
+
+func info(w io.Writer, format string, args ...any) {
+	fmt.Fprintf(w, "INFO:    "+format+"\n", args...)
+}
+
+func warn(w io.Writer, format string, args ...any) {
+	fmt.Fprintf(w, "WARNING: "+format+"\n", args...)
+}

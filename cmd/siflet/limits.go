@@ -1,0 +1,91 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// cpuPeriod is the period of the CPU quota in microseconds, the kernel's default.
+const cpuPeriod = 100_000
+
+// resources turns the limit flags into OCI resources; nil when none was given.
+func (o *actionOptions) resources() (*specs.LinuxResources, error) {
+	var (
+		memory specs.LinuxMemory
+		cpu    specs.LinuxCPU
+		out    specs.LinuxResources
+	)
+	for _, limit := range []struct {
+		flag, value string
+		into        **int64
+	}{
+		{"memory", o.memory, &memory.Limit},
+		{"memory-reservation", o.memoryReservation, &memory.Reservation},
+		{"memory-swap", o.memorySwap, &memory.Swap},
+	} {
+		if limit.value == "" {
+			continue
+		}
+		bytes, err := parseBytes(limit.value)
+		if err != nil {
+			return nil, usageError{text: fmt.Sprintf("--%s %q: %v", limit.flag, limit.value, err)}
+		}
+		*limit.into = &bytes
+		out.Memory = &memory
+	}
+	if o.cpus != "" {
+		cpus, err := strconv.ParseFloat(o.cpus, 64)
+		if err != nil || !(cpus > 0) || cpus > 1<<20 {
+			return nil, usageError{text: fmt.Sprintf("--cpus %q: want a number of CPUs above 0, such as 1.5", o.cpus)}
+		}
+		quota, period := int64(math.Round(cpus*cpuPeriod)), uint64(cpuPeriod)
+		cpu.Quota, cpu.Period, out.CPU = &quota, &period, &cpu
+	}
+	if o.cpuShares >= 0 {
+		shares := uint64(o.cpuShares)
+		cpu.Shares, out.CPU = &shares, &cpu
+	}
+	if o.cpusetCPUs != "" || o.cpusetMems != "" {
+		cpu.Cpus, cpu.Mems, out.CPU = o.cpusetCPUs, o.cpusetMems, &cpu
+	}
+	if o.pidsLimit != 0 {
+		limit := o.pidsLimit
+		out.Pids = &specs.LinuxPids{Limit: &limit}
+	}
+	if o.blkioWeight != 0 {
+		weight := o.blkioWeight
+		out.BlockIO = &specs.LinuxBlockIO{Weight: &weight}
+	}
+	if out.Memory == nil && out.CPU == nil && out.Pids == nil && out.BlockIO == nil {
+		return nil, nil //nolint:nilnil // no limits is an ordinary answer, not an error
+	}
+	return &out, nil
+}
+
+// parseBytes reads a size in bytes with an optional unit: b k m g t, in any
+// case, with or without "b" or "ib" behind it; -1 means no limit.
+func parseBytes(s string) (int64, error) {
+	if s == "-1" {
+		return -1, nil
+	}
+	number := strings.TrimRight(strings.ToLower(s), "ib")
+	shift := 0
+	if n := len(number); n > 0 {
+		if i := strings.IndexByte("kmgt", number[n-1]); i >= 0 {
+			shift, number = 10*(i+1), number[:n-1]
+		}
+	}
+	value, err := strconv.ParseFloat(number, 64)
+	if err != nil || value < 0 || math.IsNaN(value) {
+		return 0, fmt.Errorf("want a size such as 200M or 1G")
+	}
+	bytes := value * float64(int64(1)<<shift)
+	if bytes >= math.MaxInt64 {
+		return 0, fmt.Errorf("too large")
+	}
+	return int64(bytes), nil
+}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// actionOptions are the flags that exec, run, shell and instance start|run
+// share; names and meaning are Singularity's.
+type actionOptions struct {
+	app                                    string
+	binds, mounts, scratch, overlays       []string
+	noMount                                []string
+	home, workdir, cwd, shell              string
+	noHome, contain, containAll, compat    bool
+	writableTmpfs                          bool
+	env, envFiles                          []string
+	cleanEnv, noEval, noUmask              bool
+	pid, noPID, ipc, uts, net              bool
+	network                                string
+	networkArgs                            []string
+	hostname                               string
+	dns                                    []string
+	addCaps, dropCaps                      []string
+	noPrivs, keepPrivs, allowSetuid        bool
+	memory, memoryReservation, memorySwap  string
+	cpus, cpusetCPUs, cpusetMems           string
+	cpuShares, pidsLimit                   int64
+	blkioWeight                            uint16
+	pidFile                                string
+}
+
+// register adds the flags that every action has.
+func (o *actionOptions) register(flags *pflag.FlagSet) {
+	flags.StringVar(&o.app, "app", "", "run an app of the image (SCIF)")
+	flags.StringArrayVarP(&o.binds, "bind", "B", nil, "bind SRC[:DEST[:ro|rw]], comma separated or repeated")
+	flags.StringArrayVar(&o.mounts, "mount", nil, "mount type=bind,source=SRC,destination=DEST[,ro]")
+	flags.StringSliceVarP(&o.scratch, "scratch", "S", nil, "a scratch directory at PATH in the container")
+	flags.StringSliceVarP(&o.overlays, "overlay", "o", nil, "a directory on the host that keeps changes: DIR[:ro]")
+	flags.StringSliceVar(&o.noMount, "no-mount", nil, "leave out: proc sys dev devpts home tmp cwd bind-paths, or a path")
+	flags.StringVarP(&o.home, "home", "H", "", "home directory: SRC[:DEST]")
+	flags.BoolVar(&o.noHome, "no-home", false, "do not mount the home directory")
+	flags.StringVarP(&o.workdir, "workdir", "W", "", "directory for /tmp, /var/tmp and $HOME with --contain")
+	flags.StringVar(&o.cwd, "cwd", "", "working directory in the container")
+	flags.StringVar(&o.cwd, "pwd", "", "the same as --cwd")
+	flags.BoolVarP(&o.contain, "contain", "c", false, "minimal /dev, empty /tmp and $HOME")
+	flags.BoolVarP(&o.containAll, "containall", "C", false, "--contain --pid --ipc --cleanenv")
+	flags.BoolVar(&o.compat, "compat", false, "--containall --no-umask --no-eval --writable-tmpfs")
+	flags.BoolVar(&o.writableTmpfs, "writable-tmpfs", false, "a writable root that is forgotten at the end")
+	flags.StringArrayVar(&o.env, "env", nil, "environment of the container: NAME=VALUE[,NAME=VALUE]")
+	flags.StringArrayVar(&o.envFiles, "env-file", nil, "environment of the container from a file")
+	flags.BoolVarP(&o.cleanEnv, "cleanenv", "e", false, "do not pass the caller's environment")
+	flags.BoolVar(&o.noEval, "no-eval", false, "do not expand $ in environment values and arguments")
+	flags.BoolVar(&o.noUmask, "no-umask", false, "umask 0022 in the container, not the caller's")
+	flags.BoolVarP(&o.ipc, "ipc", "i", false, "a new IPC namespace")
+	flags.BoolVar(&o.uts, "uts", false, "a new UTS namespace")
+	flags.BoolVarP(&o.net, "net", "n", false, "a new network namespace")
+	flags.StringVar(&o.network, "network", "bridge", "network with --net: bridge or none")
+	flags.StringArrayVar(&o.networkArgs, "network-args", nil, "portmap=HOST:CONTAINER[/tcp|/udp], with --net")
+	flags.StringVar(&o.hostname, "hostname", "", "host name in the container (implies --uts)")
+	flags.StringSliceVar(&o.dns, "dns", nil, "name servers, comma separated")
+	flags.StringSliceVar(&o.addCaps, "add-caps", nil, "capabilities to add")
+	flags.StringSliceVar(&o.dropCaps, "drop-caps", nil, "capabilities to drop, or all")
+	flags.BoolVar(&o.noPrivs, "no-privs", false, "drop every capability")
+	flags.BoolVar(&o.keepPrivs, "keep-privs", false, "keep root's capabilities (the default)")
+	flags.BoolVar(&o.allowSetuid, "allow-setuid", false, "honour set-user-ID files in the image")
+	o.registerLimits(flags)
+}
+
+func (o *actionOptions) registerLimits(flags *pflag.FlagSet) {
+	flags.StringVar(&o.memory, "memory", "", "memory limit in bytes, or with a unit: 200M, 1G")
+	flags.StringVar(&o.memoryReservation, "memory-reservation", "", "soft memory limit")
+	flags.StringVar(&o.memorySwap, "memory-swap", "", "limit of memory and swap together; -1 for none")
+	flags.StringVar(&o.cpus, "cpus", "", "number of CPUs, may be fractional")
+	flags.StringVar(&o.cpusetCPUs, "cpuset-cpus", "", "CPUs to run on, e.g. 0-3,5")
+	flags.StringVar(&o.cpusetMems, "cpuset-mems", "", "memory nodes to use")
+	flags.Int64Var(&o.cpuShares, "cpu-shares", -1, "CPU weight")
+	flags.Int64Var(&o.pidsLimit, "pids-limit", 0, "number of processes; 0 for no limit")
+	flags.Uint16Var(&o.blkioWeight, "blkio-weight", 0, "block I/O weight, 10-1000; 0 for the default")
+}
+
+// registerPID adds the flags that instances lack: they always have a PID
+// namespace.
+func (o *actionOptions) registerPID(flags *pflag.FlagSet) {
+	flags.BoolVarP(&o.pid, "pid", "p", false, "a new PID namespace")
+	flags.BoolVar(&o.noPID, "no-pid", false, "the host's PID namespace, whatever else is asked")
+}
+
+// settle reads what flags left out from the environment and works out what
+// one flag implies for another.
+func (o *actionOptions) settle(cmd *cobra.Command) error {
+	if err := flagsFromEnvironment(cmd.Flags(), os.LookupEnv); err != nil {
+		return err
+	}
+	if o.compat {
+		o.containAll, o.noUmask, o.noEval, o.writableTmpfs = true, true, true, true
+	}
+	if o.containAll {
+		o.contain, o.pid, o.ipc, o.cleanEnv = true, true, true, true
+	}
+	if o.noPID {
+		o.pid = false
+	}
+	if o.hostname != "" {
+		o.uts = true
+	}
+	return nil
+}
+
+// flagsFromEnvironment sets each flag that was not given from the variable
+// named after it: SIFLET_, APPTAINER_ or SINGULARITY_ and its name in capitals,
+// the first that is set.
+func flagsFromEnvironment(flags *pflag.FlagSet, lookup func(string) (string, bool)) error {
+	aliases := map[string][]string{
+		"bind": {"BIND", "BINDPATH"}, "overlay": {"OVERLAY", "OVERLAYIMAGE"},
+		"scratch": {"SCRATCH", "SCRATCHDIR"}, "cwd": {"CWD", "TARGET_CWD"},
+		"pwd": {"PWD", "TARGET_PWD"},
+		// SINGULARITY_ENV and the like would be too easy to meet by accident.
+		"env": nil, "help": nil, "json": nil, "all": nil,
+	}
+	var failure error
+	flags.VisitAll(func(flag *pflag.Flag) {
+		if flag.Changed || failure != nil {
+			return
+		}
+		keys, ok := aliases[flag.Name]
+		if !ok {
+			keys = []string{strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))}
+		}
+		for _, key := range keys {
+			for _, prefix := range []string{"SIFLET_", "APPTAINER_", "SINGULARITY_"} {
+				value, found := lookup(prefix + key)
+				if !found || value == "" {
+					continue
+				}
+				if err := flags.Set(flag.Name, value); err != nil {
+					failure = usageError{text: prefix + key + ": " + err.Error()}
+				}
+				return
+			}
+		}
+	})
+	return failure
+}

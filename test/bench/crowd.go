@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/siflet/siflet/test/siftest"
+)
+
+// manyPods measures a node with many pods up: memory, lists, idleness.
+func manyPods(ctx context.Context, b *bench) ([]result, error) {
+	pods := make([]*pod, crowd)
+	for i := range pods {
+		pods[i] = b.newPod(criapi.NamespaceMode_POD, b.image, sleeper()...)
+		if err := b.up(ctx, pods[i]); err != nil {
+			return nil, err
+		}
+	}
+	memory, err := memoryOf()
+	if err != nil {
+		return nil, err
+	}
+	lists, err := b.lists(ctx)
+	if err != nil {
+		return nil, err
+	}
+	idle, err := idleness(ctx)
+	if err != nil {
+		return nil, err
+	}
+	err = each(pods, func(p *pod) error { return b.down(ctx, p.id) })
+	return slices.Concat(memory, lists, idle), err
+}
+
+func memoryOf() ([]result, error) {
+	supervisors, err := processes("siflet-instance")
+	if err != nil {
+		return nil, err
+	}
+	agent, err := processes("siflet")
+	if err != nil {
+		return nil, err
+	}
+	per, err := pss(supervisors)
+	if err != nil {
+		return nil, err
+	}
+	all, err := pss(agent)
+	if err != nil {
+		return nil, err
+	}
+	return []result{
+		{
+			Name: "memory (PSS) per pod", Value: per / crowd / 1e6, Unit: "MB", Bar: 0.8, Goal: 0.3,
+			Note: fmt.Sprintf("%d processes for %d pods", len(supervisors), crowd),
+		},
+		{Name: "all in all, 100 pods", Value: (per + all) / 1e6, Unit: "MB", Bar: 110, Goal: 50},
+	}, nil
+}
+
+func (b *bench) lists(ctx context.Context) (out []result, err error) {
+	for _, list := range []struct {
+		name string
+		bar  float64
+		call func() (int, error)
+	}{
+		{"ListContainerStats", 10, func() (int, error) {
+			r, err := b.runtime.ListContainerStats(ctx, &criapi.ListContainerStatsRequest{})
+			return len(r.GetStats()), err
+		}},
+		{"ListPodSandboxStats", 10, func() (int, error) {
+			r, err := b.runtime.ListPodSandboxStats(ctx, &criapi.ListPodSandboxStatsRequest{})
+			return len(r.GetStats()), err
+		}},
+		{"ListContainers", 3, func() (int, error) {
+			r, err := b.runtime.ListContainers(ctx, &criapi.ListContainersRequest{})
+			return len(r.GetContainers()), err
+		}},
+		{"ListPodSandbox", 3, func() (int, error) {
+			r, err := b.runtime.ListPodSandbox(ctx, &criapi.ListPodSandboxRequest{})
+			return len(r.GetItems()), err
+		}},
+	} {
+		var taken []time.Duration
+		for range samples {
+			began := time.Now()
+			n, err := list.call()
+			if err != nil {
+				return nil, err
+			}
+			if n != crowd {
+				return nil, fmt.Errorf("%s lists %d of %d", list.name, n, crowd)
+			}
+			taken = append(taken, time.Since(began))
+		}
+		out = append(out, result{Name: list.name + ", 100 pods", Value: median(taken), Unit: "ms", Bar: list.bar})
+	}
+	return out, nil
+}
+
+// idleness is the CPU time of everything siflet runs while nobody asks anything.
+func idleness(ctx context.Context) ([]result, error) {
+	supervisors, err := processes("siflet-instance")
+	if err != nil {
+		return nil, err
+	}
+	agent, err := processes("siflet")
+	if err != nil {
+		return nil, err
+	}
+	all := slices.Concat(supervisors, agent)
+	if err := pause(ctx, 2*time.Second); err != nil {
+		return nil, err
+	}
+	before, err := cpuTime(all)
+	if err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	if err := pause(ctx, 10*time.Second); err != nil {
+		return nil, err
+	}
+	after, err := cpuTime(all)
+	if err != nil {
+		return nil, err
+	}
+	return []result{{
+		Name: "idle, 100 pods", Value: ms(after-before) / time.Since(began).Seconds(), Unit: "ms CPU/s", Bar: 5,
+	}}, nil
+}
+
+// largeImage makes a SIF of busybox and one file that does not compress.
+func largeImage(ctx context.Context, dir, out string, size int64) error {
+	root := filepath.Join(dir, "large")
+	if err := siftest.WriteTree(root, siftest.Options{Busybox: true, Bare: true}); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(filepath.Join(root, "large"), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	if _, err := io.CopyN(file, rand.Reader, size); err != nil {
+		return err
+	}
+	if err := file.Close(); err != nil {
+		return err
+	}
+	if err := siftest.Pack(ctx, root, out, siftest.PackOptions{}); err != nil {
+		return err
+	}
+	return os.RemoveAll(root)
+}
+
+func middle(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[len(sorted)/2]
+}
