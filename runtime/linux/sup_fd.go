@@ -16,6 +16,7 @@ const (
 	ErrPerm      = unix.EPERM
 	ErrNoEntry   = unix.ENOENT
 	ErrNoProcess = unix.ESRCH
+	ErrNoDevice  = unix.ENODEV
 	ErrRefused   = unix.ECONNREFUSED
 )
 
@@ -69,10 +70,45 @@ func (f FD) Reopen(write bool) (FD, error) {
 	return openFD(fmt.Sprintf("/proc/self/fd/%d", f), flags|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 }
 
-// IsSocket reports whether f is a socket.
-func (f FD) IsSocket() bool {
+// Kind is what a descriptor refers to.
+type Kind int
+
+// Kinds of files.
+const (
+	KindOther Kind = iota
+	KindRegular
+	KindPipe
+	KindChar
+	KindSocket
+)
+
+// Kind reports what f refers to.
+func (f FD) Kind() Kind {
 	var st unix.Stat_t
-	return unix.Fstat(int(f), &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFSOCK
+	if unix.Fstat(int(f), &st) != nil {
+		return KindOther
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return KindRegular
+	case unix.S_IFIFO:
+		return KindPipe
+	case unix.S_IFCHR:
+		return KindChar
+	case unix.S_IFSOCK:
+		return KindSocket
+	}
+	return KindOther
+}
+
+// Dup returns another descriptor, above those of stdio and its like, for the
+// same open file.
+func (f FD) Dup() (FD, error) {
+	n, err := unix.FcntlInt(uintptr(f), unix.F_DUPFD_CLOEXEC, 10)
+	if err != nil {
+		return NoFD, fmt.Errorf("dup: %w", err)
+	}
+	return FD(n), nil
 }
 
 // SetSize sets the window size of a terminal.

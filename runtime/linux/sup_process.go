@@ -4,7 +4,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strconv"
 	"syscall"
+	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,7 +23,9 @@ type ForkAttr struct {
 	PIDNamespace FD
 	// CgroupDir is a cgroup v2 directory the child is born in; "" is the caller's.
 	CgroupDir string
-	Setsid    bool
+	// CgroupFD is the same as an open directory; 0 is none.
+	CgroupFD FD
+	Setsid   bool
 }
 
 // Clone flags for ForkAttr.
@@ -37,7 +42,10 @@ const (
 // locked to its thread if PIDNamespace is set.
 func Fork(path string, a *ForkAttr) (pid int, pidfd FD, err error) {
 	raw := -1
-	sys := &syscall.SysProcAttr{Cloneflags: a.CloneFlags, Setsid: a.Setsid, PidFD: &raw}
+	sys := &syscall.SysProcAttr{
+		Cloneflags: a.CloneFlags, Setsid: a.Setsid, PidFD: &raw,
+		UseCgroupFD: a.CgroupFD > 0, CgroupFD: int(a.CgroupFD),
+	}
 	if a.CgroupDir != "" {
 		dir, err := openFD(a.CgroupDir, unix.O_PATH|unix.O_DIRECTORY, 0)
 		if err != nil {
@@ -212,3 +220,100 @@ func SetName(name string) error { return Put("/proc/self/comm", name) }
 // DisableTHP keeps the kernel from backing this process with huge pages.
 func DisableTHP() error { return unix.Prctl(unix.PR_SET_THP_DISABLE, 1, 0, 0, 0) }
 
+// Processes lists the PIDs of /proc.
+func Processes() ([]int, error) {
+	fd, err := openFD("/proc", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer fd.Close() //nolint:errcheck // read only
+	var pids []int
+	var names []string
+	b := make([]byte, 8<<10)
+	for {
+		n, err := unix.ReadDirent(int(fd), b)
+		if err != nil {
+			return pids, fmt.Errorf("list /proc: %w", err)
+		}
+		if n == 0 {
+			return pids, nil
+		}
+		_, _, names = unix.ParseDirent(b[:n], -1, names[:0])
+		for _, name := range names {
+			if pid, err := strconv.Atoi(name); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+}
+
+// PID returns the process's own PID.
+func PID() int { return unix.Getpid() }
+
+// NullStdin makes standard input /dev/null.
+func NullStdin() error {
+	null, err := OpenNull()
+	if err != nil {
+		return err
+	}
+	if err := unix.Dup3(int(null), 0, 0); err != nil {
+		return errors.Join(fmt.Errorf("dup: %w", err), null.Close())
+	}
+	return null.Close()
+}
+
+// SetOOMScore sets the process's own oom_score_adj.
+func SetOOMScore(n int) error { return Put("/proc/self/oom_score_adj", strconv.Itoa(n)) }
+
+// Terminates reports whether a signal asks a process to end.
+func Terminates(sig int) bool {
+	switch unix.Signal(sig) {
+	case unix.SIGTERM, unix.SIGINT, unix.SIGQUIT, unix.SIGHUP:
+		return true
+	}
+	return false
+}
+
+// IsChildSignal reports whether a signal tells of a child's end.
+func IsChildSignal(sig int) bool { return unix.Signal(sig) == unix.SIGCHLD }
+
+// WaitSignal waits for a signal that BlockSignals blocks and returns it, 0
+// after the timeout. A negative timeout waits for ever.
+func WaitSignal(timeout time.Duration) (int, error) {
+	set := forwarded()
+	var ts *unix.Timespec
+	if timeout >= 0 {
+		t := unix.NsecToTimespec(int64(timeout))
+		ts = &t
+	}
+	n, _, errno := unix.Syscall6(unix.SYS_RT_SIGTIMEDWAIT,
+		uintptr(unsafe.Pointer(&set)), 0, uintptr(unsafe.Pointer(ts)), 8, 0, 0)
+	switch errno {
+	case 0:
+		return int(n), nil
+	case unix.EAGAIN, unix.EINTR:
+		return 0, nil
+	}
+	return 0, fmt.Errorf("wait for a signal: %w", errno)
+}
+
+// ReapOrphans collects every child that has ended.
+func ReapOrphans() {
+	for {
+		pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil)
+		if pid <= 0 && err != unix.EINTR { //nolint:errorlint // a bare errno
+			return
+		}
+	}
+}
+
+// SignalEverybody signals every other process of the PID namespace. Only its
+// PID 1 calls this.
+func SignalEverybody(sig int) {
+	if unix.Getpid() == 1 {
+		_ = unix.Kill(-1, unix.Signal(sig))
+	}
+}
+
+// Alone reports whether PID 1 of a PID namespace is its last process.
+func Alone() bool { return errors.Is(unix.Kill(-1, 0), unix.ESRCH) }

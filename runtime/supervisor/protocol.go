@@ -74,7 +74,7 @@ type Request struct {
 const (
 	OpStart     = "start"      // reply: Reply.PID once the process runs, or Reply.Failure
 	OpExec      = "exec"       // first reply: PID (and the terminal's descriptor); second: Exit
-	OpAttach    = "attach"     // reply when the container's output ends or the client leaves
+	OpAttach    = "attach"     // first reply: PID, once attached; second, when the container's output ends: Exit
 	OpSignal    = "signal"     //
 	OpResize    = "resize"     // the container's terminal
 	OpReopenLog = "reopen-log" //

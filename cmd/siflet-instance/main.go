@@ -1,0 +1,54 @@
+// Command siflet-instance is the process that every instance pays for. Its
+// first argument says which part it plays:
+//
+//	supervise  (or none) keeps the instance and its containers
+//	init       PID 1 of the instance's PID namespace
+//	launch     becomes a container
+//	exec       becomes a further process of a container
+//
+// It is started by the engine and by itself, not by people.
+package main
+
+import (
+	"fmt"
+	"os"
+	goruntime "runtime"
+
+	"github.com/siflet/siflet/runtime/launch"
+	"github.com/siflet/siflet/runtime/linux"
+	"github.com/siflet/siflet/runtime/supervisor"
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	// Namespaces, the signal mask and the parent-death signal of children
+	// belong to this thread.
+	goruntime.LockOSThread()
+	role := "supervise"
+	if len(os.Args) > 1 {
+		role = os.Args[1]
+	}
+	var err error
+	switch role {
+	case "supervise":
+		err = supervisor.Supervise()
+	case "init":
+		err = supervisor.Init()
+	case "launch":
+		if err = supervisor.PrepareStage(); err == nil {
+			return launch.Main()
+		}
+	case "exec":
+		if err = supervisor.PrepareStage(); err == nil {
+			return launch.ExecMain()
+		}
+	default:
+		err = fmt.Errorf("unknown role %q", role)
+	}
+	if err != nil {
+		_, _ = linux.FD(2).Write([]byte("siflet-instance: " + err.Error() + "\n"))
+		return 1
+	}
+	return 0
+}

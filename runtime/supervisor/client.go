@@ -1,0 +1,178 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"os"
+)
+
+// Client talks to the supervisor of an instance. It holds nothing open: each
+// call has a connection of its own, so calls may run at the same time. A
+// refusal is a *program.Failure; ErrGone means that nobody answers.
+type Client struct{ dir string }
+
+// Dial returns a client for the supervisor that listens in dir, the
+// instance's run directory, after making sure that one does.
+func Dial(ctx context.Context, dir string) (*Client, error) {
+	c := &Client{dir: dir}
+	if _, err := c.Status(ctx); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// ask makes a call with one reply.
+func (c *Client) ask(ctx context.Context, q *Request) (*Reply, error) {
+	l, err := call(ctx, c.dir, q, nil)
+	if err != nil {
+		return nil, err
+	}
+	r, err := l.receive(ctx)
+	return r, errors.Join(err, l.close())
+}
+
+func (c *Client) do(ctx context.Context, q *Request) error {
+	_, err := c.ask(ctx, q)
+	return err
+}
+
+// Start starts a container and returns its PID once its program runs. When
+// ctx ends before, the start is undone. A failed start leaves nothing behind
+// but its log file.
+func (c *Client) Start(ctx context.Context, container string, r StartRequest) (pid int, err error) {
+	rep, err := c.ask(ctx, &Request{Op: OpStart, Container: container, Start: &r})
+	if err != nil {
+		return 0, err
+	}
+	return rep.PID, nil
+}
+
+// Signal signals a container's main process or all of its processes. With
+// SIGKILL and all it returns when none is left.
+func (c *Client) Signal(ctx context.Context, container string, sig int, all bool) error {
+	return c.do(ctx, &Request{Op: OpSignal, Container: container, Signal: sig, All: all})
+}
+
+// Resize sets the size of a container's terminal.
+func (c *Client) Resize(ctx context.Context, container string, rows, cols uint16) error {
+	return c.do(ctx, &Request{Op: OpResize, Container: container, Rows: rows, Cols: cols})
+}
+
+// ReopenLog starts new log files after the old ones were moved away. After an
+// error the old ones are in use still and no new one exists.
+func (c *Client) ReopenLog(ctx context.Context, container string) error {
+	return c.do(ctx, &Request{Op: OpReopenLog, Container: container})
+}
+
+// Wait waits for a container's exit, which is recorded when Wait returns.
+func (c *Client) Wait(ctx context.Context, container string) (Exit, error) {
+	rep, err := c.ask(ctx, &Request{Op: OpWait, Container: container})
+	if err != nil {
+		return Exit{}, err
+	}
+	if rep.Exit == nil {
+		return Exit{}, errNoExit
+	}
+	return *rep.Exit, nil
+}
+
+// Status reports the supervisor's view.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	rep, err := c.ask(ctx, &Request{Op: OpStatus})
+	if err != nil {
+		return Status{}, err
+	}
+	if rep.Status == nil {
+		return Status{}, errors.New("reply without a status")
+	}
+	return *rep.Status, nil
+}
+
+// Watch returns the present status and every change after it. The channel is
+// closed when ctx ends or the supervisor does; the caller reads it until then.
+func (c *Client) Watch(ctx context.Context) (Status, <-chan Event, error) {
+	l, err := call(ctx, c.dir, &Request{Op: OpWatch}, nil)
+	if err != nil {
+		return Status{}, nil, err
+	}
+	rep, err := l.receive(ctx)
+	if err == nil && rep.Status == nil {
+		err = errors.New("reply without a status")
+	}
+	if err != nil {
+		return Status{}, nil, errors.Join(err, l.close())
+	}
+	events := make(chan Event)
+	go func() {
+		defer close(events)
+		defer l.close() //nolint:errcheck // nothing is lost
+		for {
+			r, err := l.receive(ctx)
+			if err != nil || r.Event == nil {
+				return
+			}
+			select {
+			case events <- *r.Event:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return *rep.Status, events, nil
+}
+
+// Forget drops what is kept of a container that has ended. Forgetting one
+// that is not known succeeds.
+func (c *Client) Forget(ctx context.Context, container string) error {
+	return c.do(ctx, &Request{Op: OpForget, Container: container})
+}
+
+// Shutdown kills everything left in the instance and ends the supervisor.
+// All exits are recorded when it returns.
+func (c *Client) Shutdown(ctx context.Context) error {
+	return c.do(ctx, &Request{Op: OpShutdown})
+}
+
+// Exec runs a further process in a container, with the given files as its
+// stdio; nil is /dev/null. With r.Terminal the session has the terminal
+// instead. When ctx ends before the process runs, it is killed.
+func (c *Client) Exec(ctx context.Context, container string, r ExecRequest, stdin, stdout, stderr *os.File) (*Session, error) {
+	if r.Terminal {
+		stdin, stdout, stderr = nil, nil, nil
+	}
+	r.Stdin, r.Stdout, r.Stderr = stdin != nil, stdout != nil, stderr != nil
+	return c.session(ctx, &Request{Op: OpExec, Container: container, Exec: &r}, stdin, stdout, stderr)
+}
+
+// Attach connects files to a container's streams; nil leaves that stream out.
+// Close of the session detaches. Its PID is the container's.
+func (c *Client) Attach(ctx context.Context, container string, stdin, stdout, stderr *os.File) (*Session, error) {
+	r := &AttachRequest{Stdin: stdin != nil, Stdout: stdout != nil, Stderr: stderr != nil}
+	return c.session(ctx, &Request{Op: OpAttach, Container: container, Attach: r}, stdin, stdout, stderr)
+}
+
+func (c *Client) session(ctx context.Context, q *Request, stdio ...*os.File) (*Session, error) {
+	var files []*os.File
+	for _, f := range stdio {
+		if f != nil {
+			files = append(files, f)
+		}
+	}
+	l, err := call(ctx, c.dir, q, files)
+	if err != nil {
+		return nil, err
+	}
+	rep, err := l.receive(ctx)
+	if err != nil {
+		return nil, errors.Join(err, l.close())
+	}
+	s := &Session{PID: rep.PID, link: l, exit: rep.Exit}
+	if len(l.fds) > 0 {
+		s.Terminal, err = terminalFile(l.fds[0])
+		l.fds = l.fds[1:]
+	}
+	if err != nil {
+		return nil, errors.Join(err, l.close())
+	}
+	return s, nil
+}

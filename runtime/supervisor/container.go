@@ -1,0 +1,255 @@
+package supervisor
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/siflet/siflet/runtime/linux"
+	"github.com/siflet/siflet/runtime/program"
+)
+
+const (
+	// drainTime is how long an exit waits for output that a grandchild may
+	// hold open for ever.
+	drainTime = 100 * time.Millisecond
+	// drainChunks bounds what is read at the exit without looking elsewhere.
+	drainChunks = 64
+)
+
+// container is a program with its streams.
+//
+//	starting -> running -> (draining) -> exited
+//	   |                                   |
+//	   v                                   v
+//	  gone: a failed start               gone: forget
+//
+//nolint:govet // the order tells more than the size
+type container struct {
+	s         *server
+	id        string
+	mode      program.PIDMode
+	exitFile  string
+	main      *stage
+	startedAt time.Time
+	ending    *Exit  // the process has ended, its output perhaps not
+	exit      *Exit  // recorded and told
+	drainer   *timer // while ending
+	starter   *conn  // who asked for the start
+	waiters   []*conn
+	logs      logs
+	out, err  *stream
+	in        *inlet
+	clients   []*attachment
+	paused    bool
+}
+
+func (c *container) running() bool { return !c.startedAt.IsZero() && c.ending == nil }
+
+func (c *container) cgroup() *program.Cgroup { return &c.main.cgroup }
+
+// streams makes the container's ends of its stdio and ours.
+func (c *container) streams(req *StartRequest) (theirs [3]linux.FD, err error) {
+	theirs = [3]linux.FD{linux.NoFD, linux.NoFD, linux.NoFD}
+	if c.logs, err = newLogs(&req.Log); err != nil {
+		return theirs, err
+	}
+	null := func(i int) {
+		if err == nil {
+			theirs[i], err = linux.OpenNull()
+		}
+	}
+	if req.Terminal {
+		for i := range theirs {
+			null(i)
+		}
+		return theirs, err
+	}
+	if !req.Stdin {
+		null(0)
+	} else {
+		var w linux.FD
+		if theirs[0], w, err = linux.NewPipe(); err != nil {
+			return theirs, err
+		}
+		c.in = &inlet{s: c.s, fd: w, once: req.StdinOnce}
+		err = w.SetNonblock()
+	}
+	for i, st := range [...]**stream{1: &c.out, 2: &c.err} {
+		if st == nil || err != nil {
+			continue
+		}
+		var r linux.FD
+		if r, theirs[i], err = linux.NewPipe(); err == nil {
+			*st, err = newStream(c, r, i == 2)
+		}
+	}
+	return theirs, err
+}
+
+// settle is told by the launch stage.
+func (c *container) settle(f *program.Failure) {
+	if f != nil {
+		return // the reply waits until the process has gone
+	}
+	c.startedAt = time.Now()
+	if err := c.takeTerminal(); err != nil {
+		c.startedAt = time.Time{}
+		c.main.failure = &program.Failure{Step: "take the terminal", Reason: err.Error()}
+		_ = c.main.signal(linux.SignalKill)
+		return
+	}
+	c.s.tell(&Event{Container: c.id, PID: c.main.pid})
+	if c.starter != nil {
+		c.starter.reply(&Reply{PID: c.main.pid})
+		c.starter = nil
+	}
+}
+
+func (c *container) takeTerminal() error {
+	if c.out != nil {
+		return nil
+	}
+	master := c.main.terminal
+	c.main.terminal = linux.NoFD
+	if master == linux.NoFD {
+		return errors.New("the stage did not send it")
+	}
+	write, err := master.Dup()
+	if err != nil {
+		return errors.Join(err, master.Close())
+	}
+	if c.in != nil {
+		c.in.fd = write
+	} else {
+		_ = write.Close()
+	}
+	c.out, err = newStream(c, master, false)
+	if err == nil {
+		c.out.tty = true
+	}
+	return err
+}
+
+// ended is told when the main process is gone.
+func (c *container) ended(e *Exit) {
+	c.s.loop.close(&c.main.terminal)
+	if c.main.failure != nil {
+		c.startFailed()
+		return
+	}
+	c.ending = e
+	c.in.close()
+	if c.mode == program.PIDHost {
+		c.killAll(time.Now().Add(killTime), func(error) {})
+	}
+	c.drainer = c.s.loop.after(drainTime, c.finish)
+	c.out.drain(drainChunks)
+	c.err.drain(drainChunks)
+	c.balance()
+	c.outputEnded()
+}
+
+func (c *container) startFailed() {
+	c.s.drop(c)
+	if c.starter != nil {
+		c.starter.fail(c.main.failure)
+	}
+}
+
+// outputEnded is told at the end of each stream.
+func (c *container) outputEnded() {
+	if c.out.open() || c.err.open() {
+		return
+	}
+	if c.ending != nil {
+		c.finish()
+		c.logs.close()
+	}
+}
+
+// finish records the exit, then tells it.
+func (c *container) finish() {
+	if c.exit != nil {
+		return
+	}
+	c.s.loop.stop(c.drainer)
+	c.exit = c.ending
+	c.record(time.Second)
+	for _, w := range c.waiters {
+		w.reply(&Reply{Exit: c.exit})
+	}
+	c.waiters = nil
+	for _, a := range slices.Clone(c.clients) {
+		a.finish()
+	}
+	c.s.tell(&Event{Container: c.id, Exit: c.exit})
+	c.s.progress()
+}
+
+// record writes the exit file. If that does not work now it will be tried
+// again; the exit stays in memory meanwhile.
+func (c *container) record(retry time.Duration) {
+	if c.exitFile == "" {
+		return
+	}
+	if err := writeExit(c.exitFile, c.exit); err != nil {
+		c.s.complain("record the exit of " + c.id + ": " + err.Error())
+		c.s.loop.after(retry, func() {
+			if slices.Contains(c.s.containers, c) {
+				c.record(min(2*retry, time.Minute))
+			}
+		})
+	}
+}
+
+func writeExit(path string, e *Exit) error {
+	temp := path + ".new"
+	fd, err := linux.CreateTruncated(temp, 0o644)
+	if err != nil {
+		return err
+	}
+	for b := encodeExit(e); len(b) > 0 && err == nil; {
+		var n int
+		n, err = fd.Write(b)
+		b = b[n:]
+	}
+	if err = errors.Join(err, fd.Close()); err == nil {
+		err = linux.Rename(temp, path)
+	}
+	if err != nil {
+		return errors.Join(err, linux.Unlink(temp))
+	}
+	return nil
+}
+
+// balance makes the container wait for its clients, within bounds: a client
+// that takes nothing for maxStall is dropped.
+func (c *container) balance() {
+	most := 0
+	for _, a := range c.clients {
+		most = max(most, a.out.waiting(), a.err.waiting())
+	}
+	switch {
+	case most >= pauseBacklog && c.ending == nil && !c.paused:
+		c.paused = true
+		c.out.pause()
+		c.err.pause()
+	case (most < pauseBacklog || c.ending != nil) && c.paused:
+		c.paused = false
+		c.out.resume()
+		c.err.resume()
+	}
+}
+
+// release closes all that is open for the container.
+func (c *container) release() {
+	for _, a := range slices.Clone(c.clients) {
+		a.finish()
+	}
+	c.s.loop.stop(c.drainer)
+	c.in.close()
+	c.out.close()
+	c.err.close()
+	c.logs.close()
+}

@@ -1,0 +1,122 @@
+package supervisor
+
+import (
+	"slices"
+
+	"github.com/siflet/siflet/runtime/linux"
+	"github.com/siflet/siflet/runtime/program"
+)
+
+// execution is a further process in a container. Its stdio is the client's
+// own; only the exit passes through here.
+type execution struct {
+	*stage
+	conn     *conn
+	terminal bool
+	timedOut bool
+	timer    *timer
+}
+
+func (s *server) exec(conn *conn, c *container, req *ExecRequest) {
+	if !c.running() {
+		conn.fail(notFound("exec", "container is not running"))
+		return
+	}
+	stdio, err := execStdio(conn, req)
+	defer closeAll(stdio[:])
+	if err != nil {
+		conn.fail(invalid("exec", err.Error()))
+		return
+	}
+	cgroup := req.Cgroup
+	if cgroup.OOM == "" {
+		cgroup.OOM = c.cgroup().OOM
+	}
+	if cgroup.Procs == "" {
+		cgroup.Procs = c.cgroup().Procs
+	}
+	st, err := s.fork(&stageSpec{
+		role: roleExec, program: req.Program, stdio: stdio,
+		extra: c.main.pidfd, pidns: c.main.pidfd, cgroup: cgroup,
+	})
+	if err != nil {
+		conn.fail(&program.Failure{Step: "exec", Reason: err.Error()})
+		return
+	}
+	x := &execution{stage: st, conn: conn, terminal: req.Terminal}
+	st.settle, st.ended = x.settled, x.over
+	conn.gone = x.kill
+	if req.Timeout > 0 {
+		x.timer = s.loop.after(req.Timeout, func() {
+			x.timedOut = true
+			x.kill()
+		})
+	}
+	s.execs = append(s.execs, x)
+}
+
+func execStdio(conn *conn, req *ExecRequest) (stdio [3]linux.FD, err error) {
+	stdio = [3]linux.FD{linux.NoFD, linux.NoFD, linux.NoFD}
+	want := [3]bool{req.Stdin, req.Stdout, req.Stderr}
+	if req.Terminal {
+		want = [3]bool{}
+	}
+	fds, ok := conn.takeFDs(count(want))
+	if !ok {
+		return stdio, errMessageSize
+	}
+	for i, w := range want {
+		if w {
+			stdio[i], fds = fds[0], fds[1:]
+			continue
+		}
+		null, e := linux.OpenNull()
+		if e != nil && err == nil {
+			err = e
+		}
+		stdio[i] = null
+	}
+	return stdio, err
+}
+
+func closeAll(fds []linux.FD) {
+	for _, fd := range fds {
+		_ = fd.Close()
+	}
+}
+
+func (x *execution) settled(f *program.Failure) {
+	if f != nil {
+		return // told when the process has gone
+	}
+	if !x.terminal {
+		x.conn.send(&Reply{PID: x.pid})
+		return
+	}
+	if x.stage.terminal == linux.NoFD {
+		x.failure = &program.Failure{Step: "exec", Reason: "the stage sent no terminal"}
+		x.kill()
+		return
+	}
+	x.conn.send(&Reply{PID: x.pid}, x.stage.terminal)
+	x.s.loop.close(&x.stage.terminal)
+}
+
+func (x *execution) kill() {
+	killTree(&x.process)
+}
+
+func (x *execution) over(e *Exit) {
+	x.s.loop.stop(x.timer)
+	x.s.loop.close(&x.stage.terminal)
+	if i := slices.Index(x.s.execs, x); i >= 0 {
+		x.s.execs = slices.Delete(x.s.execs, i, i+1)
+	}
+	e.TimedOut = x.timedOut
+	x.conn.gone = nil
+	if x.failure != nil && !x.timedOut {
+		x.conn.fail(x.failure)
+		return
+	}
+	x.conn.reply(&Reply{Exit: e})
+}

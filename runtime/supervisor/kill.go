@@ -1,0 +1,200 @@
+package supervisor
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/siflet/siflet/runtime/linux"
+)
+
+const (
+	killTime     = 10 * time.Second
+	killInterval = 5 * time.Millisecond
+	maxProcs     = 1 << 20 // bytes of a cgroup.procs
+)
+
+// members lists the processes of a cgroup.
+func members(procs string) ([]int, error) {
+	b, err := linux.Slurp(procs, maxProcs)
+	if errors.Is(err, linux.ErrNoEntry) || errors.Is(err, linux.ErrNoDevice) {
+		return nil, nil // a removed cgroup is empty
+	}
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for line := range bytes.Lines(b) {
+		if pid, err := strconv.Atoi(string(bytes.TrimSpace(line))); err == nil && pid > 0 {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
+}
+
+// signalMembers signals every process of a cgroup except those in spare, and
+// returns how many there were.
+func signalMembers(procs string, sig int, spare []int) (int, error) {
+	before, err := members(procs)
+	if err != nil {
+		return 0, err
+	}
+	before = slices.DeleteFunc(before, func(pid int) bool { return slices.Contains(spare, pid) })
+	fds := make([]linux.FD, len(before))
+	for i, pid := range before {
+		if fds[i], err = linux.OpenProcess(pid); err != nil {
+			fds[i] = linux.NoFD
+		}
+	}
+	defer closeAll(fds)
+	// A PID may have been given to another process before we opened it. Who
+	// is still listed now is who we opened, or both are dead.
+	after, err := members(procs)
+	if err != nil {
+		return 0, err
+	}
+	for i, pid := range before {
+		if fds[i] != linux.NoFD && slices.Contains(after, pid) {
+			_ = linux.SignalProcess(fds[i], sig)
+		}
+	}
+	return len(before), nil
+}
+
+// signalAll signals every process of the container once.
+func (c *container) signalAll(sig int) (int, error) {
+	cg := c.cgroup()
+	if sig == linux.SignalKill && cg.Kill != "" && linux.Put(cg.Kill, "1") == nil {
+		left, err := members(cg.Procs)
+		return len(left), err
+	}
+	if cg.Procs != "" {
+		return signalMembers(cg.Procs, sig, c.s.own())
+	}
+	if !c.main.alive() {
+		return 0, nil
+	}
+	if sig == linux.SignalKill {
+		killTree(&c.main.process)
+		return 1, nil
+	}
+	return 1, c.main.signal(sig)
+}
+
+// killAll kills every process of the container and calls done when none is
+// left, or at the deadline.
+func (c *container) killAll(deadline time.Time, done func(error)) {
+	left, err := c.signalAll(linux.SignalKill)
+	switch {
+	case err != nil:
+		done(err)
+	case left == 0:
+		done(nil)
+	case time.Now().After(deadline):
+		done(errors.New(strconv.Itoa(left) + " processes do not die"))
+	default:
+		c.s.loop.after(killInterval, func() { c.killAll(deadline, done) })
+	}
+}
+
+// stat is what killTree needs of /proc/PID/stat.
+type stat struct {
+	pid, parent, session int
+	start                string
+	dead                 bool
+}
+
+func readStat(pid int) (stat, bool) {
+	b, err := linux.Slurp("/proc/"+strconv.Itoa(pid)+"/stat", 1024)
+	if err != nil {
+		return stat{}, false
+	}
+	return parseStat(pid, b)
+}
+
+// parseStat reads the line behind the command name, which may contain anything.
+func parseStat(pid int, b []byte) (stat, bool) {
+	const state, parent, session, start = 0, 1, 3, 19 // of the fields after the name
+	f := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
+	if len(f) <= start {
+		return stat{}, false
+	}
+	s := stat{pid: pid, start: string(f[start]), dead: f[state][0] == 'Z' || f[state][0] == 'X'}
+	s.parent, _ = strconv.Atoi(string(f[parent]))
+	s.session, _ = strconv.Atoi(string(f[session]))
+	return s, true
+}
+
+// killTree kills a process with its session and all descendants. Without
+// stopping anything first it looks again until it finds nobody new.
+func killTree(root *process) {
+	if !root.alive() {
+		return
+	}
+	killed := map[int]string{}
+	for range 16 {
+		found := 0
+		for _, s := range tree(root, killed) {
+			if s.dead || killed[s.pid] == s.start {
+				continue
+			}
+			killed[s.pid] = s.start
+			found++
+			if s.pid == root.pid {
+				_ = root.signal(linux.SignalKill)
+				continue
+			}
+			killOne(s)
+		}
+		if found == 0 {
+			return
+		}
+	}
+}
+
+func killOne(s stat) {
+	fd, err := linux.OpenProcess(s.pid)
+	if err != nil {
+		return
+	}
+	defer fd.Close() //nolint:errcheck // a pidfd
+	if now, ok := readStat(s.pid); ok && now.start == s.start {
+		_ = linux.SignalProcess(fd, linux.SignalKill)
+	}
+}
+
+// tree returns root, its session, and everybody below either or below who was
+// killed before.
+func tree(root *process, killed map[int]string) []stat {
+	var pids []int
+	if root.cgroup.Procs != "" {
+		pids, _ = members(root.cgroup.Procs)
+	} else {
+		pids, _ = linux.Processes()
+	}
+	if !slices.Contains(pids, root.pid) {
+		pids = append(pids, root.pid) // a stage that has not joined yet
+	}
+	var all, in []stat
+	for _, pid := range pids {
+		if s, ok := readStat(pid); ok {
+			all = append(all, s)
+		}
+	}
+	for grew := true; grew; {
+		grew = false
+		all = slices.DeleteFunc(all, func(s stat) bool {
+			_, child := killed[s.parent]
+			belongs := child || s.pid == root.pid || s.session == root.pid ||
+				slices.ContainsFunc(in, func(p stat) bool { return p.pid == s.parent })
+			if belongs {
+				in = append(in, s)
+				grew = true
+			}
+			return belongs
+		})
+	}
+	return in
+}

@@ -1,0 +1,68 @@
+package supervisor
+
+import (
+	"bytes"
+	"strconv"
+	"time"
+
+	"github.com/siflet/siflet/runtime/linux"
+	"github.com/siflet/siflet/runtime/program"
+)
+
+// process is a child of the supervisor. The PID is safe to use until ended
+// is called: until then nobody else has collected it.
+type process struct {
+	s       *server
+	pid     int
+	pidfd   linux.FD
+	cgroup  program.Cgroup
+	oomBase uint64
+	// dying is called just before the dead process is collected.
+	dying func()
+	ended func(*Exit)
+}
+
+func (p *process) ready(uint32) {
+	if p.pidfd == linux.NoFD {
+		return
+	}
+	if p.dying != nil {
+		p.dying()
+		p.dying = nil
+	}
+	code, sig, ended, err := linux.Reap(p.pid)
+	e := &Exit{Version: ProtocolVersion, Code: code, Signal: sig, At: time.Now()}
+	switch {
+	case err != nil:
+		e.Code, e.Message = 255, err.Error()
+	case !ended:
+		return
+	}
+	e.OOM = sig == linux.SignalKill && oomKills(p.cgroup.OOM) > p.oomBase
+	p.s.loop.close(&p.pidfd)
+	p.ended(e)
+}
+
+func (p *process) alive() bool { return p.pidfd != linux.NoFD }
+
+func (p *process) signal(sig int) error {
+	if !p.alive() {
+		return linux.ErrNoProcess
+	}
+	return linux.SignalProcess(p.pidfd, sig)
+}
+
+// oomKills reads the kernel's count of OOM kills in a cgroup.
+func oomKills(path string) uint64 {
+	if path == "" {
+		return 0
+	}
+	b, _ := linux.Slurp(path, 4096)
+	for line := range bytes.Lines(b) {
+		if n, ok := bytes.CutPrefix(line, []byte("oom_kill ")); ok {
+			v, _ := strconv.ParseUint(string(bytes.TrimSpace(n)), 10, 64)
+			return v
+		}
+	}
+	return 0
+}

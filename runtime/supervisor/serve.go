@@ -1,0 +1,217 @@
+package supervisor
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/siflet/siflet/runtime/linux"
+	"github.com/siflet/siflet/runtime/program"
+)
+
+func invalid(step, reason string) *program.Failure {
+	return &program.Failure{Step: step, Reason: reason, Kind: "invalid"}
+}
+
+func notFound(step, reason string) *program.Failure {
+	return &program.Failure{Step: step, Reason: reason, Kind: "not_found"}
+}
+
+func failed(step string, err error) *program.Failure {
+	return &program.Failure{Step: step, Reason: err.Error()}
+}
+
+// serve carries out a complete request.
+func (s *server) serve(c *conn) {
+	s.soon()
+	s.garbage += largeMessage
+	if !c.mapped {
+		s.garbage += len(c.body)
+	}
+	defer c.dropBody()
+	q, err := decodeRequest(c.body)
+	if err != nil {
+		c.fail(invalid("request", err.Error()))
+		return
+	}
+	switch q.Op {
+	case OpStart:
+		s.serveStart(c, &q)
+	case OpStatus:
+		c.reply(&Reply{Status: s.status()})
+	case OpWatch:
+		s.watchers = append(s.watchers, c)
+		c.gone = func() { s.watchers = remove(s.watchers, c) }
+		c.send(&Reply{Status: s.status()})
+	case OpShutdown:
+		s.shutdown(c)
+	case OpForget:
+		s.serveForget(c, &q)
+	default:
+		s.serveContainer(c, &q)
+	}
+}
+
+func remove(cs []*conn, c *conn) []*conn {
+	return slices.DeleteFunc(cs, func(x *conn) bool { return x == c })
+}
+
+// serveContainer carries out what needs a container that has been started.
+func (s *server) serveContainer(conn *conn, q *Request) {
+	c := s.container(q.Container)
+	if c == nil || c.startedAt.IsZero() {
+		conn.fail(notFound(q.Op, "no such container"))
+		return
+	}
+	switch {
+	case q.Op == OpWait:
+		c.wait(conn)
+	case q.Op == OpSignal:
+		c.serveSignal(conn, q)
+	case q.Op == OpExec && q.Exec != nil:
+		s.exec(conn, c, q.Exec)
+	case q.Op == OpAttach && q.Attach != nil:
+		if !c.running() {
+			conn.fail(notFound(q.Op, "container is not running"))
+			return
+		}
+		s.attach(conn, c, q.Attach)
+	case q.Op == OpResize:
+		if c.out == nil || !c.out.tty || !c.out.open() {
+			conn.fail(invalid(q.Op, "container has no terminal"))
+			return
+		}
+		conn.answer(q.Op, c.out.fd.SetSize(q.Rows, q.Cols))
+	case q.Op == OpReopenLog:
+		if !c.out.open() && !c.err.open() {
+			conn.fail(notFound(q.Op, "container is not running"))
+			return
+		}
+		conn.answer(q.Op, c.logs.reopen())
+	default:
+		conn.fail(invalid("request", "unknown or incomplete operation"))
+	}
+}
+
+func (c *conn) answer(op string, err error) {
+	if err != nil {
+		c.fail(failed(op, err))
+		return
+	}
+	c.reply(&Reply{})
+}
+
+func (c *container) wait(conn *conn) {
+	if c.exit != nil {
+		conn.reply(&Reply{Exit: c.exit})
+		return
+	}
+	c.waiters = append(c.waiters, conn)
+	conn.gone = func() { c.waiters = remove(c.waiters, conn) }
+}
+
+func (c *container) serveSignal(conn *conn, q *Request) {
+	if q.Signal < 0 || q.Signal > 64 {
+		conn.fail(invalid(q.Op, "no such signal"))
+		return
+	}
+	switch {
+	case q.All && q.Signal == linux.SignalKill:
+		_ = c.main.signal(q.Signal) // PID 1 of a namespace takes the others along
+		c.killAll(time.Now().Add(killTime), func(err error) { conn.answer(q.Op, err) })
+	case q.All:
+		_, err := c.signalAll(q.Signal)
+		conn.answer(q.Op, err)
+	default:
+		err := c.main.signal(q.Signal)
+		if errors.Is(err, linux.ErrNoProcess) {
+			conn.fail(notFound(q.Op, "container is not running"))
+			return
+		}
+		conn.answer(q.Op, err)
+	}
+}
+
+func (s *server) serveForget(conn *conn, q *Request) {
+	c := s.container(q.Container)
+	if c != nil && c.exit == nil {
+		conn.fail(invalid(q.Op, "container has not ended"))
+		return
+	}
+	if c != nil {
+		s.drop(c)
+	}
+	conn.reply(&Reply{})
+}
+
+func (s *server) serveStart(conn *conn, q *Request) {
+	if q.Start == nil || q.Container == "" || len(q.Start.Program) == 0 {
+		conn.fail(invalid(q.Op, "incomplete"))
+		return
+	}
+	if s.end.asked || s.end.begun {
+		conn.fail(&program.Failure{Step: q.Op, Reason: "the instance is ending"})
+		return
+	}
+	if s.container(q.Container) != nil {
+		conn.fail(invalid(q.Op, "container exists"))
+		return
+	}
+	c := &container{s: s, id: q.Container, mode: q.Start.PID, exitFile: q.Start.ExitFile}
+	if err := c.start(q.Start); err != nil {
+		c.release()
+		conn.fail(failed("start", err))
+		return
+	}
+	s.containers = append(s.containers, c)
+	c.starter = conn
+	conn.gone = func() {
+		c.starter = nil
+		c.main.abandon()
+	}
+}
+
+// start makes the streams and forks the launch stage.
+func (c *container) start(req *StartRequest) error {
+	spec := &stageSpec{role: roleLaunch, program: req.Program, extra: linux.NoFD, cgroup: req.Cgroup}
+	spec.clone = linux.CloneNewMount
+	var err error
+	switch spec.pidns = linux.NoFD; req.PID {
+	case program.PIDContainer:
+		spec.clone |= linux.CloneNewPID
+	case program.PIDHost:
+	case program.PIDShared:
+		if c.s.sinit == nil || !c.s.sinit.alive() {
+			return errors.New("the instance's init is not running")
+		}
+		spec.pidns = c.s.sinit.pidfd
+	case program.PIDTarget:
+		target := c.s.container(req.Target)
+		if target == nil || !target.running() {
+			return errors.New("target container " + req.Target + " is not running")
+		}
+		spec.pidns = target.main.pidfd
+	default:
+		return errors.New("unknown pid mode " + string(req.PID))
+	}
+	if bytes.Contains(req.Program, []byte(`"shm"`)) {
+		if spec.extra, err = c.s.sharedMemory(); err != nil {
+			return err
+		}
+	}
+	theirs, err := c.streams(req)
+	defer closeAll(theirs[:])
+	if err != nil {
+		return err
+	}
+	if req.Terminal && req.Stdin {
+		c.in = &inlet{s: c.s, fd: linux.NoFD, once: req.StdinOnce}
+	}
+	c.main, err = c.s.fork(spec)
+	if err != nil {
+		return err
+	}
+	c.main.settle, c.main.ended = c.settle, c.ended
+	return nil
+}

@@ -1,0 +1,171 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/siflet/siflet/runtime/linux"
+)
+
+const maxConfig = 1 << 20
+
+func (s *server) setup() error {
+	b, err := linux.FD(0).Slurp(maxConfig)
+	if err != nil {
+		return fmt.Errorf("read config: %w", err)
+	}
+	if s.cfg, err = decodeConfig(b); err != nil {
+		return fmt.Errorf("read config: %w", err)
+	}
+	if s.cfg.Version > ProtocolVersion || s.cfg.ID == "" || s.cfg.Dir == "" {
+		return errors.New("config: incomplete, or of a newer version")
+	}
+	if !linux.SignalsBlocked() {
+		return errors.New("signals are not blocked: start it through Spawn")
+	}
+	if err := linux.NullStdin(); err != nil {
+		return err
+	}
+	if err := linux.JoinCgroups(s.cfg.Cgroup.Join); err != nil {
+		return err
+	}
+	if err := s.namespaces(); err != nil {
+		return err
+	}
+	s.cosmetics()
+	if s.inbuf, err = linux.Scratch(readChunk); err != nil {
+		return err
+	}
+	if s.outbuf, err = linux.Scratch(writeChunk); err != nil {
+		return err
+	}
+	s.outbuf = s.outbuf[:0]
+	if s.loop, err = newLoop(); err != nil {
+		return err
+	}
+	if err := s.signals(); err != nil {
+		return err
+	}
+	if s.cfg.SharedPID {
+		if err := s.startInit(); err != nil {
+			return err
+		}
+	}
+	if s.listener, err = linux.ListenUnix(s.cfg.Dir, socketName); err != nil {
+		return err
+	}
+	return s.loop.watch(s.listener, linux.EventIn, s)
+}
+
+func (s *server) namespaces() error {
+	if s.cfg.Hostname != "" {
+		if err := linux.SetHostname(s.cfg.Hostname); err != nil {
+			return err
+		}
+	}
+	if s.cfg.Domainname != "" {
+		if err := linux.SetDomainname(s.cfg.Domainname); err != nil {
+			return err
+		}
+	}
+	if s.cfg.Loopback {
+		if err := linux.LoopbackUp(); err != nil {
+			return err
+		}
+	}
+	for k, v := range s.cfg.Sysctls {
+		if err := linux.SetSysctl(k, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cosmetics may not work, and that is no reason to give up.
+func (s *server) cosmetics() {
+	_ = linux.SetName("siflet-instance")
+	_ = linux.DisableTHP()
+	if s.cfg.OOMScoreAdj != nil {
+		_ = linux.SetOOMScore(*s.cfg.OOMScoreAdj)
+	}
+}
+
+// sharedMemory returns the mount namespace that holds the instance's
+// /dev/shm at its root, making it first if need be.
+func (s *server) sharedMemory() (linux.FD, error) {
+	if s.shm != linux.NoFD || s.cfg.SharedMemory <= 0 {
+		return s.shm, nil
+	}
+	ns, err := linux.TmpfsNamespace(s.cfg.Dir, s.cfg.SharedMemory)
+	if err != nil {
+		return linux.NoFD, fmt.Errorf("shared memory: %w", err)
+	}
+	s.shm = ns
+	return ns, nil
+}
+
+// collect runs the garbage collector and gives what it finds to the kernel.
+func collect() { debug.FreeOSMemory() }
+
+// signalSource reads the process's signals.
+type signalSource struct {
+	s  *server
+	fd linux.FD
+}
+
+func (s *server) signals() error {
+	fd, err := linux.SignalFD()
+	if err != nil {
+		return err
+	}
+	return s.loop.watch(fd, linux.EventIn, signalSource{s, fd})
+}
+
+func (g signalSource) ready(uint32) {
+	for {
+		sig, err := g.fd.NextSignal()
+		if err != nil {
+			return
+		}
+		if linux.Terminates(sig) {
+			g.s.terminate()
+		}
+	}
+}
+
+// startInit starts PID 1 of the instance's PID namespace.
+func (s *server) startInit() error {
+	null, err := linux.OpenNull()
+	if err != nil {
+		return err
+	}
+	defer null.Close() //nolint:errcheck // the child has its copy
+	ours, theirs, err := linux.Socketpair()
+	if err != nil {
+		return err
+	}
+	defer theirs.Close() //nolint:errcheck // the child has its copy
+	p := &process{s: s, ended: s.initEnded}
+	p.pid, p.pidfd, err = linux.Fork("/proc/self/exe", &linux.ForkAttr{
+		Args: []string{InitName, roleInit}, Env: childEnv(),
+		// Our end of the socket stays open until we die: that is its purpose.
+		Files:      []linux.FD{null, null, 2, theirs},
+		CloneFlags: linux.CloneNewPID, PIDNamespace: linux.NoFD, Setsid: true,
+	})
+	if err != nil {
+		return errors.Join(fmt.Errorf("start %s: %w", InitName, err), ours.Close())
+	}
+	s.sinit = p
+	return s.loop.watch(p.pidfd, linux.EventIn, p)
+}
+
+func (s *server) initEnded(e *Exit) {
+	if !s.cfg.EndWithInit && !s.end.begun {
+		s.complain(InitName + " ended with " + exitText(e))
+	}
+	if s.cfg.EndWithInit {
+		s.shutdown(nil)
+	}
+	s.progress()
+}

@@ -1,0 +1,172 @@
+package supervisor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	goruntime "runtime"
+	"time"
+
+	"github.com/siflet/siflet/runtime/linux"
+)
+
+// OpenBinary opens siflet-instance on a read-only mount of its own, so that
+// no container can overwrite it through /proc/PID/exe.
+func OpenBinary(path string) (*os.File, error) {
+	fd, err := linux.ReadOnlyClone(path)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// SpawnAttr says how Spawn makes the supervisor's process.
+type SpawnAttr struct {
+	// CloneFlags are the namespaces it is born in.
+	CloneFlags uintptr
+	// CgroupFD is a cgroup v2 directory it is born in; 0 is the caller's.
+	CgroupFD int
+	// Argv0 is what ps shows; Config.Title if empty.
+	Argv0 string
+	// Stderr takes complaints; nil drops them.
+	Stderr *os.File
+}
+
+// Process is a supervisor that the caller started. It outlives the caller.
+type Process struct {
+	Hello Hello
+	PID   int
+	pidfd *os.File
+}
+
+// Spawn starts a supervisor and waits for its hello; when that does not come,
+// or is an error, the supervisor is killed. The caller calls Wait sooner or
+// later, or leaves a zombie.
+func Spawn(ctx context.Context, binary *os.File, cfg Config, attr SpawnAttr) (*Process, error) {
+	cfg.Version = ProtocolVersion
+	doc, err := json.Marshal(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("start supervisor: %w", err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("start supervisor: %w", err)
+	}
+	defer r.Close() //nolint:errcheck // read only
+	p, err := spawn(binary, doc, w, &cfg, &attr)
+	err = errors.Join(err, w.Close())
+	if err != nil {
+		return nil, fmt.Errorf("start supervisor: %w", err)
+	}
+	if err := p.hello(ctx, r); err != nil {
+		return nil, errors.Join(fmt.Errorf("start supervisor: %w", err), p.kill())
+	}
+	return p, nil
+}
+
+func spawn(binary *os.File, doc []byte, hello *os.File, cfg *Config, attr *SpawnAttr) (*Process, error) {
+	// Out of the way of the descriptors the child gets.
+	exe, err := linux.FD(binary.Fd()).Dup()
+	if err != nil {
+		return nil, err
+	}
+	defer exe.Close() //nolint:errcheck // read only
+	in, err := linux.MemFile("config", doc)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close() //nolint:errcheck // in memory
+	null, err := linux.OpenNull()
+	if err != nil {
+		return nil, err
+	}
+	defer null.Close() //nolint:errcheck // /dev/null
+	stderr := null
+	if attr.Stderr != nil {
+		stderr = linux.FD(attr.Stderr.Fd())
+	}
+	argv0 := attr.Argv0
+	if argv0 == "" {
+		argv0 = cfg.Title
+	}
+	goruntime.LockOSThread()
+	defer goruntime.UnlockOSThread()
+	restore, err := linux.BlockSignals()
+	if err != nil {
+		return nil, err
+	}
+	pid, pidfd, err := linux.Fork(fmt.Sprintf("/proc/self/fd/%d", exe), &linux.ForkAttr{
+		Args:         []string{argv0},
+		Env:          []string{"GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=16MiB"},
+		Files:        []linux.FD{in, null, stderr, linux.FD(hello.Fd())},
+		CloneFlags:   attr.CloneFlags,
+		PIDNamespace: linux.NoFD,
+		CgroupFD:     linux.FD(attr.CgroupFD),
+		Setsid:       true,
+	})
+	if err = errors.Join(err, restore()); err != nil {
+		return nil, err
+	}
+	if err := pidfd.SetNonblock(); err != nil {
+		return nil, errors.Join(err, linux.SignalProcess(pidfd, linux.SignalKill), pidfd.Close())
+	}
+	return &Process{PID: pid, pidfd: os.NewFile(uintptr(pidfd), "pidfd")}, nil
+}
+
+func (p *Process) hello(ctx context.Context, r *os.File) error {
+	stop := context.AfterFunc(ctx, func() { _ = r.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if err := json.NewDecoder(r).Decode(&p.Hello); err != nil {
+		return errors.Join(fmt.Errorf("hello: %w", err), ctx.Err())
+	}
+	if p.Hello.Error != "" {
+		return errors.New(p.Hello.Error)
+	}
+	return nil
+}
+
+// Wait waits until the supervisor has ended and collects it. It is called
+// once successfully.
+func (p *Process) Wait(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { _ = p.pidfd.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	conn, err := p.pidfd.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("wait for supervisor: %w", err)
+	}
+	var code int
+	var reap error
+	err = conn.Read(func(uintptr) bool {
+		var ended bool
+		code, _, ended, reap = linux.Reap(p.PID)
+		return ended || reap != nil
+	})
+	if err != nil {
+		_ = p.pidfd.SetReadDeadline(time.Time{})
+		return errors.Join(fmt.Errorf("wait for supervisor: %w", err), ctx.Err())
+	}
+	err = errors.Join(reap, p.pidfd.Close())
+	if err == nil && code != 0 {
+		err = fmt.Errorf("supervisor ended with status %d", code)
+	}
+	return err
+}
+
+// Kill ends the supervisor at once; the kernel takes its containers along.
+func (p *Process) Kill() error {
+	return linux.SignalProcess(linux.FD(p.pidfd.Fd()), linux.SignalKill)
+}
+
+func (p *Process) kill() error {
+	if err := p.Kill(); err != nil && !errors.Is(err, linux.ErrNoProcess) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := p.Wait(ctx); ctx.Err() != nil {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,190 @@
+package supervisor
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+
+	"github.com/siflet/siflet/runtime/linux"
+	"github.com/siflet/siflet/runtime/program"
+)
+
+// StageName is the command name of a stage until it becomes the program.
+const StageName = "siflet-stage"
+
+const (
+	roleLaunch = "launch"
+	roleExec   = "exec"
+	// terminalMark comes with the terminal's descriptor on the report socket.
+	terminalMark = 'T'
+	maxReport    = 64 << 10
+)
+
+// A stage is the supervisor's child on its way to becoming a program. It has
+// descriptors
+//
+//	0 1 2  the program's, unless it makes a terminal
+//	3      a socket: 'T' with the terminal's descriptor, then nothing more
+//	       (the exec happened) or a program.Failure in JSON
+//	4      the program, JSON
+//	5      exec: pidfd of the container; launch: mount namespace with /dev/shm
+type stageSpec struct {
+	role    string
+	program []byte
+	stdio   [3]linux.FD
+	extra   linux.FD
+	clone   uintptr
+	pidns   linux.FD
+	cgroup  program.Cgroup
+}
+
+type stage struct {
+	process
+	sock     linux.FD
+	report   []byte
+	terminal linux.FD
+	failure  *program.Failure
+	settled  bool
+	// settle is called once: nil when the program runs. The process of a
+	// failed stage may live a little longer; ended tells.
+	settle func(*program.Failure)
+}
+
+// fork starts a stage. The caller keeps and closes the descriptors in spec.
+func (s *server) fork(spec *stageSpec) (*stage, error) {
+	ours, theirs, err := linux.Socketpair()
+	if err != nil {
+		return nil, err
+	}
+	defer theirs.Close() //nolint:errcheck // the child has its copy
+	st := &stage{sock: ours, terminal: linux.NoFD}
+	prog, err := linux.MemFile("program", spec.program)
+	if err == nil {
+		defer prog.Close() //nolint:errcheck // the child has its copy
+		st.process = process{s: s, pidfd: linux.NoFD, cgroup: spec.cgroup, oomBase: oomKills(spec.cgroup.OOM)}
+		st.pid, st.pidfd, err = linux.Fork("/proc/self/exe", &linux.ForkAttr{
+			Args:         []string{StageName, spec.role},
+			Env:          childEnv(),
+			Files:        []linux.FD{spec.stdio[0], spec.stdio[1], spec.stdio[2], theirs, prog, spec.extra},
+			CloneFlags:   spec.clone,
+			PIDNamespace: spec.pidns,
+			CgroupDir:    spec.cgroup.Dir,
+			Setsid:       true,
+		})
+	}
+	if err != nil {
+		_ = ours.Close()
+		return nil, err
+	}
+	st.dying = st.died
+	err = ours.SetNonblock()
+	if err == nil {
+		err = s.loop.watch(ours, linux.EventIn, st.reportSource())
+	}
+	if err == nil {
+		err = s.loop.watch(st.pidfd, linux.EventIn, &st.process)
+	}
+	if err != nil {
+		_ = st.signal(linux.SignalKill)
+		_, _, _, _ = linux.Reap(st.pid)
+		s.loop.close(&st.sock)
+		s.loop.close(&st.pidfd)
+		return nil, err
+	}
+	return st, nil
+}
+
+type reportSource struct{ st *stage }
+
+func (st *stage) reportSource() source { return reportSource{st} }
+
+func (r reportSource) ready(uint32) { r.st.read() }
+
+// read takes in the report. EOF is a close-on-exec: the program runs, or the
+// stage died on the way.
+func (st *stage) read() {
+	for st.sock != linux.NoFD {
+		var b [1024]byte
+		n, fds, err := st.sock.ReceiveFDs(b[:])
+		for _, fd := range fds {
+			st.s.loop.close(&st.terminal)
+			st.terminal = fd
+		}
+		switch {
+		case again(err):
+			return
+		case err != nil:
+			st.conclude(&program.Failure{Step: "read the stage's report", Reason: err.Error()})
+		case n > 0 && len(st.report)+n > maxReport:
+			st.conclude(&program.Failure{Step: "read the stage's report", Reason: "too long"})
+		case n > 0:
+			st.report = append(st.report, b[:n]...)
+		default:
+			st.eof()
+		}
+	}
+}
+
+func (st *stage) eof() {
+	st.s.loop.close(&st.sock)
+	for len(st.report) > 0 && st.report[0] == terminalMark {
+		st.report = st.report[1:]
+	}
+	if len(st.report) > 0 {
+		f, err := decodeFailure(st.report)
+		if err != nil {
+			f = &program.Failure{Step: "read the stage's report", Reason: err.Error()}
+		}
+		st.conclude(f)
+		return
+	}
+	// A process without an executable is ending: whether it had become the
+	// program is known when it has ended (died).
+	if _, err := linux.Exe(st.pid); errors.Is(err, linux.ErrNoEntry) {
+		return
+	}
+	st.conclude(nil)
+}
+
+// died runs when the process has ended and is not collected yet, so that its
+// name is still there to be read.
+func (st *stage) died() {
+	st.read()
+	if st.settled {
+		return
+	}
+	st.s.loop.close(&st.sock)
+	name, _ := linux.Slurp("/proc/"+strconv.Itoa(st.pid)+"/comm", 64)
+	if strings.TrimSpace(string(name)) == StageName {
+		st.conclude(&program.Failure{Step: "launch", Reason: "the stage was killed"})
+		return
+	}
+	st.conclude(nil)
+}
+
+func (st *stage) conclude(f *program.Failure) {
+	st.s.loop.close(&st.sock)
+	st.report = nil
+	if st.settled {
+		return
+	}
+	st.settled, st.failure = true, f
+	if f != nil {
+		_ = st.signal(linux.SignalKill)
+	}
+	st.settle(f)
+}
+
+// abandon kills a stage that nobody waits for any more.
+func (st *stage) abandon() {
+	st.conclude(&program.Failure{Step: "launch", Reason: "the client left"})
+}
+
+// PrepareStage undoes what a stage inherits from the supervisor. The calling
+// goroutine is locked to the main thread.
+func PrepareStage() error {
+	if err := linux.SetName(StageName); err != nil {
+		return err
+	}
+	return linux.UnblockSignals()
+}
