@@ -17,6 +17,7 @@ import (
 type environment struct {
 	req   Request
 	tree  tree
+	stop  *stopper
 	dir   string
 	shell *shell
 	// defaults are the variables that win over everything.
@@ -32,7 +33,7 @@ type environment struct {
 // build returns the finished environment, or what an env script replaced
 // the command with.
 func (e *environment) build(ctx context.Context) (map[string]string, *Process, error) {
-	shell, err := newShell(e.tree, e.dir, pairs(e.initial()), e.req.Args)
+	shell, err := newShell(e.tree, e.stop, e.dir, pairs(e.initial()), e.req.Args)
 	if err != nil {
 		return nil, nil, err
 	}

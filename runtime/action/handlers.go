@@ -40,17 +40,17 @@ func (s *shell) call(ctx context.Context, args []string) ([]string, error) {
 	hc := interp.HandlerCtx(ctx)
 	if s.calls.Add(1)%frameCheck == 0 {
 		if goruntime.Callers(maxFrames, make([]uintptr, 1)) > 0 {
-			return nil, errors.New("commands are nested too deeply")
+			s.stop(fatalf("%s: commands are nested too deeply", s.name))
 		}
 	}
 	if out, ok := hc.Stdout.(interface{ Len() int }); ok && out.Len() > maxCaptured {
-		return nil, fmt.Errorf("a command substitution gives more than %d bytes", maxCaptured)
+		s.stop(fatalf("%s: a command substitution gives more than %d bytes", s.name, maxCaptured))
 	}
 	switch args[0] {
 	case "source", ".":
 		s.limited.Store(true)
 		// The first of these is our own call.
-		if len(args) > 1 && args[1] != s.file {
+		if len(args) > 1 && args[1] != s.name {
 			s.nested.Store(true)
 		}
 	case "eval":
@@ -59,7 +59,7 @@ func (s *shell) call(ctx context.Context, args []string) ([]string, error) {
 			size += len(arg)
 		}
 		if size > maxScript {
-			return nil, fmt.Errorf("eval of %d bytes", size)
+			s.stop(fatalf("%s: eval of %d bytes", s.at(hc.Pos), size))
 		}
 	case "exec":
 		return execCall(args), nil
@@ -69,7 +69,7 @@ func (s *shell) call(ctx context.Context, args []string) ([]string, error) {
 	case "umask":
 		return s.setUmask(hc, args)
 	case "trap":
-		if !s.script {
+		if !s.runscript {
 			return s.unsupported(hc, args[0])
 		}
 	case "fg", "bg", "ulimit", "jobs", "times", "bind", "enable", "history":
@@ -146,9 +146,9 @@ func (s *shell) unsupported(hc interp.HandlerContext, name string) ([]string, er
 // at names a position as precisely as is known.
 func (s *shell) at(pos syntax.Pos) string {
 	if s.nested.Load() || !pos.IsValid() {
-		return s.file
+		return s.name
 	}
-	return s.file + ":" + strconv.FormatUint(uint64(pos.Line()), 10)
+	return s.name + ":" + strconv.FormatUint(uint64(pos.Line()), 10)
 }
 
 // exec runs a program of the image, or, for the exec builtin of the main

@@ -19,10 +19,10 @@ func Resolve(ctx context.Context, req Request, root string) (Process, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, req.Timeout)
 	defer cancel()
-	return guarded(ctx, func() (Process, error) { return resolve(ctx, req, tree(root)) })
+	return guarded(ctx, func(s *stopper) (Process, error) { return resolve(ctx, req, tree(root), s) })
 }
 
-func resolve(ctx context.Context, req Request, t tree) (Process, error) {
+func resolve(ctx context.Context, req Request, t tree, stop *stopper) (Process, error) {
 	if err := checkApp(t, req.App); err != nil {
 		return Process{}, err
 	}
@@ -32,7 +32,7 @@ func resolve(ctx context.Context, req Request, t tree) (Process, error) {
 			dir = wd
 		}
 	}
-	e := environment{req: req, tree: t, dir: dir}
+	e := environment{req: req, tree: t, stop: stop, dir: dir}
 	env, handoff, err := e.build(ctx)
 	switch {
 	case err != nil:

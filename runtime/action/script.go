@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"strings"
 
@@ -27,19 +26,20 @@ func (p Process) Interpret(ctx context.Context) (Process, error) {
 	if p.Script == nil {
 		return p, nil
 	}
-	return guarded(ctx, func() (Process, error) { return p.interpret(ctx) })
+	return guarded(ctx, func(s *stopper) (Process, error) { return p.interpret(ctx, s) })
 }
 
-func (p Process) interpret(ctx context.Context) (Process, error) {
+func (p Process) interpret(ctx context.Context, stop *stopper) (Process, error) {
 	dir := "/"
 	if wd, err := os.Getwd(); err == nil && p.Script.tree.live() {
 		dir = wd
 	}
-	s, err := newShell(p.Script.tree, dir, p.Env, p.Args[1:])
+	s, err := newShell(p.Script.tree, stop, dir, p.Env, p.Args[1:])
 	if err != nil {
 		return Process{}, err
 	}
-	s.file, s.script = p.Script.file, true
+	s.begin(p.Script.file)
+	s.runscript = true
 	s.umask.Store(p.Umask)
 	file, err := syntax.NewParser().Parse(bytes.NewReader(p.Script.text), p.Script.file)
 	if err != nil {
@@ -54,7 +54,7 @@ func (p Process) interpret(ctx context.Context) (Process, error) {
 	case errors.As(err, &status):
 		return Process{}, &Error{Code: int(status), Err: err}
 	case err != nil:
-		return Process{}, fatalf("%s: %w", s.file, err)
+		return Process{}, fatalf("%s: %w", s.name, err)
 	default:
 		return Process{}, &Error{}
 	}
@@ -91,12 +91,5 @@ func execLast(file *syntax.File) {
 	})
 	if replaceable {
 		call.Args = append([]*syntax.Word{literal("exec")}, call.Args...)
-	}
-}
-
-// recovered turns a panic of the interpreter into an error.
-func recovered(err *error) {
-	if r := recover(); r != nil {
-		*err = fatalf("the shell interpreter: %v", fmt.Sprint(r))
 	}
 }

@@ -19,18 +19,19 @@ import (
 // shell is one embedded interpreter: variables, functions and options last
 // from one script to the next.
 type shell struct {
-	tree   tree
+	tree tree
+	*stopper
 	runner *interp.Runner
 	// sources are contents already read, by path.
 	sources map[string][]byte
-	// file is the script being interpreted; nested is set once it has sourced
+	// name is the script being interpreted; nested is set once it has sourced
 	// another, after which a line number no longer says which file it is in.
-	file   string
+	name   string
 	nested atomic.Bool
 	// limited is set while the next file to be opened is one to be parsed.
 	limited atomic.Bool
-	// script is set when a runscript is interpreted, which may use trap.
-	script bool
+	// runscript is set when one is interpreted, which may use trap.
+	runscript bool
 	// calls counts commands, to check the depth of the stack now and then.
 	calls atomic.Int64
 	// handoff is what the exec builtin was given.
@@ -39,8 +40,8 @@ type shell struct {
 }
 
 // newShell returns an interpreter whose exported variables are env.
-func newShell(t tree, dir string, env, params []string) (*shell, error) {
-	s := &shell{tree: t, sources: map[string][]byte{}}
+func newShell(t tree, stop *stopper, dir string, env, params []string) (*shell, error) {
+	s := &shell{tree: t, stopper: stop, sources: map[string][]byte{}}
 	runner, err := interp.New(
 		interp.Env(expand.ListEnviron(env...)),
 		interp.StdIO(os.Stdin, os.Stdout, os.Stderr),
@@ -70,11 +71,17 @@ func newShell(t tree, dir string, env, params []string) (*shell, error) {
 // source interprets a script in the current shell.
 func (s *shell) source(ctx context.Context, name string, text []byte) error {
 	s.sources[name] = text
-	s.file = name
-	s.nested.Store(false)
+	s.begin(name)
 	defer delete(s.sources, name)
 	call := &syntax.CallExpr{Args: []*syntax.Word{literal("source"), literal(name)}}
 	return s.run(ctx, call)
+}
+
+// begin notes what is interpreted next.
+func (s *shell) begin(name string) {
+	s.name = name
+	s.file.Store(&name)
+	s.nested.Store(false)
 }
 
 // run interprets node. A script that merely fails is no error; one that ends
@@ -89,11 +96,11 @@ func (s *shell) run(ctx context.Context, node syntax.Node) error {
 		if !s.runner.Exited() {
 			return nil
 		}
-		return &Error{Label: "FATAL", Message: fmt.Sprintf("%s ended with exit status %d", s.file, status), Code: int(status), Err: err}
+		return &Error{Label: "FATAL", Message: fmt.Sprintf("%s ended with exit status %d", s.name, status), Code: int(status), Err: err}
 	case err != nil:
-		return fatalf("%s: %w", s.file, err)
+		return fatalf("%s: %w", s.name, err)
 	case s.runner.Exited():
-		return &Error{Label: "INFO", Message: s.file + " ended with exit status 0 before the command"}
+		return &Error{Label: "INFO", Message: s.name + " ended with exit status 0 before the command"}
 	}
 	return nil
 }
@@ -118,7 +125,7 @@ func (s *shell) expand(ctx context.Context, name, value string) error {
 	if err != nil {
 		return fatalf("environment variable %s: %w (to take its value as it is: --no-eval)", name, err)
 	}
-	s.file = "environment variable " + name
+	s.begin("environment variable " + name)
 	s.nested.Store(true)
 	return s.export(ctx, name, &syntax.Word{Parts: []syntax.WordPart{&syntax.DblQuoted{Parts: word.Parts}}})
 }
