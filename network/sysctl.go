@@ -1,0 +1,81 @@
+package network
+
+import (
+	"errors"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+func sysctlPath(key string) string { return filepath.Join("/proc/sys", key) }
+
+// sysctl is the value of a setting, empty if the kernel has no such one.
+func sysctl(key string) string {
+	data, err := os.ReadFile(sysctlPath(key))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(data))
+}
+
+func setSysctl(key, value string) error {
+	if sysctl(key) == value {
+		return nil
+	}
+	return os.WriteFile(sysctlPath(key), []byte(value), 0)
+}
+
+// refuseAdvertisements runs inside a new namespace, before its interface is
+// there: no neighbour on the bridge may offer itself as its router, and no time
+// is spent on looking for duplicates of the link-local address.
+func refuseAdvertisements() {
+	for _, key := range []string{"accept_ra", "accept_dad"} {
+		// A kernel without IPv6 has nothing to set.
+		_ = os.WriteFile(sysctlPath("net/ipv6/conf/default/"+key), []byte("0"), 0)
+	}
+}
+
+// setSysctls lets the machine forward. What can't be set is warned of: someone
+// may have set it already where we may not.
+func (b *bridge) setSysctls(subnets []netip.Prefix) {
+	var errs error
+	for _, s := range subnets {
+		if s.Addr().Is4() {
+			errs = errors.Join(errs,
+				// A client on 127.0.0.1 reaches a mapped port.
+				setSysctl("net/ipv4/conf/"+b.name+"/route_localnet", "1"),
+				setSysctl("net/ipv4/ip_forward", "1"))
+			continue
+		}
+		errs = errors.Join(errs,
+			setSysctl("net/ipv6/conf/"+b.name+"/accept_ra", "0"),
+			setSysctl("net/ipv6/conf/"+b.name+"/accept_dad", "0"),
+			forwardIPv6())
+	}
+	if errs != nil {
+		b.warnOnce("kernel settings for forwarding are not as they should be", errs)
+	}
+}
+
+// forwardIPv6 turns forwarding on. By that an interface that learned its routes
+// from router advertisements would forget them, unless it is told not to.
+func forwardIPv6() error {
+	const forwarding = "net/ipv6/conf/all/forwarding"
+	if sysctl(forwarding) == "1" {
+		return nil
+	}
+	entries, err := os.ReadDir(sysctlPath("net/ipv6/conf"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	var errs error
+	for _, entry := range entries {
+		key := "net/ipv6/conf/" + entry.Name() + "/accept_ra"
+		if entry.Name() != "all" && sysctl(key) == "1" {
+			errs = errors.Join(errs, setSysctl(key, "2"))
+		}
+	}
+	return errors.Join(errs, setSysctl(forwarding, "1"))
+}
