@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"iter"
 	"os"
 	"strconv"
 	"time"
@@ -20,7 +19,7 @@ var errGone error = &os.PathError{Op: "open", Path: "cgroup files", Err: fs.ErrN
 const maxStat = 1 << 20
 
 // reader reads a group's small files one after the other through one buffer,
-// which lives on the caller's stack. A file that is missing reads as empty;
+// which lives on the caller's stack (no method may let it escape). A file that is missing reads as empty;
 // the first other error stays in err and ends all reading.
 type reader struct {
 	buf   [6 << 10]byte
@@ -85,15 +84,14 @@ func (r *reader) file(name string) []byte {
 		case err != nil:
 			r.fail(&os.PathError{Op: "read", Path: string(r.path[:end]), Err: err})
 			return nil
-		case got == 0:
+		}
+		// These files fill the buffer as far as they can: less is the end.
+		if n += got; n < len(buf) {
 			r.found++
 			return buf[:n]
 		}
-		if n += got; n < len(buf) {
-			continue
-		}
 		if len(buf) >= maxStat {
-			r.fail(fmt.Errorf("read %s: more than %d bytes: %w", r.path[:end], maxStat, ErrInvalid))
+			r.fail(fmt.Errorf("read %s: more than %d bytes: %w", string(r.path[:end]), maxStat, ErrInvalid))
 			return nil
 		}
 		buf = append(make([]byte, 0, 4*len(buf)), buf...)
@@ -114,24 +112,6 @@ func (r *reader) limit(name string) uint64 {
 		return Unlimited
 	}
 	return n
-}
-
-// pairs are the lines "key number" of a file.
-func (r *reader) pairs(name string) iter.Seq2[[]byte, uint64] {
-	data := r.file(name)
-	return func(yield func(key []byte, value uint64) bool) {
-		for len(data) > 0 {
-			var row []byte
-			row, data = cutLine(data)
-			space := bytes.IndexByte(row, ' ')
-			if space < 0 {
-				continue
-			}
-			if value, ok := parseUint(row[space+1:]); ok && !yield(row[:space], value) {
-				return
-			}
-		}
-	}
 }
 
 // blkio sums the lines "major:minor Read number" and those with Write.
@@ -230,6 +210,17 @@ func cutLine(data []byte) (row, rest []byte) {
 		return data[:i], data[i+1:]
 	}
 	return data, nil
+}
+
+// cutPair cuts off a line "key number"; a line without a number has no key.
+func cutPair(data []byte) (key []byte, value uint64, rest []byte) {
+	row, rest := cutLine(data)
+	key, text := cutWord(row)
+	value, ok := parseUint(text)
+	if !ok {
+		key = nil
+	}
+	return key, value, rest
 }
 
 func cutWord(row []byte) (word, rest []byte) {
