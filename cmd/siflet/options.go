@@ -11,26 +11,26 @@ import (
 // actionOptions are the flags that exec, run, shell and instance start|run
 // share; names and meaning are Singularity's.
 type actionOptions struct {
-	app                                    string
-	binds, mounts, scratch, overlays       []string
-	noMount                                []string
-	home, workdir, cwd, shell              string
-	noHome, contain, containAll, compat    bool
-	writableTmpfs                          bool
-	env, envFiles                          []string
-	cleanEnv, noEval, noUmask              bool
-	pid, noPID, ipc, uts, net              bool
-	network                                string
-	networkArgs                            []string
-	hostname                               string
-	dns                                    []string
-	addCaps, dropCaps                      []string
-	noPrivs, keepPrivs, allowSetuid        bool
-	memory, memoryReservation, memorySwap  string
-	cpus, cpusetCPUs, cpusetMems           string
-	cpuShares, pidsLimit                   int64
-	blkioWeight                            uint16
-	pidFile                                string
+	app                                   string
+	binds, mounts, scratch, overlays      []string
+	noMount                               []string
+	home, workdir, cwd, shell             string
+	noHome, contain, containAll, compat   bool
+	writableTmpfs                         bool
+	env, envFiles                         []string
+	cleanEnv, noEval, noUmask             bool
+	pid, noPID, ipc, uts, net             bool
+	network                               string
+	networkArgs                           []string
+	hostname                              string
+	dns                                   []string
+	addCaps, dropCaps                     []string
+	noPrivs, keepPrivs, allowSetuid       bool
+	memory, memoryReservation, memorySwap string
+	cpus, cpusetCPUs, cpusetMems          string
+	cpuShares, pidsLimit                  int64
+	blkioWeight                           uint16
+	pidFile                               string
 }
 
 // register adds the flags that every action has.

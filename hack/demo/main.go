@@ -126,11 +126,31 @@ func (d *demo) startAgent(ctx context.Context) error {
 	}()
 	select {
 	case err := <-version:
-		return err
+		return errors.Join(err, d.removePods(ctx))
 	case err := <-d.gone:
 		d.agent = nil
 		return fmt.Errorf("it ended: %w", err)
 	}
+}
+
+// removePods removes the pod of an earlier run.
+func (d *demo) removePods(ctx context.Context) error {
+	pods, err := d.runtime.ListPodSandbox(ctx, &criapi.ListPodSandboxRequest{})
+	if err != nil {
+		return err
+	}
+	for _, pod := range pods.Items {
+		if pod.Metadata.Namespace != "demo" {
+			continue
+		}
+		if _, err := d.runtime.StopPodSandbox(ctx, &criapi.StopPodSandboxRequest{PodSandboxId: pod.Id}); err != nil {
+			return err
+		}
+		if _, err := d.runtime.RemovePodSandbox(ctx, &criapi.RemovePodSandboxRequest{PodSandboxId: pod.Id}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (d *demo) pull(ctx context.Context) error {

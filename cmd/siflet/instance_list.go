@@ -1,0 +1,129 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/siflet/siflet/runtime"
+)
+
+// listed is one instance of `instance list --json`.
+type listed struct {
+	Instance string `json:"instance"`
+	PID      int    `json:"pid"`
+	Image    string `json:"img"`
+	IP       string `json:"ip"`
+	LogErr   string `json:"logErrPath"`
+	LogOut   string `json:"logOutPath"`
+	Pod      string `json:"pod,omitempty"`
+}
+
+func (w *workshop) listCommand() *cobra.Command {
+	var asJSON, logs, pods bool
+	cmd := &cobra.Command{
+		Use: "list [flags] [GLOB]", Short: "list running instances",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usageError{text: "want one name or pattern; quote patterns: 'web*'"}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if asJSON && logs {
+				return messageError{text: "FATAL:   more than one flags have been set", code: exitFatal}
+			}
+			glob := "*"
+			if len(args) == 1 {
+				glob = args[0]
+			}
+			found, err := w.list(cmd, glob, pods)
+			if err != nil {
+				return err
+			}
+			return writeList(cmd.OutOrStdout(), found, asJSON, logs, pods)
+		},
+	}
+	cmd.Flags().BoolVarP(&asJSON, "json", "j", false, "as JSON")
+	cmd.Flags().BoolVarP(&logs, "logs", "l", false, "with the paths of the logs")
+	cmd.Flags().BoolVar(&pods, "pods", false, "list the node agent's pods too")
+	return cmd
+}
+
+func (w *workshop) list(cmd *cobra.Command, glob string, pods bool) ([]listed, error) {
+	views, err := w.views(cmd.Context(), pods)
+	if err != nil {
+		return nil, err
+	}
+	out := []listed{}
+	for _, view := range views {
+		instances, err := matching(view.Instances(), glob)
+		if err != nil {
+			return nil, err
+		}
+		for _, i := range instances {
+			out = append(out, describe(view, i))
+		}
+	}
+	return out, nil
+}
+
+func describe(view instanceView, i runtime.Instance) listed {
+	kept := attributes(i)
+	entry := listed{
+		Instance: i.Spec.Name, PID: i.InitPID, Image: kept.Image, IP: firstAddress(i.Addresses),
+		LogErr: kept.LogErr, LogOut: kept.LogOut,
+	}
+	if !i.Spec.Pod {
+		return entry
+	}
+	entry.Pod = i.Spec.Metadata.Namespace + "/" + i.Spec.Metadata.Name
+	entry.Instance = podName(i)
+	for _, c := range view.Containers() {
+		if c.InstanceID == i.ID {
+			entry.Image, entry.LogOut = c.Spec.ImageReference, c.LogPath
+			if entry.PID == 0 {
+				entry.PID = c.PID
+			}
+		}
+	}
+	if entry.PID == 0 {
+		entry.PID = i.SupervisorPID
+	}
+	return entry
+}
+
+func writeList(w io.Writer, found []listed, asJSON, logs, pods bool) error {
+	if asJSON {
+		encoder := json.NewEncoder(w)
+		encoder.SetIndent("", "\t")
+		return encoder.Encode(map[string][]listed{"instances": found})
+	}
+	header := []string{"INSTANCE NAME", "PID", "IP", "IMAGE"}
+	if logs {
+		header = []string{"INSTANCE NAME", "PID", "LOGS"}
+	}
+	if pods {
+		header = append(header, "POD")
+	}
+	rows := [][]string{header}
+	for _, i := range found {
+		row := []string{i.Instance, strconv.Itoa(i.PID), i.IP, i.Image}
+		if logs {
+			row = []string{i.Instance, strconv.Itoa(i.PID), i.LogErr}
+			if i.LogErr == "" {
+				row[2], i.LogOut = i.LogOut, ""
+			}
+		}
+		if pods {
+			row = append(row, i.Pod)
+		}
+		rows = append(rows, row)
+		if logs && i.LogOut != "" {
+			rows = append(rows, []string{"", "", i.LogOut})
+		}
+	}
+	return table(w, rows)
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/siflet/siflet/runtime"
+	"github.com/siflet/siflet/runtime/linux"
+)
+
+// stopOptions are the flags of instance stop.
+type stopOptions struct {
+	all, force bool
+	signal     string
+	timeout    int
+}
+
+func (w *workshop) stopCommand() *cobra.Command {
+	var o stopOptions
+	cmd := &cobra.Command{
+		Use: "stop [flags] [NAME|GLOB]", Short: "stop instances",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			glob := "*"
+			switch {
+			case len(args) == 1:
+				glob = args[0]
+			case len(args) == 0 && o.all:
+			default:
+				return usageError{text: "invalid command; want one name or pattern, or --all"}
+			}
+			return w.stop(cmd.Context(), o, glob)
+		},
+	}
+	flags := cmd.Flags()
+	flags.BoolVarP(&o.all, "all", "a", false, "stop every instance")
+	// The document that introduced instances writes it so.
+	flags.BoolVar(&o.all, "a", false, "the same as --all")
+	_ = flags.MarkHidden("a")
+	flags.BoolVarP(&o.force, "force", "F", false, "kill without asking")
+	flags.StringVarP(&o.signal, "signal", "s", "", "signal to ask with: a name or number (default SIGTERM)")
+	flags.IntVarP(&o.timeout, "timeout", "t", 10, "seconds to wait before killing")
+	return cmd
+}
+
+func (w *workshop) stop(ctx context.Context, o stopOptions, glob string) error {
+	signal := linux.SignalTerminate
+	if o.signal != "" {
+		var err error
+		if signal, err = linux.ParseSignal(o.signal); err != nil {
+			return messageError{text: fmt.Sprintf("FATAL:   Could not convert stop signal: %v", err), code: exitFatal}
+		}
+	}
+	if o.force {
+		signal = linux.SignalKill
+	}
+	if o.timeout < 0 {
+		return usageError{text: "--timeout must not be negative"}
+	}
+	if err := needRoot(); err != nil {
+		return err
+	}
+	r, err := callerRoots()
+	if err != nil {
+		return err
+	}
+	engine, err := w.open(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer engine.Close()
+	found, err := matching(engine.Instances(), glob)
+	if err != nil {
+		return err
+	}
+	if len(found) == 0 {
+		return usageError{text: "no instance found"}
+	}
+	errs := make([]error, len(found))
+	var wait sync.WaitGroup
+	for n, i := range found {
+		wait.Go(func() { errs[n] = w.stopOne(ctx, engine, i, signal, time.Duration(o.timeout)*time.Second) })
+	}
+	wait.Wait()
+	return errors.Join(errs...)
+}
+
+// stopOne asks every process of the instance to end, waits, and takes the
+// instance away with whatever did not obey.
+func (w *workshop) stopOne(ctx context.Context, engine *runtime.Engine, i runtime.Instance, signal int, grace time.Duration) error {
+	subject := fmt.Sprintf("%s instance of %s (PID=%d)", i.Spec.Name, attributes(i).Image, i.InitPID)
+	info(w.stderr, "Stopping %s", subject)
+	ended, err := engine.EndInstance(ctx, i.ID, signal, grace)
+	if err != nil {
+		return fmt.Errorf("stop %s: %w", i.Spec.Name, err)
+	}
+	if !ended {
+		info(w.stderr, "Killing %s (Timeout)", subject)
+	}
+	if err := engine.RemoveInstance(ctx, i.ID); err != nil {
+		return fmt.Errorf("stop %s: %w", i.Spec.Name, err)
+	}
+	return nil
+}
+
+// podName is what a person calls a pod: its name.
+func podName(i runtime.Instance) string {
+	if i.Spec.Metadata.Name != "" {
+		return i.Spec.Metadata.Name
+	}
+	return strings.SplitN(i.Spec.Name, "_", 2)[0]
+}
