@@ -16,13 +16,13 @@ import (
 )
 
 // build compiles the command and returns its path.
-func build(t testing.TB) string {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "siflet-action")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", file, ".")
+func build(tb testing.TB) string {
+	tb.Helper()
+	file := filepath.Join(tb.TempDir(), "siflet-action")
+	cmd := exec.CommandContext(tb.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", file, ".")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+		tb.Fatalf("go build: %v\n%s", err, out)
 	}
 	return file
 }
@@ -34,46 +34,54 @@ type outcome struct {
 
 // start runs a command line that ends in the binary, with the request on
 // descriptor 3 and a report on 4.
-func start(t testing.TB, request string, line ...string) outcome {
-	t.Helper()
+func start(tb testing.TB, request string, line ...string) outcome {
+	tb.Helper()
 	in, feed, err := os.Pipe()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	report, out, err := os.Pipe()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	defer report.Close()
+	defer closeAll(tb, report)
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), line[0], append(line[1:], "3", "4")...)
+	cmd := exec.CommandContext(tb.Context(), line[0], append(line[1:], "3", "4")...)
 	cmd.ExtraFiles = []*os.File{in, out}
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	in.Close()
-	out.Close()
+	closeAll(tb, in, out)
 	// The other end is gone when the request is refused half way.
 	_, _ = io.WriteString(feed, request)
-	feed.Close()
+	closeAll(tb, feed)
 	said, err := io.ReadAll(report)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	err = cmd.Wait()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return outcome{stdout.String(), stderr.String(), string(said), cmd.ProcessState.ExitCode()}
 }
 
-func encode(t testing.TB, req action.Request) string {
-	t.Helper()
+func closeAll(tb testing.TB, files ...*os.File) {
+	tb.Helper()
+	for _, f := range files {
+		if err := f.Close(); err != nil {
+			tb.Error(err)
+		}
+	}
+}
+
+func encode(tb testing.TB, req action.Request) string {
+	tb.Helper()
 	data, err := json.Marshal(req)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return string(data)
 }
@@ -178,13 +186,13 @@ func BenchmarkStart(b *testing.B) {
 			if _, err := feed.WriteString(request); err != nil {
 				b.Fatal(err)
 			}
-			feed.Close()
+			closeAll(b, feed)
 			cmd := exec.CommandContext(b.Context(), line[0], line[1:]...)
 			cmd.ExtraFiles = []*os.File{in}
 			if err := cmd.Run(); err != nil {
 				b.Fatal(err)
 			}
-			in.Close()
+			closeAll(b, in)
 			cpu += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 		}
 		b.ReportMetric(float64(cpu.Microseconds())/1000/float64(b.N), "cpu-ms/op")

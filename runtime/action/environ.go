@@ -5,7 +5,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"os/exec"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -70,9 +70,7 @@ func (e *environment) initial() map[string]string {
 			env[prefix+"SHELL"] = e.req.Shell
 		}
 	}
-	for name, value := range e.defaults {
-		env[name] = value
-	}
+	maps.Copy(env, e.defaults)
 	if e.req.App != "" {
 		// The founding name of each SCIF variable, so that the app's own
 		// environment script can use either.
@@ -270,123 +268,6 @@ func (e *environment) injectPath(ctx context.Context) error {
 		searchPath = whole
 	}
 	return e.shell.set(ctx, "PATH", searchPath)
-}
-
-// libraryPath puts the system's own library directories before /.singularity.d/libs
-// when libraries of the host are bound there and nothing else is in
-// LD_LIBRARY_PATH, so that they don't hide the image's.
-func (e *environment) libraryPath(ctx context.Context) error {
-	current, _ := e.shell.value("LD_LIBRARY_PATH")
-	before, _ := e.shell.value("PREPEND_LD_LIBRARY_PATH")
-	after, _ := e.shell.value("APPEND_LD_LIBRARY_PATH")
-	whole := current
-	if current == libsDir && (before != "" || after != "" || e.hasLibs()) {
-		if dirs := e.systemLibs(ctx); dirs != "" {
-			whole = dirs + ":" + whole
-		}
-	}
-	if whole != "" && before != "" {
-		whole = before + ":" + whole
-	}
-	if whole != "" && after != "" {
-		whole += ":" + after
-	}
-	if whole == current {
-		return nil
-	}
-	return e.shell.set(ctx, "LD_LIBRARY_PATH", whole)
-}
-
-func (e *environment) hasLibs() bool {
-	entries, err := e.tree.readDir(libsDir)
-	return err == nil && len(entries) > 0
-}
-
-// systemLibs asks the image's ldconfig (glibc's lists the directories).
-func (e *environment) systemLibs(ctx context.Context) string {
-	if !e.tree.live() || !e.tree.executable("/sbin/ldconfig") {
-		return ""
-	}
-	out, err := exec.CommandContext(ctx, "/sbin/ldconfig", "-Nv").Output()
-	if err != nil && len(out) == 0 {
-		return ""
-	}
-	var dirs []string
-	for line := range strings.Lines(string(out)) {
-		if dir, _, ok := strings.Cut(line, ":"); ok && strings.HasPrefix(dir, "/") {
-			dirs = append(dirs, dir)
-		}
-	}
-	return strings.Join(dirs, ":")
-}
-
-// finish merges the host's variables and the fixed ones into the image's.
-func (e *environment) finish() map[string]string {
-	env, set := e.shell.exported()
-	for _, kv := range e.hostVars() {
-		name, value, _ := strings.Cut(kv, "=")
-		current, exported := env[name]
-		switch {
-		case !set[name]:
-			env[name] = value
-		case exported && current == "" && !e.empty[name]:
-			delete(env, name)
-		}
-	}
-	for name, value := range e.raw {
-		env[name] = value
-	}
-	delete(env, "SING_USER_DEFINED_PATH")
-	env["PWD"] = e.dir
-	if env["PS1"] == "" {
-		env["PS1"] = "Singularity> "
-	}
-	// bash sets PS1 from its own start-up files, then runs PROMPT_COMMAND.
-	prompt := `PS1="` + env["PS1"] + `"`
-	if before := env["PROMPT_COMMAND"]; before != "" {
-		env["PROMPT_COMMAND"] = before + `; PROMPT_COMMAND="${PROMPT_COMMAND%%; PROMPT_COMMAND=*}"; ` + prompt
-	} else {
-		env["PROMPT_COMMAND"] = prompt + "; unset PROMPT_COMMAND"
-	}
-	for name, value := range e.defaults {
-		env[name] = value
-	}
-	for _, prefix := range prefixes() {
-		if name := prefix + "ENVIRONMENT"; env[name] == "" {
-			env[name] = envDir + "/91-environment.sh"
-		}
-	}
-	if e.req.App != "" {
-		for name := range appVars(e.req.App) {
-			if value, ok := env[name]; ok {
-				env[founding(name)] = value
-			}
-		}
-	}
-	return env
-}
-
-// hostVars is Request.Host without what a container must not inherit.
-func (e *environment) hostVars() []string {
-	vars := make([]string, 0, len(e.req.Host)+1)
-	lang := false
-	for _, kv := range e.req.Host {
-		name, _, ok := strings.Cut(kv, "=")
-		if !ok || !syntax.ValidName(name) {
-			continue // a bash function, for one
-		}
-		switch name {
-		case "PATH", "LD_LIBRARY_PATH", "HOME", "PWD", "OPTIND", "UID", "EUID", "GID":
-			continue
-		case "LANG":
-			lang = true
-		}
-		vars = append(vars, kv)
-	}
-	if e.req.CleanEnv && !lang {
-		vars = append(vars, "LANG=C")
-	}
-	return vars
 }
 
 // idle reports whether a script holds nothing but comments.

@@ -2,15 +2,11 @@ package action
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"os/exec"
-	"reflect"
 	goruntime "runtime"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -107,17 +103,22 @@ func declaration(args []string) ([]string, error) {
 
 func (s *shell) setUmask(hc interp.HandlerContext, args []string) ([]string, error) {
 	if len(args) < 2 {
-		fmt.Fprintf(hc.Stdout, "%04o\n", s.currentUmask())
-		return []string{"true"}, nil
+		_, err := fmt.Fprintf(hc.Stdout, "%04o\n", s.currentUmask())
+		return []string{"true"}, err
 	}
-	mask, err := strconv.ParseUint(args[1], 8, 16)
-	if err != nil || mask > 0o777 {
-		fmt.Fprintf(hc.Stderr, "WARNING: %s: umask %s: not an octal number\n", s.at(hc.Pos), args[1])
+	mask, ok := octal(args[1])
+	if !ok {
+		s.complain(hc, "umask %s: not an octal number", args[1])
 		return []string{"false"}, nil
 	}
-	value := int(mask)
-	s.umask.Store(&value)
+	s.umask.Store(&mask)
 	return []string{"true"}, nil
+}
+
+// octal reads a file mode creation mask.
+func octal(text string) (mask int, ok bool) {
+	value, err := strconv.ParseUint(text, 8, 16)
+	return int(value), err == nil && value <= 0o777
 }
 
 // currentUmask reads the mask without changing it.
@@ -131,16 +132,22 @@ func (s *shell) currentUmask() int {
 	}
 	_, rest, _ := strings.Cut(string(status), "\nUmask:\t")
 	text, _, _ := strings.Cut(rest, "\n")
-	mask, err := strconv.ParseUint(text, 8, 16)
-	if err != nil {
+	mask, ok := octal(text)
+	if !ok {
 		return 0o022
 	}
-	return int(mask)
+	return mask
 }
 
 func (s *shell) unsupported(hc interp.HandlerContext, name string) ([]string, error) {
-	fmt.Fprintf(hc.Stderr, "WARNING: %s: %s is not supported by this shell interpreter\n", s.at(hc.Pos), name)
+	s.complain(hc, "%s is not supported by this shell interpreter", name)
 	return []string{"true"}, nil
+}
+
+// complain tells whoever reads the script's standard error. That a script
+// goes on regardless is how shells are.
+func (s *shell) complain(hc interp.HandlerContext, format string, args ...any) {
+	_, _ = fmt.Fprintf(hc.Stderr, "WARNING: %s: %s\n", s.at(hc.Pos), fmt.Sprintf(format, args...))
 }
 
 // at names a position as precisely as is known.
@@ -149,92 +156,6 @@ func (s *shell) at(pos syntax.Pos) string {
 		return s.name
 	}
 	return s.name + ":" + strconv.FormatUint(uint64(pos.Line()), 10)
-}
-
-// exec runs a program of the image, or, for the exec builtin of the main
-// shell, keeps the command for the caller.
-func (s *shell) exec(ctx context.Context, args []string) error {
-	hc := interp.HandlerCtx(ctx)
-	replace := args[0] == execMark
-	if replace {
-		args = args[1:]
-	}
-	if !s.tree.live() && !replace {
-		fmt.Fprintf(hc.Stderr, "%s: %q: programs run in a live container only\n", s.at(hc.Pos), args[0])
-		return interp.ExitStatus(127)
-	}
-	name, err := s.tree.lookPath(hc.Dir, hc.Env.Get("PATH").String(), args[0])
-	if err != nil {
-		fmt.Fprintf(hc.Stderr, "%s: %v\n", s.at(hc.Pos), err)
-		return interp.ExitStatus(127)
-	}
-	if replace && s.runner.Exited() {
-		return s.keep(hc, name, args)
-	}
-	return s.spawn(ctx, hc, name, args)
-}
-
-// spawn runs a program and waits for it.
-func (s *shell) spawn(ctx context.Context, hc interp.HandlerContext, name string, args []string) error {
-	cmd := exec.CommandContext(ctx, absolute(hc.Dir, name))
-	cmd.Args, cmd.Env, cmd.Dir = args, append(environ(hc.Env), "PWD="+hc.Dir), hc.Dir
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = hc.Stdin, hc.Stdout, hc.Stderr
-	if _, file := hc.Stdout.(*os.File); !file && hc.Stdout != nil {
-		cmd.Stdout = &cappedWriter{w: hc.Stdout, left: maxCaptured}
-	}
-	err := cmd.Run()
-	var exit *exec.ExitError
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		return fmt.Errorf("%s: command %q: %w", s.at(hc.Pos), args[0], ctx.Err())
-	case errors.As(err, &exit):
-		if code := exit.ExitCode(); code >= 0 {
-			return interp.ExitStatus(code)
-		}
-		return interp.ExitStatus(128 + signalOf(exit))
-	default:
-		fmt.Fprintf(hc.Stderr, "%s: %v\n", s.at(hc.Pos), err)
-		return interp.ExitStatus(126)
-	}
-}
-
-// signalOf is the signal that ended a process: wait(2) has it in the low seven
-// bits of the status.
-func signalOf(exit *exec.ExitError) uint8 {
-	if status := reflect.ValueOf(exit.Sys()); status.CanUint() {
-		return uint8(status.Uint() & 0x7f)
-	}
-	return 1
-}
-
-// keep stores what exec was given for the caller to execute.
-func (s *shell) keep(hc interp.HandlerContext, name string, args []string) error {
-	p := &Process{
-		Path: absolute(hc.Dir, name), Args: slices.Clone(args), Env: environ(hc.Env),
-		Dir: hc.Dir, Umask: s.umask.Load(),
-	}
-	streams := [3]any{hc.Stdin, hc.Stdout, hc.Stderr}
-	for i, std := range [3]*os.File{os.Stdin, os.Stdout, os.Stderr} {
-		f, ok := streams[i].(*os.File)
-		if !ok || f == std {
-			continue
-		}
-		// The interpreter closes a redirection's file at the end of the
-		// statement, so open it anew.
-		flag := os.O_RDONLY
-		if i > 0 {
-			flag = os.O_WRONLY | os.O_APPEND
-		}
-		kept, err := os.OpenFile("/proc/self/fd/"+strconv.Itoa(int(f.Fd())), flag, 0)
-		if err != nil {
-			return fmt.Errorf("keep a redirection of exec: %w", err)
-		}
-		p.Files[i] = kept
-	}
-	s.handoff = p
-	return nil
 }
 
 // open opens what a script redirects from or to, or sources.

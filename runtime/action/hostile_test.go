@@ -22,7 +22,10 @@ func TestMain(m *testing.M) {
 	}
 	req := Request{Command: Exec, Args: []string{"/bin/true"}, Timeout: 5 * time.Second}
 	_, err := Resolve(context.Background(), req, root)
-	fmt.Println("result:", err)
+	_, err = fmt.Fprintln(os.Stdout, "result:", err)
+	if err != nil {
+		os.Exit(1)
+	}
 }
 
 // hostile resolves a request in an image with that env script, and returns

@@ -172,11 +172,13 @@ func script(t tree, req Request, name string, env map[string]string) (p Process,
 // image lacks.
 func scriptProcess(t tree, file string, args []string, env map[string]string) (Process, error) {
 	direct := Process{Path: file, Args: append([]string{file}, args...)}
-	text, err := t.read(file)
-	if err != nil || strings.HasPrefix(string(text), "\x7fELF") {
-		return direct, nil // the kernel knows what to do, or what to say
+	// A program may be large, and a script that is not to be read here can
+	// still be executed.
+	head := t.head(file)
+	if strings.HasPrefix(head, "\x7fELF") {
+		return direct, nil
 	}
-	line, _, _ := strings.Cut(string(text), "\n")
+	line, _, _ := strings.Cut(head, "\n")
 	line, named := strings.CutPrefix(line, "#!")
 	words := strings.Fields(line)
 	if !named || len(words) == 0 {
@@ -196,6 +198,10 @@ func scriptProcess(t tree, file string, args []string, env map[string]string) (P
 		}
 		return direct, nil
 	case isShell(path.Base(interpreter)):
+		text, err := t.read(file)
+		if err != nil {
+			return Process{}, fatalf("%s: %w", file, err)
+		}
 		direct.Script = &Script{tree: t, file: file, text: text}
 		return direct, nil
 	default:

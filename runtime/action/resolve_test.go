@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -51,17 +52,17 @@ exec "$@"
 
 // image makes a root directory of files; those under a bin directory, scripts
 // and ELF files are executable, and a text "-> x" makes a symbolic link to x.
-func image(t testing.TB, files map[string]string) string {
-	t.Helper()
-	root := t.TempDir()
+func image(tb testing.TB, files map[string]string) string {
+	tb.Helper()
+	root := tb.TempDir()
 	for name, text := range files {
 		file := filepath.Join(root, name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if target, ok := strings.CutPrefix(text, "-> "); ok {
 			if err := os.Symlink(target, file); err != nil {
-				t.Fatal(err)
+				tb.Fatal(err)
 			}
 			continue
 		}
@@ -70,7 +71,7 @@ func image(t testing.TB, files map[string]string) string {
 			mode = 0o755
 		}
 		if err := os.WriteFile(file, []byte(text), mode); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	return root
@@ -95,9 +96,7 @@ func trueRequest() Request {
 func resolveIn(t *testing.T, files map[string]string, req Request) (Process, error) {
 	t.Helper()
 	all := map[string]string{"/bin/true": "\x7fELF"}
-	for name, text := range files {
-		all[name] = text
-	}
+	maps.Copy(all, files)
 	return Resolve(t.Context(), req, image(t, all))
 }
 
@@ -163,31 +162,65 @@ func TestEnvironment(t *testing.T) {
 		change func(*Request)
 		want   map[string]string
 	}{
-		{"no contract", nil, func(r *Request) { r.Set = []Var{{Name: "A", Value: "$HOME"}} },
-			map[string]string{"PATH": defaultPath, "A": "/home/u", "TERM": "xterm", "PS1": "Singularity> "}},
-		{"docker path completed", docker, nil,
-			map[string]string{"PATH": "/opt/app/bin:/usr/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin:/bin"}},
-		{"path before 90", map[string]string{env("90-environment.sh"): `PATH=/mine:$PATH`}, nil,
-			map[string]string{"PATH": "/mine:" + defaultPath}},
+		{
+			"no contract", nil, func(r *Request) { r.Set = []Var{{Name: "A", Value: "$HOME"}} },
+			map[string]string{"PATH": defaultPath, "A": "/home/u", "TERM": "xterm", "PS1": "Singularity> "},
+		},
+		{
+			"docker path completed", docker, nil,
+			map[string]string{"PATH": "/opt/app/bin:/usr/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin:/bin"},
+		},
+		{
+			"path before 90",
+			map[string]string{env("90-environment.sh"): `PATH=/mine:$PATH`},
+			nil,
+			map[string]string{"PATH": "/mine:" + defaultPath},
+		},
 		{"path replaced", docker, func(r *Request) { r.Path = "/only:$PATH"; r.NoEval = true }, map[string]string{"PATH": "/only:$PATH"}},
 		{"host libraries unset", docker, nil, map[string]string{"LD_LIBRARY_PATH": "/.singularity.d/libs"}},
 		{"clean environment has LANG", docker, func(r *Request) { r.CleanEnv = true }, map[string]string{"LANG": "C"}},
-		{"defaults win", map[string]string{env("90-environment.sh"): "export SINGULARITY_NAME=image"},
-			func(r *Request) { r.Defaults = []string{"SINGULARITY_NAME=real"} }, map[string]string{"SINGULARITY_NAME": "real"}},
-		{"pod keeps an empty value", docker, func(r *Request) { r.Host = append(r.Host, "E=host"); r.Set = []Var{{Name: "E", NoEval: true}} },
-			map[string]string{"E": ""}},
-		{"image before 2.3", map[string]string{"/environment": "export OLD=1; PATH=/old"}, nil,
-			map[string]string{"OLD": "1", "PATH": "/old:" + defaultPath}},
-		{"injected without 99-base", map[string]string{env("99-later.sh"): `export SAW="$A"`},
-			func(r *Request) { r.Set = []Var{{Name: "A", Value: "b"}} }, map[string]string{"SAW": "b"}},
-		{"return ends one file", map[string]string{env("90-environment.sh"): "export A=1; return; export A=2", env("91-environment.sh"): "export B=1"}, nil,
-			map[string]string{"A": "1", "B": "1"}},
-		{"functions last", map[string]string{env("90-environment.sh"): "put() { export \"$1=$2\"; }", env("91-environment.sh"): "put A 'b c'"}, nil,
-			map[string]string{"A": "b c"}},
+		{
+			"defaults win",
+			map[string]string{env("90-environment.sh"): "export SINGULARITY_NAME=image"},
+			func(r *Request) { r.Defaults = []string{"SINGULARITY_NAME=real"} },
+			map[string]string{"SINGULARITY_NAME": "real"},
+		},
+		{
+			"pod keeps an empty value", docker, func(r *Request) { r.Host = append(r.Host, "E=host"); r.Set = []Var{{Name: "E", NoEval: true}} },
+			map[string]string{"E": ""},
+		},
+		{
+			"image before 2.3",
+			map[string]string{"/environment": "export OLD=1; PATH=/old"},
+			nil,
+			map[string]string{"OLD": "1", "PATH": "/old:" + defaultPath},
+		},
+		{
+			"injected without 99-base",
+			map[string]string{env("99-later.sh"): `export SAW="$A"`},
+			func(r *Request) { r.Set = []Var{{Name: "A", Value: "b"}} },
+			map[string]string{"SAW": "b"},
+		},
+		{
+			"return ends one file",
+			map[string]string{env("90-environment.sh"): "export A=1; return; export A=2", env("91-environment.sh"): "export B=1"},
+			nil,
+			map[string]string{"A": "1", "B": "1"},
+		},
+		{
+			"functions last",
+			map[string]string{env("90-environment.sh"): "put() { export \"$1=$2\"; }", env("91-environment.sh"): "put A 'b c'"},
+			nil,
+			map[string]string{"A": "b c"},
+		},
 		{"quoted declaration", map[string]string{env("90-environment.sh"): `\export A="b 'c'"`}, nil, map[string]string{"A": "b 'c'"}},
 		{"unsupported builtins", map[string]string{env("90-environment.sh"): "trap : EXIT; ulimit -s unlimited; export A=1"}, nil, map[string]string{"A": "1"}},
-		{"syntax error skips the file", map[string]string{env("90-environment.sh"): "export A=1\nif then", env("91-environment.sh"): "export B=1"}, nil,
-			map[string]string{"A": "<unset>", "B": "1"}},
+		{
+			"syntax error skips the file",
+			map[string]string{env("90-environment.sh"): "export A=1\nif then", env("91-environment.sh"): "export B=1"},
+			nil,
+			map[string]string{"A": "<unset>", "B": "1"},
+		},
 		{"absolute link inside", map[string]string{env("90-environment.sh"): "-> /opt/env", "/opt/env": "export A=1"}, nil, map[string]string{"A": "1"}},
 		{"link to outside", map[string]string{env("90-environment.sh"): "-> ../../../../../../../../etc/profile"}, nil, map[string]string{"A": "<unset>"}},
 		{"home", nil, func(r *Request) { r.HomeDir = "/root" }, map[string]string{"HOME": "/root"}},
@@ -214,9 +247,7 @@ func TestDispatch(t *testing.T) {
 	sh := map[string]string{"/bin/sh": "\x7fELF", "/.singularity.d/runscript": "#!/bin/sh\nid\n"}
 	with := func(files map[string]string, name, text string) map[string]string {
 		all := map[string]string{name: text}
-		for name, text := range files {
-			all[name] = text
-		}
+		maps.Copy(all, files)
 		return all
 	}
 	for _, test := range []struct {
@@ -229,6 +260,12 @@ func TestDispatch(t *testing.T) {
 		{"exec searches the path", map[string]string{"/usr/bin/x": "\x7fELF"}, Exec, []string{"x", "1"}, []string{"/usr/bin/x", "x", "1"}},
 		{"exec takes a path", nil, Exec, []string{"/bin/true"}, []string{"/bin/true", "/bin/true"}},
 		{"run", sh, Run, []string{"1"}, []string{"/.singularity.d/runscript", "/.singularity.d/runscript", "1"}},
+		{
+			"large program as runscript",
+			map[string]string{"/.singularity.d/runscript": "-> /bin/large", "/bin/large": "\x7fELF" + strings.Repeat("x", maxScript)},
+			Run, nil,
+			[]string{"/.singularity.d/runscript", "/.singularity.d/runscript"},
+		},
 		{"run without a runscript", map[string]string{"/bin/sh": "\x7fELF", env("01-base.sh"): "#"}, Run, nil, []string{"/bin/sh", "/bin/sh"}},
 		{"shell prefers bash", with(sh, "/bin/bash", "\x7fELF"), Shell, []string{"-c", "x"}, []string{"/bin/bash", "/bin/bash", "--norc", "-c", "x"}},
 		{"shell falls back to sh", sh, Shell, nil, []string{"/bin/sh", "/bin/sh"}},
@@ -236,8 +273,13 @@ func TestDispatch(t *testing.T) {
 		{"test", with(sh, "/.singularity.d/test", "#!/bin/sh\nx\n"), Test, nil, []string{"/.singularity.d/test", "/.singularity.d/test"}},
 		{"pod passes over an empty startscript", with(sh, "/.singularity.d/startscript", "#!/bin/sh\n"), Pod, nil, []string{"/.singularity.d/runscript", "/.singularity.d/runscript"}},
 		{"pod prefers the startscript", with(sh, "/.singularity.d/startscript", "#!/bin/sh\nx\n"), Pod, nil, []string{"/.singularity.d/startscript", "/.singularity.d/startscript"}},
-		{"old runscript without an interpreter line", map[string]string{"/bin/sh": "\x7fELF", "/.singularity.d/runscript": "-> /bin/old", "/bin/old": "id\n"}, Run, []string{"1"},
-			[]string{"/bin/sh", "/bin/sh", "/.singularity.d/runscript", "1"}},
+		{
+			"old runscript without an interpreter line",
+			map[string]string{"/bin/sh": "\x7fELF", "/.singularity.d/runscript": "-> /bin/old", "/bin/old": "id\n"},
+			Run,
+			[]string{"1"},
+			[]string{"/bin/sh", "/bin/sh", "/.singularity.d/runscript", "1"},
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			req := trueRequest()
@@ -281,8 +323,13 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		{"start without a startscript", contract, Request{Command: Start}, 0, "INFO:    No instance start script found in container"},
 		{"test without a test", contract, Request{Command: Test}, 0, "INFO:    No test script found in container, exiting"},
 		{"shell without a shell", contract, Request{Command: Shell}, 1, "ERROR:   /bin/sh does not exist in container; run one of its programs instead: siflet exec IMAGE COMMAND"},
-		{"missing interpreter", map[string]string{"/.singularity.d/runscript": "#!/usr/bin/python3\n"}, Request{Command: Run}, 255,
-			"FATAL:   /.singularity.d/runscript: its interpreter /usr/bin/python3 is not in the image"},
+		{
+			"missing interpreter",
+			map[string]string{"/.singularity.d/runscript": "#!/usr/bin/python3\n"},
+			Request{Command: Run},
+			255,
+			"FATAL:   /.singularity.d/runscript: its interpreter /usr/bin/python3 is not in the image",
+		},
 		{"env script exits", map[string]string{env("90-environment.sh"): "exit 7"}, trueRequest(), 7, "FATAL:   /.singularity.d/env/90-environment.sh ended with exit status 7"},
 		{"bad value", nil, Request{Command: Exec, Args: []string{"x"}, Set: []Var{{Name: "A", Value: "${"}}}, 255, "environment variable A: 1:3: "},
 		{"bad name", nil, Request{Command: Exec, Args: []string{"x"}, Set: []Var{{Name: "A=B"}}}, 255, `FATAL:   environment variable "A=B": not a name`},

@@ -2,6 +2,7 @@ package action
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -98,6 +99,22 @@ func (t tree) read(name string) ([]byte, error) {
 		return nil, errors.New("not a regular file")
 	}
 	return linux.ReadAll(fd, maxScript)
+}
+
+// head returns what it can of the first 256 bytes, as much as the kernel looks
+// at to tell how to execute a file.
+func (t tree) head(name string) string {
+	f, err := t.open(name, os.O_RDONLY|linux.ONonblock, 0)
+	if err != nil {
+		return ""
+	}
+	defer f.Close() //nolint:errcheck // read only
+	buf := make([]byte, 256)
+	n, err := io.ReadFull(f, buf)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return ""
+	}
+	return string(buf[:n])
 }
 
 func (t tree) isDir(name string) bool {
