@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -78,7 +79,14 @@ func resolveUser(u *program.User, a accounts) (identity, error) {
 	if id.uid > maxID || id.gid > maxID {
 		return identity{}, fail(kindInvalid, fs.ErrInvalid, "user %d, group %d", id.uid, id.gid)
 	}
-	id.groups = append([]uint32{}, u.Groups...)
+	// With the primary group among them, or files that deny that group something
+	// would not deny it to this process (CVE-2023-25173).
+	id.groups = []uint32{id.gid}
+	for _, gid := range u.Groups {
+		if !slices.Contains(id.groups, gid) {
+			id.groups = append(id.groups, gid)
+		}
+	}
 	if !u.Strict && found {
 		id.groups = appendMemberships(id.groups, a.group, entry.name)
 	}

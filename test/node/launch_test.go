@@ -1,0 +1,224 @@
+// Package node tests siflet on a real kernel, as root.
+package node
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/siflet/siflet/runtime/program"
+)
+
+// stage runs the launch and exec stages of a built siflet-instance.
+type stage struct {
+	binary string
+}
+
+func newStage(t testing.TB) *stage {
+	t.Helper()
+	needCaps(t, unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN")
+	binary := filepath.Join(t.TempDir(), "siflet-instance")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "github.com/siflet/siflet/test/node/stagetmp")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	return &stage{binary: binary}
+}
+
+func needCaps(t testing.TB, capability int, name string) {
+	t.Helper()
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		t.Fatal(err)
+	}
+	if data[capability/32].Effective&(1<<(capability%32)) == 0 {
+		t.Skipf("needs %s", name)
+	}
+}
+
+// process is a stage and what it became.
+type process struct {
+	cmd     *exec.Cmd
+	out     bytes.Buffer
+	failure *program.Failure
+	master  *os.File
+}
+
+// start runs a stage and waits until its exec succeeded or failed.
+func (s *stage) start(t testing.TB, name string, p *program.Program, flags uintptr, stdin io.Reader, extra ...*os.File) *process {
+	t.Helper()
+	data, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs := os.NewFile(uintptr(pair[1]), "status")
+	fd, err := unix.MemfdCreate("program", unix.MFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := os.NewFile(uintptr(fd), "program")
+	if _, err := text.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := text.Seek(0, 0); err != nil {
+		t.Fatal(err)
+	}
+	r := &process{cmd: exec.CommandContext(t.Context(), s.binary, name)}
+	r.cmd.Stdin, r.cmd.Stdout, r.cmd.Stderr = stdin, &r.out, &r.out
+	if p.Process.Terminal {
+		r.cmd.Stdout, r.cmd.Stderr = nil, nil
+	}
+	r.cmd.ExtraFiles = append([]*os.File{theirs, text}, extra...)
+	r.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags}
+	if err := r.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	theirs.Close()
+	text.Close()
+	r.receive(t, pair[0])
+	return r
+}
+
+func (r *process) receive(t testing.TB, socket int) {
+	t.Helper()
+	defer unix.Close(socket)
+	var all []byte
+	for {
+		buf, oob := make([]byte, 4096), make([]byte, 64)
+		n, oobn, _, _, err := unix.Recvmsg(socket, buf, oob, unix.MSG_CMSG_CLOEXEC)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == 0 {
+			break
+		}
+		if oobn > 0 {
+			messages, _ := unix.ParseSocketControlMessage(oob[:oobn])
+			fds, err := unix.ParseUnixRights(&messages[0])
+			if err != nil || buf[0] != 'T' {
+				t.Fatalf("descriptor with %q: %v", buf[:n], err)
+			}
+			r.master = os.NewFile(uintptr(fds[0]), "master")
+			t.Cleanup(func() { r.master.Close() })
+			buf, n = buf[1:], n-1
+		}
+		all = append(all, buf[:n]...)
+	}
+	if len(all) > 0 {
+		r.failure = new(program.Failure)
+		if err := json.Unmarshal(all, r.failure); err != nil {
+			t.Fatalf("status %q: %v", all, err)
+		}
+	}
+}
+
+const newContainer = syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS
+
+// run starts a container and returns its output once it has ended.
+func (s *stage) run(t testing.TB, p *program.Program) (string, int) {
+	t.Helper()
+	r := s.start(t, "launch", p, newContainer, nil)
+	_ = r.cmd.Wait()
+	if r.failure != nil {
+		t.Fatalf("launch: %v", r.failure)
+	}
+	return r.out.String(), r.cmd.ProcessState.ExitCode()
+}
+
+// fails starts a container that can't start.
+func (s *stage) fails(t testing.TB, p *program.Program) (*program.Failure, int) {
+	t.Helper()
+	r := s.start(t, "launch", p, newContainer, nil)
+	_ = r.cmd.Wait()
+	if r.failure == nil {
+		t.Fatalf("launch succeeded: %s", r.out.String())
+	}
+	return r.failure, r.cmd.ProcessState.ExitCode()
+}
+
+// squashfs packs busybox and what fill adds, and returns the image as an extent.
+func squashfs(t testing.TB, fill func(root string)) program.Extent {
+	t.Helper()
+	for _, tool := range []string{"mksquashfs", "busybox"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("needs %s", tool)
+		}
+	}
+	dir := t.TempDir()
+	root := filepath.Join(dir, "root")
+	for _, d := range []string{"bin", "etc", "tmp", "proc", "sys", "dev"} {
+		must(t, os.MkdirAll(filepath.Join(root, d), 0o755))
+	}
+	path, _ := exec.LookPath("busybox")
+	data, err := os.ReadFile(path)
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(root, "bin/busybox"), data, 0o755))
+	for _, applet := range strings.Fields("sh cat echo id ls mount sleep true stat pwd env tty touch readlink nproc mkdir grep test stty wc") {
+		must(t, os.Symlink("busybox", filepath.Join(root, "bin", applet)))
+	}
+	must(t, os.WriteFile(filepath.Join(root, "etc/passwd"), []byte("root:x:0:0::/root:/bin/sh\nweb:x:1000:1001::/home/web:/bin/sh\n"), 0o644))
+	must(t, os.WriteFile(filepath.Join(root, "etc/group"), []byte("root:x:0:\nweb:x:1001:\nlog:x:1002:web\n"), 0o644))
+	if fill != nil {
+		fill(root)
+	}
+	image := filepath.Join(dir, "image")
+	out, err := exec.CommandContext(t.Context(), "mksquashfs", root, image, "-noappend", "-all-root", "-no-progress").CombinedOutput()
+	if err != nil {
+		t.Fatalf("mksquashfs: %v\n%s", err, out)
+	}
+	info, err := os.Stat(image)
+	must(t, err)
+	return program.Extent{Path: image, Size: info.Size(), FS: "squashfs"}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// container is a program with the mounts a pod's container has.
+func container(e program.Extent, args ...string) *program.Program {
+	return &program.Program{
+		Version:    program.Version,
+		Namespaces: program.Namespaces{PID: program.PIDContainer, Cgroup: true},
+		Root:       program.Root{Extents: []program.Extent{e}},
+		Mounts: []program.Mount{
+			{Type: "proc", Target: "/proc", NoSuid: true, NoDev: true, NoExec: true},
+			{Type: "tmpfs", Target: "/dev", Data: "mode=755,size=64k", NoSuid: true},
+			{Type: "devpts", Target: "/dev/pts", Data: "newinstance,ptmxmode=0666,mode=0620,gid=5", NoSuid: true, NoExec: true},
+			{Type: "mqueue", Target: "/dev/mqueue", NoSuid: true, NoDev: true, NoExec: true},
+			{Type: "tmpfs", Target: "/dev/shm", Data: "mode=1777,size=64m", NoSuid: true, NoDev: true},
+			{Type: "sysfs", Target: "/sys", Readonly: true, NoSuid: true, NoDev: true, NoExec: true},
+		},
+		Devices: []program.Device{
+			{Path: "/dev/null", Type: "c", Major: 1, Minor: 3, Mode: 0o666},
+			{Path: "/dev/zero", Type: "c", Major: 1, Minor: 5, Mode: 0o666},
+			{Path: "/dev/full", Type: "c", Major: 1, Minor: 7, Mode: 0o666},
+			{Path: "/dev/random", Type: "c", Major: 1, Minor: 8, Mode: 0o666},
+			{Path: "/dev/urandom", Type: "c", Major: 1, Minor: 9, Mode: 0o666},
+			{Path: "/dev/tty", Type: "c", Major: 5, Minor: 0, Mode: 0o666},
+		},
+		MaskedPaths:   []string{"/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/scsi", "/sys/firmware", "/proc/acpi"},
+		ReadonlyPaths: []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
+		Process:       program.Process{Args: args, Env: []string{"PATH=/bin"}},
+	}
+}
