@@ -98,14 +98,15 @@ func write(path string, v any, durable bool) error {
 	}
 	if durable {
 		// The new record is in place; only its name may not be on disk yet.
-		if err := syncDir(dir); err != nil {
+		if err := SyncDir(dir); err != nil {
 			return fmt.Errorf("write record %s: sync directory: %w", path, err)
 		}
 	}
 	return nil
 }
 
-func syncDir(dir string) error {
+// SyncDir makes the names in a directory survive a power cut.
+func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

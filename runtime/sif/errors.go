@@ -25,13 +25,17 @@ var (
 type FormatError struct {
 	// Kind is one of the errors above.
 	Kind error
-	// Part is "header", "descriptor 3", "partition 4" and the like.
+	// Part is "header", "descriptor 3", "OCI layer 0" and the like; empty for
+	// the whole file.
 	Part string
 	// Reason names the field and its value.
 	Reason string
 }
 
 func (e *FormatError) Error() string {
+	if e.Part == "" {
+		return "sif: " + e.Reason
+	}
 	return "sif: " + e.Part + ": " + e.Reason
 }
 

@@ -19,8 +19,6 @@ type Extent struct {
 	FS string
 	// Compression is the squashfs compressor: "gzip", "zstd" and so on.
 	Compression string
-	// Overlay says that the files are under /upper, as in a writable overlay.
-	Overlay bool
 }
 
 // Config is what an image says about the process to run in it.
@@ -105,7 +103,6 @@ func (f *File) nativeImage() (Image, error) {
 		if d.Part == PartPrimary {
 			image.Extents, image.Arch = []Extent{e}, d.Arch
 		} else {
-			e.Overlay = d.FS == FSExt3
 			overlays = append(overlays, e)
 		}
 	}

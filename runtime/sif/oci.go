@@ -180,7 +180,7 @@ func (f *File) layer(part string, all blobs, d ociDescriptor) (Extent, error) {
 	switch d.MediaType {
 	case layerSquashfs:
 	case layerExt3:
-		e.FS, e.Overlay = FSExt3.String(), true
+		e.FS = FSExt3.String()
 	default:
 		return e, unsupported(part, "media type %q can't be mounted, only squashfs and ext3 layers can", d.MediaType)
 	}

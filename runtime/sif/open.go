@@ -2,6 +2,8 @@ package sif
 
 import (
 	"bytes"
+	"cmp"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -28,18 +30,18 @@ type File struct {
 func Open(path string) (*File, error) {
 	// Opening a pipe would wait for a writer, so look first.
 	info, err := os.Stat(path)
-	if err == nil {
-		err = regular(path, info)
-	}
 	if err != nil {
 		return nil, err
+	}
+	if err := regular(info); err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	if info, err = f.Stat(); err == nil {
-		err = regular(path, info)
+		err = regular(info)
 	}
 	var file *File
 	if err == nil {
@@ -52,12 +54,12 @@ func Open(path string) (*File, error) {
 	return file, nil
 }
 
-func regular(path string, info os.FileInfo) error {
+func regular(info os.FileInfo) error {
 	if info.IsDir() {
-		return &FormatError{Kind: ErrNotSIF, Part: path, Reason: "is a directory, not a SIF file"}
+		return &FormatError{Kind: ErrNotSIF, Reason: "a directory, not a SIF file"}
 	}
 	if !info.Mode().IsRegular() {
-		return &FormatError{Kind: ErrNotSIF, Part: path, Reason: "is not a regular file"}
+		return &FormatError{Kind: ErrNotSIF, Reason: "not a regular file"}
 	}
 	return nil
 }
@@ -306,4 +308,19 @@ func readArch(code []byte) string {
 		return name
 	}
 	return fmt.Sprintf("code %q", text)
+}
+
+// HeadDigest is the SHA-256 of the header and the descriptor table: what the
+// file says it holds, without reading what it holds.
+func (f *File) HeadDigest() ([sha256.Size]byte, error) {
+	sum := sha256.New()
+	for _, part := range []*io.SectionReader{
+		io.NewSectionReader(f.r, 0, headerSize),
+		io.NewSectionReader(f.r, f.Header.tableOffset, f.Header.slots*descriptorSize),
+	} {
+		if n, err := io.Copy(sum, part); err != nil || n < part.Size() {
+			return [sha256.Size]byte{}, fmt.Errorf("sif: header: %w", cmp.Or(err, io.ErrUnexpectedEOF))
+		}
+	}
+	return [sha256.Size]byte(sum.Sum(nil)), nil
 }

@@ -1,0 +1,84 @@
+// Package image keeps SIF images: it finds them by reference, pins them while
+// containers use them, and lists and removes them.
+//
+// An image is a SIF file, either imported into the store, where it is named by
+// the SHA-256 of its content, or used in place, wherever its path says. Files in
+// place are never written, moved or deleted. The package mounts nothing, pulls
+// from no registry and verifies no signature. It alone writes its directory:
+//
+//	images/NAME.json     what is known of an image: references, path, times
+//	pins/NAME.json       which images an owner needs
+//	sha256/HEX.sif       imported files
+//	ingest/              imports under way; emptied when the store is opened
+//
+// Many processes may read a store with View; one at a time may Open it.
+package image
+
+import (
+	"errors"
+	"time"
+)
+
+// The kinds of error that callers tell apart.
+var (
+	// ErrNotFound says that no image has the reference.
+	ErrNotFound = errors.New("image not found")
+	// ErrInvalid says that a reference, or the file it names, is of no use:
+	// malformed, ambiguous, no SIF, corrupt, or for another architecture.
+	ErrInvalid = errors.New("invalid image")
+	// ErrUnsupported says that siflet can't do that yet.
+	ErrUnsupported = errors.New("not supported")
+)
+
+// Extent is one file system of an image.
+type Extent struct {
+	// Path is the file it is in, at Offset, of Size bytes.
+	Path         string
+	Offset, Size int64
+	// FS is "squashfs" or "ext3". An ext3 file system may have its files under
+	// /upper, as writable overlays do.
+	FS string
+}
+
+// Config is what the image says about the process to run: that of an OCI-SIF, or
+// of the oci-config.json that images converted from OCI carry.
+type Config struct {
+	Entrypoint, Cmd, Env         []string
+	WorkingDir, User, StopSignal string
+	Labels                       map[string]string
+	Volumes, ExposedPorts        []string
+}
+
+// Image is an image as it is now. The slices are shared: don't change them.
+type Image struct {
+	// ID is "sha256:<hex>": of the content of an imported file; of what
+	// identifies a file in place (header, descriptors, size, time, path), so
+	// that a file which changes becomes another image.
+	ID string
+	// References are the names it was imported or pulled by, sorted.
+	References []string
+	// Path is the SIF file, without symbolic links.
+	Path string
+	// InPlace says that the file is not the store's.
+	InPlace bool
+	Size    int64
+	// Arch is a GOARCH name.
+	Arch string
+	// Native says that the image may have /.singularity.d.
+	Native bool
+	// Extents are the file systems to stack, lowest first.
+	Extents []Extent
+	Config  Config
+	// Pinned says that an owner needs the image.
+	Pinned bool
+	// CreatedAt is when it was imported, or the file's own time.
+	CreatedAt time.Time
+}
+
+// kindError gives an error a kind without changing its text.
+type kindError struct {
+	kind, err error
+}
+
+func (e *kindError) Error() string   { return e.err.Error() }
+func (e *kindError) Unwrap() []error { return []error{e.kind, e.err} }

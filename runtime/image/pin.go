@@ -1,0 +1,236 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/siflet/siflet/runtime/record"
+)
+
+// Pin keeps the image with the ID on disk until its owner unpins. Pinning twice
+// for one owner is one pin. Calls for one owner must not overlap.
+func (s *Store) Pin(id, owner string) error {
+	if s.readOnly {
+		return fmt.Errorf("%w: the image store %s is open for reading only", ErrUnsupported, s.dir)
+	}
+	// A file in place that was looked up by path has no record.
+	inPlace := len(s.files.byID(strings.TrimPrefix(id, idScheme))) > 0
+	s.mu.Lock()
+	if !inPlace && !s.knownLocked(id) {
+		s.mu.Unlock()
+		return &kindError{ErrNotFound, fmt.Errorf("pin image %s: not found", id)}
+	}
+	old, had := s.pins[owner]
+	if slices.Contains(old.IDs, id) {
+		s.mu.Unlock()
+		return nil
+	}
+	// From here on Remove sees the pin, before it is on disk.
+	p := pin{Version: formatVersion, Owner: owner, IDs: append(slices.Clone(old.IDs), id)}
+	s.pins[owner] = p
+	s.mu.Unlock()
+	err := record.WriteVolatile(s.pinPath(owner), p)
+	if err != nil {
+		s.mu.Lock()
+		if had {
+			s.pins[owner] = old
+		} else {
+			delete(s.pins, owner)
+		}
+		s.mu.Unlock()
+	}
+	return err
+}
+
+// Unpin drops the owner's pins. An imported image that was removed while it was
+// pinned is deleted with its last pin. An owner without pins is fine.
+func (s *Store) Unpin(owner string) error {
+	if s.readOnly {
+		return fmt.Errorf("%w: the image store %s is open for reading only", ErrUnsupported, s.dir)
+	}
+	s.mu.Lock()
+	p, ok := s.pins[owner]
+	delete(s.pins, owner)
+	s.mu.Unlock()
+	if !ok {
+		return nil
+	}
+	err := removeIfThere(s.pinPath(owner))
+	for _, id := range p.IDs {
+		key := entry{ID: id}.key()
+		if s.orphan(key) {
+			err = errors.Join(err, s.collect(key))
+		}
+	}
+	return err
+}
+
+// Owners are those who have pins, sorted: what a new agent compares with the
+// containers it finds.
+func (s *Store) Owners() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.pins))
+}
+
+// Remove removes the image and every reference to it. Of a file in place only
+// the references go. A pinned image goes when its last pin does; until then it
+// is found by its ID alone. Removing what is not there succeeds.
+func (s *Store) Remove(ctx context.Context, ref string) error {
+	end, err := s.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	entries, err := s.named(ref)
+	for _, e := range entries {
+		e.References = nil
+		err = errors.Join(err, s.saveOrForget(e))
+	}
+	return err
+}
+
+// named finds the records that a reference means, whatever has become of the
+// files.
+func (s *Store) named(ref string) ([]entry, error) {
+	path, isPath, err := asPath(ref)
+	if err != nil {
+		return nil, err
+	}
+	if !isPath {
+		if e, ok := s.byTag(ref); ok {
+			return []entry{e}, nil
+		}
+	}
+	var found []entry
+	digits, isID := idDigits(ref)
+	real, realErr := filepath.EvalSymlinks(path)
+	for _, e := range s.snapshot() {
+		switch {
+		case isPath && e.InPlace && (e.Path == path || realErr == nil && e.Path == real || slices.ContainsFunc(e.References, namesPath(path))):
+			found = append(found, e)
+		case !isPath && isID && (matches(e.ID, digits) || matches(s.currentID(e), digits)):
+			found = append(found, e)
+		}
+	}
+	if !isPath && len(found) > 1 {
+		return nil, &kindError{ErrInvalid, fmt.Errorf("image %q: %d images have IDs that begin so", ref, len(found))}
+	}
+	return found, nil
+}
+
+func namesPath(path string) func(string) bool {
+	return func(ref string) bool {
+		p, ok, err := asPath(ref)
+		return ok && err == nil && p == path
+	}
+}
+
+// currentID is the ID of a record's file as it is now, empty if it is not there.
+func (s *Store) currentID(e entry) string {
+	if !e.InPlace {
+		return e.ID
+	}
+	image, err := s.files.open(e.Path)
+	if err != nil {
+		return ""
+	}
+	return image.ID
+}
+
+// saveOrForget writes an entry that lost references, or removes the image if it
+// has none left and nobody needs it. The caller has the turn.
+func (s *Store) saveOrForget(e entry) error {
+	if len(e.References) == 0 {
+		if gone, err := s.forget(e.key()); gone || err != nil {
+			return err
+		}
+	}
+	return s.save(e)
+}
+
+// collect deletes an imported image that became an orphan.
+func (s *Store) collect(key string) error {
+	end, err := s.begin(context.Background())
+	if err != nil {
+		return err
+	}
+	defer end()
+	if s.orphan(key) {
+		_, err = s.forget(key)
+	}
+	return err
+}
+
+// orphan says that an image has neither a reference nor a pin.
+func (s *Store) orphan(key string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, ok := s.entries[key]
+	return ok && len(e.References) == 0 && !s.pinnedLocked(e.ID)
+}
+
+func (s *Store) pinned(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pinnedLocked(id)
+}
+
+func (s *Store) pinnedLocked(id string) bool {
+	for _, p := range s.pins {
+		if slices.Contains(p.IDs, id) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Store) knownLocked(id string) bool {
+	for _, e := range s.entries {
+		if e.ID == id {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Store) pinPath(owner string) string {
+	return filepath.Join(s.dir, pinsDir, shortHash(owner)+suffix)
+}
+
+// Usage is what the store's own files take, and where they are. Files in place
+// count for nothing.
+func (s *Store) Usage() (bytes, inodes uint64, mountpoint string, err error) {
+	err = filepath.WalkDir(s.dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return ignoreMissing(err)
+		}
+		inodes++
+		info, err := d.Info()
+		if err != nil {
+			return ignoreMissing(err)
+		}
+		if d.Type().IsRegular() {
+			bytes += uint64(max(info.Size(), 0))
+		}
+		return nil
+	})
+	if err != nil {
+		err = fmt.Errorf("image store usage: %w", err)
+	}
+	return bytes, inodes, s.dir, err
+}
+
+// ignoreMissing accepts that files come and go during a walk.
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,303 @@
+package image
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/siflet/siflet/runtime/record"
+)
+
+const (
+	imagesDir = "images"
+	pinsDir   = "pins"
+	blobsDir  = "sha256"
+	ingestDir = "ingest"
+	suffix    = ".json"
+
+	formatVersion = 1
+)
+
+// entry is the record of an image. The file is named by the key.
+type entry struct {
+	Version int `json:"version"`
+	// ID is the image's; for a file in place, as it was when last pulled.
+	ID         string    `json:"id"`
+	Path       string    `json:"path"`
+	InPlace    bool      `json:"in_place,omitempty"`
+	References []string  `json:"references"`
+	UpdatedAt  time.Time `json:"updated_at"`
+}
+
+// pin is the record of an owner's pins.
+type pin struct {
+	Version int      `json:"version"`
+	Owner   string   `json:"owner"`
+	IDs     []string `json:"ids"`
+}
+
+// Store is a directory of images. It is safe for concurrent use.
+type Store struct {
+	dir      string
+	readOnly bool
+	files    parser
+	problems []error
+
+	// turn is held by the one operation that changes image records, across its
+	// writes, so that they reach the disk in the order they were decided.
+	turn chan struct{}
+
+	mu      sync.Mutex
+	entries map[string]entry // by key
+	pins    map[string]pin   // by owner
+}
+
+// Open opens the store in dir, making the directory if it is not there, and
+// clears away what a store that was killed left behind. The caller must be the
+// only one that has the store open.
+func Open(dir string) (*Store, error) {
+	s, err := newStore(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open image store: %w", err)
+	}
+	if err := os.RemoveAll(filepath.Join(s.dir, ingestDir)); err != nil {
+		return nil, fmt.Errorf("open image store: empty ingest: %w", err)
+	}
+	for _, name := range []string{imagesDir, pinsDir, blobsDir, ingestDir} {
+		if err := os.MkdirAll(filepath.Join(s.dir, name), 0o700); err != nil {
+			return nil, fmt.Errorf("open image store: %w", err)
+		}
+	}
+	if err := s.load(); err != nil {
+		return nil, fmt.Errorf("open image store: %w", err)
+	}
+	if err := s.clean(); err != nil {
+		return nil, fmt.Errorf("open image store: %w", err)
+	}
+	return s, nil
+}
+
+// View reads the store in dir as it is now and changes nothing. Operations that
+// would are refused. A store that is not there is an empty one.
+func View(dir string) (*Store, error) {
+	s, err := newStore(dir)
+	if err != nil {
+		return nil, fmt.Errorf("view image store: %w", err)
+	}
+	s.readOnly = true
+	if err := s.load(); err != nil {
+		return nil, fmt.Errorf("view image store: %w", err)
+	}
+	return s, nil
+}
+
+// Problems are the records that could not be read when the store was opened.
+// They and the files they may speak of are left alone.
+func (s *Store) Problems() []error { return s.problems }
+
+func newStore(dir string) (*Store, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{
+		dir: dir, turn: make(chan struct{}, 1), files: parser{parsed: map[string]parsedFile{}},
+		entries: map[string]entry{}, pins: map[string]pin{},
+	}, nil
+}
+
+func (s *Store) load() error {
+	err := s.eachFile(imagesDir, func(name string) {
+		var e entry
+		err := record.Read(filepath.Join(s.dir, imagesDir, name), &e)
+		if err == nil && (!e.valid() || name != e.key()+suffix) {
+			err = fmt.Errorf("image record %s: %w", name, record.ErrCorrupt)
+		}
+		if err != nil {
+			s.problems = append(s.problems, err)
+			return
+		}
+		if !e.InPlace {
+			e.Path = s.blob(e.ID)
+		}
+		s.entries[e.key()] = e
+	})
+	if err != nil {
+		return err
+	}
+	s.dropMovedReferences()
+	return s.eachFile(pinsDir, func(name string) {
+		var p pin
+		path := filepath.Join(s.dir, pinsDir, name)
+		if err := record.Read(path, &p); err != nil {
+			// Pins are not synced: a power cut ends them as it ends their owners.
+			if !s.readOnly {
+				err = errors.Join(err, removeIfThere(path))
+			}
+			s.problems = append(s.problems, err)
+			return
+		}
+		s.pins[p.Owner] = p
+	})
+}
+
+func (s *Store) eachFile(dir string, visit func(name string)) error {
+	entries, err := os.ReadDir(filepath.Join(s.dir, dir))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), suffix) && !strings.HasPrefix(e.Name(), ".") {
+			visit(e.Name())
+		}
+	}
+	return nil
+}
+
+// dropMovedReferences settles a tag that two images have: the store was killed
+// after it gave the tag to the newer one and before it took it from the older.
+func (s *Store) dropMovedReferences() {
+	newest := map[string]string{}
+	for key, e := range s.entries {
+		for _, ref := range e.References {
+			if other, ok := newest[ref]; !ok || s.entries[other].UpdatedAt.Before(e.UpdatedAt) {
+				newest[ref] = key
+			}
+		}
+	}
+	for key, e := range s.entries {
+		e.References = slices.DeleteFunc(e.References, func(ref string) bool { return newest[ref] != key })
+		s.entries[key] = e
+	}
+}
+
+// clean removes what no record speaks of: temporary files of records, imported
+// files without a record, and images without a reference or a pin.
+func (s *Store) clean() error {
+	var err error
+	for key, e := range s.entries {
+		if len(e.References) == 0 {
+			_, forgetErr := s.forget(key)
+			err = errors.Join(err, forgetErr)
+		}
+	}
+	for _, dir := range []string{imagesDir, pinsDir} {
+		stale, globErr := filepath.Glob(filepath.Join(s.dir, dir, ".*.tmp"))
+		err = errors.Join(err, globErr)
+		for _, path := range stale {
+			err = errors.Join(err, os.Remove(path))
+		}
+	}
+	if len(s.problems) > 0 {
+		// A file without a record may be that of the record we can't read.
+		return err
+	}
+	blobs, readErr := os.ReadDir(filepath.Join(s.dir, blobsDir))
+	err = errors.Join(err, readErr)
+	for _, b := range blobs {
+		id := idScheme + strings.TrimSuffix(b.Name(), ".sif")
+		if _, ok := s.entries[entry{ID: id}.key()]; !ok {
+			err = errors.Join(err, os.Remove(filepath.Join(s.dir, blobsDir, b.Name())))
+		}
+	}
+	return err
+}
+
+// key names the record: by content for imported files, by path for others.
+func (e entry) key() string {
+	if !e.InPlace {
+		return strings.TrimPrefix(e.ID, idScheme)
+	}
+	return "path-" + shortHash(e.Path)
+}
+
+func (e entry) valid() bool {
+	digits, ok := idDigits(e.ID)
+	return ok && len(digits) == 64 && strings.HasPrefix(e.ID, idScheme) && (!e.InPlace || filepath.IsAbs(e.Path))
+}
+
+func shortHash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:16])
+}
+
+func (s *Store) blob(id string) string {
+	return filepath.Join(s.dir, blobsDir, strings.TrimPrefix(id, idScheme)+".sif")
+}
+
+func (s *Store) recordPath(key string) string { return filepath.Join(s.dir, imagesDir, key+suffix) }
+
+// begin waits for the turn to change records; the caller must call end.
+func (s *Store) begin(ctx context.Context) (end func(), err error) {
+	if s.readOnly {
+		return nil, fmt.Errorf("%w: the image store %s is open for reading only", ErrUnsupported, s.dir)
+	}
+	select {
+	case s.turn <- struct{}{}:
+		return func() { <-s.turn }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// save writes the entry, then shows it. The caller has the turn.
+func (s *Store) save(e entry) error {
+	e.Version = formatVersion
+	if err := record.Write(s.recordPath(e.key()), e); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.entries[e.key()] = e
+	return nil
+}
+
+// forget hides an entry that nobody needs, then deletes its record and the file
+// if it is ours. It reports false, having done nothing, if the file is ours and
+// pinned. The caller has the turn.
+func (s *Store) forget(key string) (bool, error) {
+	s.mu.Lock()
+	e, ok := s.entries[key]
+	if ok && !e.InPlace && s.pinnedLocked(e.ID) {
+		s.mu.Unlock()
+		return false, nil
+	}
+	// From here on Pin does not find it.
+	delete(s.entries, key)
+	s.mu.Unlock()
+	err := removeIfThere(s.recordPath(key))
+	if ok && !e.InPlace {
+		err = errors.Join(err, removeIfThere(s.blob(e.ID)))
+	}
+	return true, err
+}
+
+func removeIfThere(path string) error {
+	if err := os.Remove(path); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// snapshot is the records as they are now, in a stable order.
+func (s *Store) snapshot() []entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]entry, 0, len(s.entries))
+	for _, key := range slices.Sorted(maps.Keys(s.entries)) {
+		list = append(list, s.entries[key])
+	}
+	return list
+}
