@@ -175,7 +175,7 @@ func scriptProcess(t tree, file string, args []string, env map[string]string) (P
 	// A program may be large, and a script that is not to be read here can
 	// still be executed.
 	head := t.head(file)
-	if strings.HasPrefix(head, "\x7fELF") {
+	if head == "" || strings.HasPrefix(head, "\x7fELF") {
 		return direct, nil
 	}
 	line, _, _ := strings.Cut(head, "\n")

@@ -167,7 +167,7 @@ func TestAppNeedsNoScriptsOfTheImage(t *testing.T) {
 
 func FuzzResolve(f *testing.F) {
 	for _, seed := range []string{
-		docker10, base99, dockerRun, "exit 3", "f() { f; }; f", `A=${B:?no} ; cd /x; exec y >z`, "\\export A=b", "umask 9; set -u; echo $Q",
+		docker10, base99, dockerRun, "exit 3", "f() { echo $1; }; f a", `A=${B:?no} ; cd /x; exec y >z`, "\\export A=b", "umask 9; set -u; echo $Q",
 		"declare -A m=([a]=b); local x; readonly PATH=1", "A=$((1/0)) B=${A:1:-1} C=${!A} D=(1 2); echo ${D[9]} {a..z}", "case x in *) [[ a =~ ( ]];; esac",
 	} {
 		f.Add(seed, "v$A")
