@@ -24,7 +24,6 @@
 package launch
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	goruntime "runtime"
@@ -72,9 +71,7 @@ func run(stage func(*program.Program) error) int {
 		err = stage(p)
 	}
 	f := asFailure(err)
-	if data, err := json.Marshal(f); err == nil {
-		_ = linux.WriteAll(statusFD, data) // nobody is left to tell otherwise
-	}
+	_ = linux.WriteAll(statusFD, f.Encode()) // nobody is left to tell otherwise
 	switch f.Kind {
 	case kindNotFound:
 		return exitNotFound
@@ -97,8 +94,8 @@ func read() (*program.Program, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read program: %w", err)
 	}
-	p := new(program.Program)
-	if err := json.Unmarshal(data, p); err != nil {
+	p, err := program.Decode(data)
+	if err != nil {
 		return nil, fmt.Errorf("read program: %w", err)
 	}
 	if p.Version > program.Version {
