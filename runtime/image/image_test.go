@@ -19,13 +19,13 @@ import (
 )
 
 // makeSIF writes a small SIF whose content depends on seed.
-func makeSIF(t testing.TB, path, seed string) string {
-	t.Helper()
-	return makeSIFFor(t, path, seed, goruntime.GOARCH)
+func makeSIF(tb testing.TB, path, seed string) string {
+	tb.Helper()
+	return makeSIFFor(tb, path, seed, goruntime.GOARCH)
 }
 
-func makeSIFFor(t testing.TB, path, seed, arch string) string {
-	t.Helper()
+func makeSIFFor(tb testing.TB, path, seed, arch string) string {
+	tb.Helper()
 	squash := make([]byte, 4096)
 	copy(squash, "hsqs")
 	binary.LittleEndian.PutUint16(squash[20:], 1)
@@ -36,40 +36,40 @@ func makeSIFFor(t testing.TB, path, seed, arch string) string {
 		{Type: sif.TypePartition, FS: sif.FSSquash, Part: sif.PartPrimary, Arch: arch, Data: bytes.NewReader(squash)},
 	}})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return path
 }
 
-func openStore(t testing.TB, dir string) *Store {
-	t.Helper()
+func openStore(tb testing.TB, dir string) *Store {
+	tb.Helper()
 	s, err := Open(dir)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for _, problem := range s.Problems() {
-		t.Errorf("Problems: %v", problem)
+		tb.Errorf("Problems: %v", problem)
 	}
 	return s
 }
 
 // must returns the image or fails the test.
-func must(t testing.TB) func(Image, error) Image {
-	t.Helper()
+func must(tb testing.TB) func(Image, error) Image {
+	tb.Helper()
 	return func(image Image, err error) Image {
-		t.Helper()
+		tb.Helper()
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		return image
 	}
 }
 
-func listed(t testing.TB, s *Store) [][]string {
-	t.Helper()
+func listed(tb testing.TB, s *Store) [][]string {
+	tb.Helper()
 	images, err := s.List()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var refs [][]string
 	for _, image := range images {

@@ -48,15 +48,15 @@ func (p *parser) open(path string) (Image, error) {
 	if ok && known.is(info) {
 		return known.image, nil
 	}
-	real, err := filepath.EvalSymlinks(path)
+	resolved, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return Image{}, pathError(path, err)
 	}
-	image, err := parse(real, info)
+	image, err := parse(resolved, info)
 	if err != nil {
 		return Image{}, pathError(path, err)
 	}
-	after, err := os.Stat(real)
+	after, err := os.Stat(resolved)
 	if err != nil {
 		return Image{}, pathError(path, err)
 	}
@@ -117,9 +117,9 @@ func parse(path string, info os.FileInfo) (image Image, err error) {
 // inPlaceID identifies a file without reading it through, which for 20 GB on a
 // shared file system would take minutes.
 func inPlaceID(path string, info os.FileInfo, head [sha256.Size]byte) string {
-	sum := sha256.New()
-	fmt.Fprintf(sum, "siflet image in place 1\n%x\n%d\n%d\n%s", head, info.Size(), info.ModTime().UnixNano(), path)
-	return idScheme + hex.EncodeToString(sum.Sum(nil))
+	sum := sha256.Sum256(fmt.Appendf(nil, "siflet image in place 1\n%x\n%d\n%d\n%s",
+		head, info.Size(), info.ModTime().UnixNano(), path))
+	return idScheme + hex.EncodeToString(sum[:])
 }
 
 // pathError says which image it was and gives the error a kind.

@@ -110,10 +110,11 @@ func (s *Store) named(ref string) ([]entry, error) {
 	}
 	var found []entry
 	digits, isID := idDigits(ref)
-	real, realErr := filepath.EvalSymlinks(path)
+	resolved, resolveErr := filepath.EvalSymlinks(path)
 	for _, e := range s.snapshot() {
 		switch {
-		case isPath && e.InPlace && (e.Path == path || realErr == nil && e.Path == real || slices.ContainsFunc(e.References, namesPath(path))):
+		case isPath && e.InPlace && (e.Path == path || resolveErr == nil && e.Path == resolved ||
+			slices.ContainsFunc(e.References, namesPath(path))):
 			found = append(found, e)
 		case !isPath && isID && (matches(e.ID, digits) || matches(s.currentID(e), digits)):
 			found = append(found, e)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -251,17 +252,18 @@ func TestImportFailureLeavesNothing(t *testing.T) {
 	}
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
+	if _, err := s.Import(canceled, path, "a", nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("Import = %v, want context.Canceled", err)
+	}
 	for name, c := range map[string]struct {
-		ctx       context.Context
 		path, tag string
 		want      error
 	}{
-		"canceled": {canceled, path, "a", context.Canceled},
-		"no SIF":   {t.Context(), text, "a", ErrInvalid},
-		"missing":  {t.Context(), dir + "/missing.sif", "a", ErrNotFound},
-		"bad tag":  {t.Context(), path, "A:b:c", ErrInvalid},
+		"no SIF":  {text, "a", ErrInvalid},
+		"missing": {dir + "/missing.sif", "a", ErrNotFound},
+		"bad tag": {path, "A:b:c", ErrInvalid},
 	} {
-		if _, err := s.Import(c.ctx, c.path, c.tag, nil); !errors.Is(err, c.want) {
+		if _, err := s.Import(t.Context(), c.path, c.tag, nil); !errors.Is(err, c.want) {
 			t.Errorf("%s: Import = %v, want %v", name, err, c.want)
 		}
 	}
@@ -294,7 +296,7 @@ func TestConcurrentUseKeepsTheStoreWhole(t *testing.T) {
 	s := openStore(t, store)
 	var wg sync.WaitGroup
 	for n := range 4 {
-		path := makeSIF(t, filepath.Join(dir, fmt.Sprintf("%d.sif", n)), fmt.Sprint(n%2))
+		path := makeSIF(t, filepath.Join(dir, fmt.Sprintf("%d.sif", n)), strconv.Itoa(n%2))
 		owner := fmt.Sprintf("c%d", n)
 		wg.Go(func() {
 			for range 5 {

@@ -43,7 +43,7 @@ func TestOpenReadsFilesOfOtherPrograms(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer f.Close()
+			defer closeFile(t, f)
 			if err := f.CheckArch("amd64"); err != nil {
 				t.Error(err)
 			}
@@ -67,7 +67,7 @@ func TestMetadataOfFilesOfOtherPrograms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer closeFile(t, f)
 	if text, err := f.Definition(); err != nil || !strings.HasPrefix(text, "Bootstrap: localimage\n") {
 		t.Errorf("Definition = %.40q, %v", text, err)
 	}
@@ -101,7 +101,7 @@ func TestCreateThenOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer closeFile(t, f)
 	want := Header{Launch: "#!/usr/bin/env run-singularity", Version: "01", Arch: "riscv64", Created: created, Modified: created}
 	ignored := cmpopts.IgnoreFields(Header{}, "ID")
 	if diff := cmp.Diff(want, f.Header, ignored, cmpopts.IgnoreUnexported(Header{})); diff != "" {
@@ -158,5 +158,12 @@ func TestReadOfAFileThatShrinksIsAnError(t *testing.T) {
 	_, err := Parse(bytes.NewReader(text[:5000]), int64(len(text)))
 	if !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("Parse = %v, want io.ErrUnexpectedEOF", err)
+	}
+}
+
+func closeFile(t *testing.T, f *File) {
+	t.Helper()
+	if err := f.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -19,6 +19,7 @@ const (
 
 	headerSize     = 128
 	descriptorSize = 585
+	usedOffset     = 4
 	tableOffset    = 4096
 	tableSlots     = 48
 	spareSlots     = 8

@@ -185,13 +185,13 @@ func (f *File) Definition() (string, error) {
 
 // Document is the named JSON object, such as "inspect-metadata.json" or
 // "oci-config.json", nil if there is none.
-func (f *File) Document(name string) ([]byte, error) {
+func (f *File) Document(name string) (text []byte, err error) {
 	for _, d := range f.Descriptors {
 		if d.Type == TypeJSON && d.Name == name {
 			return f.Read(d)
 		}
 	}
-	return nil, nil
+	return text, nil
 }
 
 // Labels are the image's labels: those of its inspect-metadata.json, or of a
@@ -214,20 +214,18 @@ func (f *File) Labels() (map[string]string, error) {
 		}
 		return m.Data.Attributes.Labels, nil
 	}
-	for _, d := range f.Descriptors {
-		if d.Type != TypeLabels {
-			continue
-		}
-		if text, err = f.Read(d); err != nil {
-			return nil, err
-		}
-		var labels map[string]string
-		if err := json.Unmarshal(text, &labels); err != nil {
-			return nil, corrupt(fmt.Sprintf("descriptor %d", d.Slot), "labels: %v", err)
-		}
+	var labels map[string]string
+	i := slices.IndexFunc(f.Descriptors, func(d Descriptor) bool { return d.Type == TypeLabels })
+	if i < 0 {
 		return labels, nil
 	}
-	return nil, nil
+	if text, err = f.Read(f.Descriptors[i]); err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(text, &labels); err != nil {
+		return nil, corrupt(fmt.Sprintf("descriptor %d", f.Descriptors[i].Slot), "labels: %v", err)
+	}
+	return labels, nil
 }
 
 // Read reads a small object whole. Objects of more than 4 MiB are refused.

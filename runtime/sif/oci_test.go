@@ -21,8 +21,8 @@ type ociFixture struct {
 
 // ociSIF makes an OCI-SIF: layers (slots 0 and 1), config (2), manifest (3) and
 // root index (4). In the texts, CONFIG, MANIFEST and L0, L1 become descriptors.
-func ociSIF(t testing.TB, o ociFixture) []byte {
-	t.Helper()
+func ociSIF(tb testing.TB, o ociFixture) []byte {
+	tb.Helper()
 	or := func(a, b string) string {
 		if a != "" {
 			return a
@@ -32,7 +32,7 @@ func ociSIF(t testing.TB, o ociFixture) []byte {
 	describe := func(mediaType string, text []byte) string {
 		return fmt.Sprintf(`{"mediaType": %q, "digest": %q, "size": %d}`, mediaType, digestOf(text), len(text))
 	}
-	layers := [][]byte{squash(4096), squash(5001)}
+	layers := [][]byte{squash(128), squash(501)}
 	if o.layers == nil {
 		o.layers = []int{0, 1}
 	}
@@ -46,7 +46,7 @@ func ociSIF(t testing.TB, o ociFixture) []byte {
 		"L0", describe(layerSquashfs, layers[0])).Replace(or(o.manifest, `{"config": CONFIG, "layers": [LAYERS]}`))
 	index := strings.ReplaceAll(or(o.index, `{"manifests": [MANIFEST]}`),
 		"MANIFEST", describe("application/vnd.oci.image.manifest.v1+json", []byte(manifest)))
-	text := create(t,
+	text := create(tb,
 		Object{Type: TypeOCIBlob, Data: bytes.NewReader(layers[0])},
 		Object{Type: TypeOCIBlob, Data: bytes.NewReader(layers[1])},
 		Object{Type: TypeOCIBlob, Data: strings.NewReader(config)},
@@ -61,8 +61,8 @@ func ociSIF(t testing.TB, o ociFixture) []byte {
 }
 
 func TestOCIImageGivesLayersLowestFirst(t *testing.T) {
-	first := Extent{Offset: 32176, Size: 4096, FS: "squashfs", Compression: "gzip"}
-	second := Extent{Offset: 32176 + 4096, Size: 5001, FS: "squashfs", Compression: "gzip"}
+	first := Extent{Offset: 32176, Size: 128, FS: "squashfs", Compression: "gzip"}
+	second := Extent{Offset: 32176 + 128, Size: 501, FS: "squashfs", Compression: "gzip"}
 	for name, c := range map[string]struct {
 		fixture ociFixture
 		want    []Extent
@@ -117,7 +117,7 @@ func TestOCIImageNamesWhatIsWrong(t *testing.T) {
 		"many layers":        {manifest(`{"config": CONFIG, "layers": [` + strings.Repeat("L0,", 500) + `L0]}`), same, ErrUnsupported, "layers: 501"},
 		"layer size":         {manifest(`{"config": CONFIG, "layers": [` + wrongSize() + `]}`), same, ErrCorrupt, "OCI layer 0: size is 1"},
 		"layer superblock":   {ociFixture{}, flip(32176, 1), ErrCorrupt, "OCI layer 0: squashfs: superblock magic"},
-		"config changed":     {ociFixture{}, flip(32176+4096+5001, 1), ErrCorrupt, "OCI config: digest is"},
+		"config changed":     {ociFixture{}, flip(32176+128+501, 1), ErrCorrupt, "OCI config: digest is"},
 		"digest in the slot": {ociFixture{}, putText(slot(0, fieldExtra), "sha512:"), ErrCorrupt, `descriptor 0: digest "sha512:`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -133,5 +133,5 @@ const missing = `{"manifests": [{"mediaType": "application/vnd.oci.image.manifes
 	"digest": "sha256:0000000000000000000000000000000000000000000000000000000000000000", "size": 1}]}`
 
 func wrongSize() string {
-	return fmt.Sprintf(`{"mediaType": %q, "digest": %q, "size": 1}`, layerSquashfs, digestOf(squash(4096)))
+	return fmt.Sprintf(`{"mediaType": %q, "digest": %q, "size": 1}`, layerSquashfs, digestOf(squash(128)))
 }

@@ -170,16 +170,18 @@ func (f *File) readDescriptors() error {
 	}
 	for slot := range int(f.Header.slots) {
 		part := fmt.Sprintf("descriptor %d", slot)
-		var raw rawDescriptor
-		if _, err := binary.Decode(table[slot*descriptorSize:], binary.LittleEndian, &raw); err != nil {
-			return fmt.Errorf("sif: %s: %w", part, err)
-		}
-		switch raw.Used {
+		text := table[slot*descriptorSize:][:descriptorSize]
+		// Decoding is slow, and most slots are empty.
+		switch used := text[usedOffset]; used {
 		case 0:
 			continue
 		case 1:
 		default:
-			return corrupt(part, "used flag is %d, not 0 or 1", raw.Used)
+			return corrupt(part, "used flag is %d, not 0 or 1", used)
+		}
+		var raw rawDescriptor
+		if _, err := binary.Decode(text, binary.LittleEndian, &raw); err != nil {
+			return fmt.Errorf("sif: %s: %w", part, err)
 		}
 		if raw.ID == 0 || raw.ID&groupMask != 0 {
 			return corrupt(part, "id %d is not an object's", raw.ID)

@@ -15,14 +15,14 @@ import (
 // Build makes a native SIF in a directory of the test's own and returns its
 // path. Images with the same options are packed once in a test binary. The test
 // is skipped, naming the package, where mksquashfs or busybox is missing.
-func Build(t testing.TB, o Options) string {
-	t.Helper()
-	out := filepath.Join(t.TempDir(), "image.sif")
-	if err := build(t.Context(), t.TempDir(), out, o); err != nil {
+func Build(tb testing.TB, o Options) string {
+	tb.Helper()
+	out := filepath.Join(tb.TempDir(), "image.sif")
+	if err := build(tb.Context(), tb.TempDir(), out, o); err != nil {
 		if errors.Is(err, ErrNoMksquashfs) || errors.Is(err, ErrNoBusybox) {
-			t.Skip(err)
+			tb.Skip(err)
 		}
-		t.Fatalf("siftest.Build: %v", err)
+		tb.Fatalf("siftest.Build: %v", err)
 	}
 	return out
 }

@@ -217,7 +217,11 @@ func addApp(files map[string]string, name string, a App) {
 	files[root+"/scif/env/01-base.sh"] = strings.ReplaceAll(envApp, "@", name)
 	global := &strings.Builder{}
 	for _, kv := range [][2]string{
-		{"DATA", data}, {"META", root + "/scif"}, {"ROOT", root}, {"BIN", root + "/bin"}, {"LIB", root + "/lib"},
+		{"DATA", data},
+		{"META", root + "/scif"},
+		{"ROOT", root},
+		{"BIN", root + "/bin"},
+		{"LIB", root + "/lib"},
 		{"LABELS", root + "/scif/labels.json"},
 	} {
 		fmt.Fprintf(global, "export SCIF_APP%s_%s=\"/%s\"\n", kv[0], name, kv[1])
