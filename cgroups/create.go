@@ -234,7 +234,7 @@ func (m *Manager) delegate(p string) error {
 		if len(add) == 0 {
 			continue
 		}
-		err = writeFile(dir+"/cgroup.subtree_control", "+"+strings.Join(add, " +"))
+		err = enable(dir, add)
 		if errors.Is(err, unix.EBUSY) {
 			return fmt.Errorf("enable controllers %s in %s, which has processes of its own: %w",
 				strings.Join(add, " "), p[:i], err)
@@ -244,6 +244,23 @@ func (m *Manager) delegate(p string) error {
 		}
 	}
 	return nil
+}
+
+// enable gives controllers to the children of a v2 group. The kernel may have
+// a reason against one of them, such as realtime processes against cpu: the
+// others are enabled still, and a limit that needs the one says so later.
+func enable(dir string, controllers []string) error {
+	file := dir + "/cgroup.subtree_control"
+	err := writeFile(file, "+"+strings.Join(controllers, " +"))
+	if err == nil {
+		return nil
+	}
+	for _, name := range controllers {
+		if writeFile(file, "+"+name) == nil {
+			err = nil
+		}
+	}
+	return err
 }
 
 // missing are the controllers we want that can be had and are not there yet.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -50,7 +51,7 @@ func detachProgram(fd int, id ebpf.ProgramID) error {
 	if err != nil {
 		return err
 	}
-	defer p.Close()
+	defer p.Close() //nolint:errcheck // Only our descriptor of it.
 	return link.RawDetachProgram(link.RawDetachProgramOptions{
 		Target: fd, Program: p, Attach: ebpf.AttachCGroupDevice,
 	})
@@ -76,8 +77,8 @@ func deviceProgram(rules []specs.LinuxDeviceCgroup) asm.Instructions {
 		asm.LoadMem(minor, asm.R1, 8, asm.Word),
 	}
 	label := func(i int) string { return "rule" + strconv.Itoa(i) }
-	for i := len(rules) - 1; i >= 0; i-- {
-		d, next := rules[i], label(i-1)
+	for i, d := range slices.Backward(rules) {
+		next := label(i - 1)
 		if i == 0 {
 			next = "deny"
 		}

@@ -94,7 +94,7 @@ func (g *Group) Kill(ctx context.Context) error {
 		return false, nil
 	})
 	if err != nil {
-		pids, _ := g.Procs() //nolint:errcheck // Only for the message of the first error.
+		pids, _ := g.Procs()
 		return fmt.Errorf("kill cgroup %s, processes %v: %w", g.path, pids, err)
 	}
 	return nil
@@ -120,7 +120,7 @@ func (g *Group) killOnce(ctx context.Context) error {
 // so that no process forks away from the list.
 func (g *Group) killEach(ctx context.Context) error {
 	freeze, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
-	_ = g.setFrozen(freeze, true) //nolint:errcheck // Best effort: a process in disk sleep won't freeze.
+	_ = g.setFrozen(freeze, true) // as far as it goes: a process in disk sleep won't freeze
 	cancel()
 	return errors.Join(g.signalEach(), g.thawAll())
 }
@@ -135,7 +135,7 @@ func (g *Group) signalEach() error {
 	open := make(map[int]int, len(pids))
 	defer func() {
 		for _, fd := range open {
-			_ = unix.Close(fd) //nolint:errcheck // Nothing was written.
+			_ = unix.Close(fd)
 		}
 	}()
 	for _, pid := range pids {

@@ -32,6 +32,7 @@ type Handle struct {
 	// kernel has none. A frozen v1 group must be thawed for it to take effect.
 	Kill string
 	// OOM is the file with a line "oom_kill N"; "" without a memory controller.
+	// On v1 it counts the group's own members only.
 	OOM string
 	// Dir is the directory for CLONE_INTO_CGROUP on v2, and "" on v1.
 	Dir string
@@ -111,8 +112,8 @@ func (g *Group) Procs() ([]int, error) {
 	return slices.Compact(pids), nil
 }
 
-// OOMKills counts the processes below g that the kernel killed for its memory
-// limit.
+// OOMKills counts the processes in g and below that the kernel killed for want
+// of memory.
 func (g *Group) OOMKills() (uint64, error) {
 	if g.invalid != nil {
 		return 0, g.invalid
@@ -121,8 +122,34 @@ func (g *Group) OOMKills() (uint64, error) {
 	if memory == nil {
 		return 0, fmt.Errorf("count OOM kills: memory: %w", ErrNoController)
 	}
-	name := oomFile(g.m.version)
-	data, err := os.ReadFile(g.file(memory, name))
+	if g.m.version == 2 {
+		return oomKills(g.file(memory, oomFile(2)))
+	}
+	// A v1 group does not count what happens below it.
+	own, err := oomKills(g.file(memory, oomFile(1)))
+	if err != nil {
+		return 0, err
+	}
+	sum := own
+	below, err := children(memory.mount + g.path)
+	if err != nil {
+		return 0, fmt.Errorf("count OOM kills: %w", err)
+	}
+	for _, dir := range below {
+		err := walk(dir, func(dir string) error {
+			n, err := oomKills(dir + "/" + oomFile(1))
+			sum += n
+			return ignore(err, fs.ErrNotExist, unix.ENODEV)
+		})
+		if err != nil {
+			return 0, err
+		}
+	}
+	return sum, nil
+}
+
+func oomKills(file string) (uint64, error) {
+	data, err := os.ReadFile(file)
 	if err != nil {
 		return 0, fmt.Errorf("count OOM kills: %w", err)
 	}
@@ -131,7 +158,7 @@ func (g *Group) OOMKills() (uint64, error) {
 			return strconv.ParseUint(number, 10, 64)
 		}
 	}
-	return 0, fmt.Errorf("count OOM kills: no oom_kill in %s", name)
+	return 0, fmt.Errorf("count OOM kills: no oom_kill in %s: %w", file, ErrNoController)
 }
 
 // Delete removes g and every group below it. A group that is gone is a
@@ -175,63 +202,6 @@ func (m *Manager) prune(h *hierarchy, parent string) {
 	}
 }
 
-// removeAll removes a group's directory tree. EBUSY means that some group in
-// it has members.
-func removeAll(dir string) error {
-	err := unix.Rmdir(dir)
-	if !errors.Is(err, unix.EBUSY) {
-		if err = ignore(err, unix.ENOENT); err != nil {
-			return &os.PathError{Op: "rmdir", Path: dir, Err: err}
-		}
-		return nil
-	}
-	children, err := children(dir)
-	if err != nil {
-		return err
-	}
-	for _, child := range children {
-		if err := removeAll(child); err != nil {
-			return err
-		}
-	}
-	if err := ignore(unix.Rmdir(dir), unix.ENOENT); err != nil {
-		return &os.PathError{Op: "rmdir", Path: dir, Err: err}
-	}
-	return nil
-}
-
-// walk calls visit for dir and all directories below it, parents first. A
-// directory that vanishes is skipped.
-func walk(dir string, visit func(dir string) error) error {
-	if err := visit(dir); err != nil {
-		return err
-	}
-	below, err := children(dir)
-	if err != nil {
-		return err
-	}
-	for _, child := range below {
-		if err := walk(child, visit); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func children(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	var dirs []string
-	for _, e := range entries {
-		if e.IsDir() {
-			dirs = append(dirs, dir+"/"+e.Name())
-		}
-	}
-	return dirs, nil
-}
-
 // usable refuses what must never be done to all processes of the machine.
 func (g *Group) usable() error {
 	if g.invalid == nil && g.path == "/" {
@@ -249,35 +219,4 @@ func oomFile(version int) string {
 		return "memory.oom_control"
 	}
 	return "memory.events"
-}
-
-// poll calls done, ever less often, until it says so or fails or ctx ends.
-func poll(ctx context.Context, done func() (bool, error)) error {
-	const longest = 10 * time.Millisecond
-	delay := 100 * time.Microsecond
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		ok, err := done()
-		if ok || err != nil {
-			return err
-		}
-		timer.Reset(delay)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-timer.C:
-		}
-		delay = min(delay*3/2, longest)
-	}
-}
-
-// ignore is nil for the errors that the caller takes for success.
-func ignore(err error, expected ...error) error {
-	for _, e := range expected {
-		if errors.Is(err, e) {
-			return nil
-		}
-	}
-	return err
 }

@@ -166,6 +166,25 @@ func TestInstanceLayoutHoldsSupervisorAndContainers(t *testing.T) {
 	}
 }
 
+func TestParentWithProcessesIsNamed(t *testing.T) {
+	m, parent := testParent(t)
+	if m.Version() == 1 {
+		t.Skip("v1 groups may have both members and children")
+	}
+	g, err := m.Create(parent, "web", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, g.Handle(), "wait")
+	_, err = g.Sub("app", nil)
+	if err == nil || !strings.Contains(err.Error(), g.Path()+", which has processes of its own") {
+		t.Errorf("Sub() in a group with members = %v, want it named", err)
+	}
+	if exists(m.tree[0].mount + g.path + "/app") {
+		t.Error("Sub() left its group")
+	}
+}
+
 func TestKillEndsEveryProcessBelow(t *testing.T) {
 	m, parent := testParent(t)
 	instance, err := m.Create(parent, "web", nil)
@@ -246,7 +265,7 @@ func TestFreezeStopsAndThawContinues(t *testing.T) {
 	if err := g.Thaw(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	// More than the pipe can hold from before the freeze.
+	// Far more than it can have said before the freeze.
 	for range 200 {
 		if _, err := p.out.ReadString('\n'); err != nil {
 			t.Fatal(err)

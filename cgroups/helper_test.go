@@ -35,7 +35,7 @@ func member(what string) int {
 	word, arg, _ := strings.Cut(what, " ")
 	switch word {
 	case "wait":
-		fmt.Println("ready")
+		_, _ = fmt.Fprintln(os.Stdout, "ready")
 		_, _ = io.Copy(io.Discard, os.Stdin)
 	case "spin":
 		var used unix.Rusage
@@ -50,7 +50,7 @@ func member(what string) int {
 		for i := 0; i < size; i += 4096 {
 			block[i] = 1
 		}
-		fmt.Println("ready")
+		_, _ = fmt.Fprintln(os.Stdout, "ready")
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		return int(block[0]) - 1
 	case "fork":
@@ -74,9 +74,9 @@ func member(what string) int {
 		}
 		_ = f.Close()
 	case "tick":
-		fmt.Println("ready")
+		_, _ = fmt.Fprintln(os.Stdout, "ready")
 		for i := 0; ; i++ {
-			if _, err := fmt.Println(i); err != nil {
+			if _, err := fmt.Fprintln(os.Stdout, i); err != nil {
 				return 0
 			}
 			time.Sleep(time.Millisecond) //nolint:forbidigo // The member's work is to show that it runs.
@@ -142,34 +142,34 @@ func run(t *testing.T, h Handle, what string) int {
 }
 
 // testParent is a parent group of this test's own, gone afterwards.
-func testParent(t testing.TB) (*Manager, string) {
-	t.Helper()
+func testParent(tb testing.TB) (*Manager, string) {
+	tb.Helper()
 	m, err := New(Config{})
 	if err != nil {
-		t.Skip(err)
+		tb.Skip(err)
 	}
 	for _, h := range m.tree {
 		if unix.Access(h.mount, unix.W_OK) != nil || os.Geteuid() != 0 {
-			t.Skipf("no permission to make cgroups in %s", h.mount)
+			tb.Skipf("no permission to make cgroups in %s", h.mount)
 		}
 	}
-	parent := "/siflet-test-" + strconv.Itoa(os.Getpid()) + "-" + strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-"))
+	parent := "/siflet-test-" + strconv.Itoa(os.Getpid()) + "-" + strings.ToLower(strings.ReplaceAll(tb.Name(), "/", "-"))
 	if err := m.EnsureParent(parent); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		g := m.Load(parent)
 		if err := g.Kill(ctx); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 		if err := g.Delete(ctx); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 		for _, h := range m.tree {
 			if exists(h.mount + parent) {
-				t.Errorf("%s%s is left", h.mount, parent)
+				tb.Errorf("%s%s is left", h.mount, parent)
 			}
 		}
 	})

@@ -182,6 +182,9 @@ func TestMemoryLimitKillsAndIsCounted(t *testing.T) {
 	if n, err := g.OOMKills(); err != nil || n != 1 {
 		t.Errorf("OOMKills() = %d, %v, want 1", n, err)
 	}
+	if n, err := m.Load(parent).OOMKills(); err != nil || n != 1 {
+		t.Errorf("OOMKills() of the parent = %d, %v, want 1", n, err)
+	}
 	data, err := os.ReadFile(g.Handle().OOM)
 	if err != nil || !strings.Contains(string(data), "oom_kill 1") {
 		t.Errorf("Handle.OOM reads %q, %v", data, err)

@@ -206,10 +206,8 @@ func (s *Stall) set(key, value []byte) {
 }
 
 func cutLine(data []byte) (row, rest []byte) {
-	if i := bytes.IndexByte(data, '\n'); i >= 0 {
-		return data[:i], data[i+1:]
-	}
-	return data, nil
+	row, rest, _ = bytes.Cut(data, []byte{'\n'})
+	return row, rest
 }
 
 // cutPair cuts off a line "key number"; a line without a number has no key.
@@ -224,10 +222,8 @@ func cutPair(data []byte) (key []byte, value uint64, rest []byte) {
 }
 
 func cutWord(row []byte) (word, rest []byte) {
-	if i := bytes.IndexByte(row, ' '); i >= 0 {
-		return row[:i], row[i+1:]
-	}
-	return row, nil
+	word, rest, _ = bytes.Cut(row, []byte{' '})
+	return word, rest
 }
 
 // parseUint reads digits only; anything else, or too many, is not a number.

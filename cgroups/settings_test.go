@@ -41,6 +41,36 @@ func TestMountsAreFoundOnceEach(t *testing.T) {
 	}
 }
 
+func FuzzPathsStayBelowTheRoot(f *testing.F) {
+	for _, path := range []string{"", "/", "siflet/web", "../x", "a//b/", "a/./b"} {
+		f.Add(path)
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		clean, err := cleanPath(path)
+		if err != nil {
+			return
+		}
+		if !strings.HasPrefix(clean, "/") || strings.Contains(clean+"/", "/../") || strings.Contains(clean, "//") {
+			t.Errorf("cleanPath(%q) = %q", path, clean)
+		}
+		if again, err := cleanPath(clean); err != nil || again != clean {
+			t.Errorf("cleanPath(%q) = %q, %v", clean, again, err)
+		}
+	})
+}
+
+func FuzzMountsAreBelowTheRoot(f *testing.F) {
+	f.Add(hybrid)
+	f.Add("30 23 0:27 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw\n")
+	f.Fuzz(func(t *testing.T, info string) {
+		for _, h := range parseMounts(info, "/sys/fs/cgroup") {
+			if !strings.HasPrefix(h.mount, "/sys/fs/cgroup") || !h.unified && len(h.controllers) == 0 {
+				t.Errorf("parseMounts() = %+v", h)
+			}
+		}
+	})
+}
+
 // bare has only memory, on v1 or v2.
 func bare(version int) *Manager {
 	h := hierarchy{mount: "/none", controllers: []string{"memory"}, unified: version == 2}

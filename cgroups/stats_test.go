@@ -141,7 +141,8 @@ func BenchmarkCreateInstanceAndContainer(b *testing.B) {
 		CPU:    &specs.LinuxCPU{Shares: new(uint64(512)), Quota: new(int64(50000)), Period: new(uint64(100000))},
 		Pids:   &specs.LinuxPids{Limit: new(int64(100))},
 		Devices: []specs.LinuxDeviceCgroup{
-			{Access: "rwm"}, rule(true, "c", anyDevice, anyDevice, "m"), rule(true, "b", anyDevice, anyDevice, "m"),
+			{Access: "rwm"},
+			rule(true, "c", anyDevice, anyDevice, "m"), rule(true, "b", anyDevice, anyDevice, "m"),
 			rule(true, "c", 1, 3, "rwm"), rule(true, "c", 1, 5, "rwm"), rule(true, "c", 1, 7, "rwm"),
 			rule(true, "c", 1, 8, "rwm"), rule(true, "c", 1, 9, "rwm"), rule(true, "c", 5, 0, "rwm"),
 			rule(true, "c", 5, 2, "rwm"), rule(true, "c", 136, anyDevice, "rwm"),

@@ -62,16 +62,16 @@ func (a *archive) copy(name, host string) error {
 			return err
 		}
 		to := path.Join(name, filepath.ToSlash(rel))
-		switch d.Type() {
-		case fs.ModeDir:
+		switch {
+		case d.IsDir():
 			a.dir(to)
-		case fs.ModeSymlink:
+		case d.Type() == fs.ModeSymlink:
 			target, err := os.Readlink(p)
 			if err != nil {
 				return err
 			}
 			a.link(to, target)
-		case 0:
+		case d.Type().IsRegular():
 			return a.copyFile(to, p)
 		}
 		return a.err
@@ -100,14 +100,18 @@ func (a *archive) entry(name string, mode, major, minor uint32, size int64, cont
 	if parent := path.Dir(name); !a.made[parent] {
 		a.dir(parent)
 	}
-	name = name[1:]
 	a.inode++
-	header := fmt.Sprintf("070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%s\x00",
-		a.inode, mode, 0, 0, 1, 0, size, 0, 0, major, minor, len(name)+1, 0, name)
-	a.write(strings.NewReader(header), int64(len(header)))
+	a.header(name[1:], a.inode, mode, major, minor, size)
 	if content != nil {
 		a.write(content, size)
 	}
+}
+
+func (a *archive) header(name string, inode int, mode, major, minor uint32, size int64) {
+	// Inode, mode, uid, gid, links, time, size, device, device number, length of name, checksum.
+	text := fmt.Sprintf("070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%s\x00",
+		inode, mode, 0, 0, 1, 0, size, 0, 0, major, minor, len(name)+1, 0, name)
+	a.write(strings.NewReader(text), int64(len(text)))
 }
 
 // write writes n bytes and fills up to a multiple of four.
@@ -122,16 +126,8 @@ func (a *archive) write(r io.Reader, n int64) {
 	_, a.err = a.w.Write(make([]byte, -n&3))
 }
 
+// close ends the archive and returns the first error there was.
 func (a *archive) close() error {
-	a.made["/"] = true
-	a.inode = -1
-	a.entryTrailer()
+	a.header("TRAILER!!!", 0, 0, 0, 0, 0)
 	return a.err
-}
-
-func (a *archive) entryTrailer() {
-	const name = "TRAILER!!!"
-	header := fmt.Sprintf("070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%s\x00",
-		0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, len(name)+1, 0, name)
-	a.write(strings.NewReader(header), int64(len(header)))
 }

@@ -79,23 +79,24 @@ func buildInitrd(ctx context.Context, o options, k kernel, dir, to string) (err 
 	if err := addSystem(a, o, k); err != nil {
 		return err
 	}
-	job := "status=0\n"
+	var job strings.Builder
+	job.WriteString("status=0\n")
 	for _, name := range o.env {
 		key, value, _ := strings.Cut(name, "=")
-		job += "export " + key + "=" + quote(value) + "\n"
+		job.WriteString("export " + key + "=" + quote(value) + "\n")
 	}
 	for i, pkg := range o.tests {
 		line, err := addTest(ctx, a, o, pkg, filepath.Join(dir, strconv.Itoa(i)+".test"))
 		if err != nil {
 			return err
 		}
-		job += line
+		job.WriteString(line)
 	}
 	line, err := addCommand(a, o.command)
 	if err != nil {
 		return err
 	}
-	a.file("/job", 0o644, job+line+"exit $status\n")
+	a.file("/job", 0o644, job.String()+line+"exit $status\n")
 	for _, pair := range o.files {
 		host, guest, ok := strings.Cut(pair, ":")
 		if !ok {

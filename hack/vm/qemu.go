@@ -48,7 +48,7 @@ func boot(ctx context.Context, m machine, stdout, stderr io.Writer) (int, error)
 	}
 	status, ok := jobStatus(string(messages))
 	if m.console || !ok || runErr != nil {
-		_, _ = stderr.Write(messages) //nolint:errcheck // Standard error is all there is to say it.
+		_, _ = stderr.Write(messages)
 	}
 	switch {
 	case ctx.Err() != nil:
