@@ -3,12 +3,10 @@ package network
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
-	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -95,7 +93,7 @@ func (b *bridge) attach(ctx context.Context, req Request) (res Result, err error
 	if err != nil {
 		return Result{}, err
 	}
-	defer ns.Close()
+	defer func() { _ = ns.Close() }()
 	in, err := socketIn(ns, refuseAdvertisements)
 	if err != nil {
 		return Result{}, err
@@ -108,7 +106,7 @@ func (b *bridge) attach(ctx context.Context, req Request) (res Result, err error
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, b.undo(one))
+			err = errors.Join(err, b.undo(ctx, one))
 		}
 	}()
 	if err := b.plug(ctx, m, one, ns); err != nil {
@@ -190,10 +188,9 @@ func hardwareAddress(a netip.Addr) []byte {
 }
 
 // undo takes back an attach that did not complete.
-func (b *bridge) undo(one lease) error {
-	ctx := context.Background()
+func (b *bridge) undo(ctx context.Context, one lease) error {
 	err := b.unplug(linkName(one.key))
-	return errors.Join(err, b.release(ctx, one.key))
+	return errors.Join(err, b.release(context.WithoutCancel(ctx), one.key))
 }
 
 func (b *bridge) unplug(link string) error {
@@ -252,63 +249,4 @@ func (b *bridge) freeLocked(one lease) error {
 		}
 	}
 	return b.leases.removeLocked(one)
-}
-
-// check reports what of an attachment is missing.
-func (b *bridge) check(ctx context.Context, req Request, res Result) error {
-	if err := b.repair(ctx); err != nil {
-		return err
-	}
-	if err := b.sockets(); err != nil {
-		return err
-	}
-	key := leaseKey(req.Owner, req.ID)
-	if !exists(b.leases.held(key)) {
-		return errors.New("the address lease is gone")
-	}
-	outer, err := b.host.linkByName(linkName(key))
-	if err != nil {
-		return err
-	}
-	if !outer.up || outer.main == 0 {
-		return fmt.Errorf("%s is down or in no bridge", outer.name)
-	}
-	ns, err := openNetns(req.Netns)
-	if err != nil {
-		return err
-	}
-	defer ns.Close()
-	in, err := socketIn(ns, nil)
-	if err != nil {
-		return err
-	}
-	defer in.close()
-	have, err := in.addresses()
-	if err != nil {
-		return err
-	}
-	for _, want := range res.Addresses {
-		if !slices.Contains(have, want) {
-			return fmt.Errorf("%s has lost the address %s", inner, want)
-		}
-	}
-	return nil
-}
-
-func (b *bridge) counters(req Request) ([]InterfaceCounters, error) {
-	if err := b.sockets(); err != nil {
-		return nil, err
-	}
-	outer, err := b.host.linkByName(linkName(leaseKey(req.Owner, req.ID)))
-	if err != nil {
-		return nil, fmt.Errorf("counters: %w", err)
-	}
-	c := outer.stats // what this end sends, the other receives
-	return []InterfaceCounters{{
-		Name:    inner,
-		RxBytes: c.TxBytes, TxBytes: c.RxBytes,
-		RxPackets: c.TxPackets, TxPackets: c.RxPackets,
-		RxErrors: c.TxErrors, TxErrors: c.RxErrors,
-		RxDropped: c.TxDropped, TxDropped: c.RxDropped,
-	}}, nil
 }

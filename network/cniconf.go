@@ -1,6 +1,7 @@
 package network
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -104,14 +105,26 @@ func loadConf(path string) (*libcni.NetworkConfigList, error) {
 	return list, nil
 }
 
-// loadSingle reads a file with one plugin, or a list under the wrong name.
+// loadSingle reads a file with one plugin, or a list under the wrong name, as a
+// list.
 func loadSingle(data []byte) (*libcni.NetworkConfigList, error) {
-	one, err := libcni.NetworkPluginConfFromBytes(data)
-	if err != nil {
-		if list, listErr := libcni.NetworkConfFromBytes(data); listErr == nil {
-			return list, nil
-		}
+	var one struct {
+		Name       string          `json:"name"`
+		CNIVersion string          `json:"cniVersion,omitempty"`
+		Plugins    json.RawMessage `json:"plugins"`
+	}
+	if err := json.Unmarshal(data, &one); err != nil {
 		return nil, err
 	}
-	return libcni.ConfListFromConf(one)
+	if one.Plugins == nil {
+		list, err := json.Marshal([]json.RawMessage{data})
+		if err != nil {
+			return nil, err
+		}
+		one.Plugins = list
+		if data, err = json.Marshal(one); err != nil {
+			return nil, err
+		}
+	}
+	return libcni.NetworkConfFromBytes(data)
 }

@@ -25,9 +25,9 @@ type machine struct {
 	log *bytes.Buffer
 }
 
-func newMachine(t testing.TB, change func(*Config)) *machine {
-	t.Helper()
-	m := &machine{t: t, dir: t.TempDir(), log: &bytes.Buffer{}}
+func newMachine(tb testing.TB, change func(*Config)) *machine {
+	tb.Helper()
+	m := &machine{t: tb, dir: tb.TempDir(), log: &bytes.Buffer{}}
 	cfg := Config{
 		CNIConfDir: filepath.Join(m.dir, "net.d"),
 		StateDir:   filepath.Join(m.dir, "state"),
@@ -38,9 +38,9 @@ func newMachine(t testing.TB, change func(*Config)) *machine {
 	}
 	n, err := New(cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(n.Close)
+	tb.Cleanup(n.Close)
 	m.Network = n
 	return m
 }
@@ -93,25 +93,25 @@ func (m *machine) wantNothingLeft() {
 	}
 }
 
-func hostLinks(t testing.TB) []link {
-	t.Helper()
+func hostLinks(tb testing.TB) []link {
+	tb.Helper()
 	s, err := openSocket(unix.NETLINK_ROUTE)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer s.close()
 	links, err := s.links()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return links
 }
 
 // waitGone waits until no link called name is left.
-func waitGone(t testing.TB, name string) {
-	t.Helper()
-	eventually(t, "link "+name+" to go", func() bool {
-		for _, one := range hostLinks(t) {
+func waitGone(tb testing.TB, name string) {
+	tb.Helper()
+	eventually(tb, "link "+name+" to go", func() bool {
+		for _, one := range hostLinks(tb) {
 			if one.name == name {
 				return false
 			}
@@ -120,8 +120,8 @@ func waitGone(t testing.TB, name string) {
 	})
 }
 
-func eventually(t testing.TB, what string, done func() bool) {
-	t.Helper()
+func eventually(tb testing.TB, what string, done func() bool) {
+	tb.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	deadline := time.After(10 * time.Second)
@@ -129,22 +129,22 @@ func eventually(t testing.TB, what string, done func() bool) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("waited 10 s for %s", what)
+			tb.Fatalf("waited 10 s for %s", what)
 		}
 	}
 }
 
 // serve answers on port in the namespace at path ("" is the host's), in TCP and
 // UDP, with the client's address.
-func serve(t testing.TB, path string, port uint16) {
-	t.Helper()
+func serve(tb testing.TB, path string, port uint16) {
+	tb.Helper()
 	do := func(f func() error) error { return f() }
 	if path != "" {
 		ns, err := openNetns(path)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
-		defer ns.Close()
+		defer func() { _ = ns.Close() }()
 		do = func(f func() error) error { return inside(ns, f) }
 	}
 	err := do(func() error {
@@ -152,12 +152,12 @@ func serve(t testing.TB, path string, port uint16) {
 		if err != nil {
 			return err
 		}
-		t.Cleanup(func() { _ = tcp.Close() })
+		tb.Cleanup(func() { _ = tcp.Close() })
 		udp, err := net.ListenUDP("udp", &net.UDPAddr{Port: int(port)})
 		if err != nil {
 			return err
 		}
-		t.Cleanup(func() { _ = udp.Close() })
+		tb.Cleanup(func() { _ = udp.Close() })
 		go func() {
 			for {
 				c, err := tcp.Accept()
@@ -181,15 +181,15 @@ func serve(t testing.TB, path string, port uint16) {
 		return nil
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
 // ask connects from the namespace at path ("" is the host's) and returns the
 // address that the server saw.
-func ask(t testing.TB, path, network, address string) (netip.Addr, error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+func ask(tb testing.TB, path, network, address string) (netip.Addr, error) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), 3*time.Second)
 	defer cancel()
 	dial := func() (net.Conn, error) {
 		var d net.Dialer
@@ -202,7 +202,7 @@ func ask(t testing.TB, path, network, address string) (netip.Addr, error) {
 	if err != nil {
 		return netip.Addr{}, err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	_ = conn.SetDeadline(time.Now().Add(3 * time.Second))
 	if network == "udp" {
 		if _, err := conn.Write([]byte("?")); err != nil {
@@ -221,13 +221,13 @@ func ask(t testing.TB, path, network, address string) (netip.Addr, error) {
 	return seen.Addr().Unmap(), nil
 }
 
-func reach(t testing.TB, from, address string) netip.Addr {
-	t.Helper()
+func reach(tb testing.TB, from, address string) netip.Addr {
+	tb.Helper()
 	var seen netip.Addr
 	for _, network := range []string{"tcp", "udp"} {
 		var err error
-		if seen, err = ask(t, from, network, address); err != nil {
-			t.Errorf("%s to %s from %q: %v", network, address, from, err)
+		if seen, err = ask(tb, from, network, address); err != nil {
+			tb.Errorf("%s to %s from %q: %v", network, address, from, err)
 		}
 	}
 	return seen

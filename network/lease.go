@@ -95,9 +95,10 @@ func (l *leases) lock(ctx context.Context) (unlock func(), err error) {
 	}
 }
 
-func (l *leases) held(key string) string         { return filepath.Join(l.dir, "held", key) }
-func (l *leases) addr(a netip.Addr) string       { return filepath.Join(l.dir, "addr", a.String()) }
-func (l *leases) port(m mapping) string          { return filepath.Join(l.dir, "port", m.name()) }
+func (l *leases) held(key string) string   { return filepath.Join(l.dir, "held", key) }
+func (l *leases) addr(a netip.Addr) string { return filepath.Join(l.dir, "addr", a.String()) }
+
+func (l *leases) port(m mapping) string                { return filepath.Join(l.dir, "port", m.name()) }
 func (l *leases) addressTakenLocked(a netip.Addr) bool { return exists(l.addr(a)) }
 
 // writeLocked stores a lease whose names are known to be free. On an error

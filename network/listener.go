@@ -51,7 +51,7 @@ func addBound(sockets map[string]bool, table string, port uint16) {
 	if err != nil {
 		return
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	lines := bufio.NewScanner(file)
 	for lines.Scan() {
 		// sl local_address rem_address st tx:rx tr:tm retrnsmt uid timeout inode

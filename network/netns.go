@@ -82,7 +82,7 @@ func share(dir string) error {
 	if err != nil {
 		return err
 	}
-	defer d.Close()
+	defer func() { _ = d.Close() }()
 	if err := unix.Flock(int(d.Fd()), unix.LOCK_EX); err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func inside(ns *os.File, do func() error) error {
 			done <- err
 			return
 		}
-		defer home.Close()
+		defer func() { _ = home.Close() }()
 		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
 			goruntime.UnlockOSThread()
 			done <- fmt.Errorf("enter network namespace: %w", err)
@@ -201,7 +201,7 @@ func Dial(ctx context.Context, nsPath, network, address string) (net.Conn, error
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", address, err)
 	}
-	defer ns.Close()
+	defer func() { _ = ns.Close() }()
 	var conn net.Conn
 	err = inside(ns, func() error {
 		var errs error
@@ -230,7 +230,7 @@ func Loopback(nsPath string) error {
 	if err != nil {
 		return err
 	}
-	defer ns.Close()
+	defer func() { _ = ns.Close() }()
 	s, err := socketIn(ns, nil)
 	if err != nil {
 		return err
@@ -257,7 +257,7 @@ func Counters(nsPath string) ([]InterfaceCounters, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer ns.Close()
+	defer func() { _ = ns.Close() }()
 	s, err := socketIn(ns, nil)
 	if err != nil {
 		return nil, err

@@ -56,45 +56,52 @@ func mappings(ports []Port, addrs []netip.Addr) ([]mapping, error) {
 		if p.Host == 0 {
 			continue
 		}
-		protocol := p.Protocol
-		if protocol == "" {
-			protocol = "tcp"
-		}
-		ip := p.HostIP.Unmap().WithZone("")
-		if ip.Is6() && ip.IsLoopback() {
+		if ip := p.HostIP; ip.Is6() && !ip.Is4In6() && ip.IsLoopback() {
 			return nil, fmt.Errorf("port %d: the kernel can't forward from [::1]", p.Host)
 		}
-		found := false
-		for _, a := range addrs {
-			host := ip
-			switch {
-			case !p.HostIP.IsValid() && a.Is4():
-				host = netip.IPv4Unspecified()
-			case !p.HostIP.IsValid():
-				host = netip.IPv6Unspecified()
-			case ip.Is4() != a.Is4():
+		some := p.mappings(addrs)
+		if len(some) == 0 {
+			return nil, fmt.Errorf("port %d: no address of the family of %s", p.Host, p.HostIP)
+		}
+		for _, m := range some {
+			if slices.Contains(all, m) {
 				continue
 			}
-			found = true
-			m := mapping{
-				Protocol: protocol,
-				Host:     netip.AddrPortFrom(host, p.Host),
-				Target:   netip.AddrPortFrom(a, p.Container),
-			}
 			for _, other := range all {
-				if m != other && m.clashesWith(other.name()) {
+				if m.clashesWith(other.name()) {
 					return nil, fmt.Errorf("%w: %s is asked for twice", ErrPortTaken, m)
 				}
 			}
-			if !slices.Contains(all, m) {
-				all = append(all, m)
-			}
-		}
-		if !found {
-			return nil, fmt.Errorf("port %d: no address of the family of %s", p.Host, ip)
+			all = append(all, m)
 		}
 	}
 	return all, nil
+}
+
+// mappings is one for each of addrs whose family p is for.
+func (p Port) mappings(addrs []netip.Addr) []mapping {
+	protocol := p.Protocol
+	if protocol == "" {
+		protocol = "tcp"
+	}
+	var all []mapping
+	for _, a := range addrs {
+		host := p.HostIP.Unmap().WithZone("")
+		if !p.HostIP.IsValid() {
+			host = netip.IPv6Unspecified()
+			if a.Is4() {
+				host = netip.IPv4Unspecified()
+			}
+		}
+		if host.Is4() == a.Is4() {
+			all = append(all, mapping{
+				Protocol: protocol,
+				Host:     netip.AddrPortFrom(host, p.Host),
+				Target:   netip.AddrPortFrom(a, p.Container),
+			})
+		}
+	}
+	return all
 }
 
 // probe reports an error if a process has bound what m maps.
@@ -106,9 +113,9 @@ func probe(m mapping) error {
 	addr := m.Host.Addr()
 	fd, err := unix.Socket(familyOf(addr), kind|unix.SOCK_CLOEXEC, int(m.number()))
 	if err != nil {
-		return nil //nolint:nilerr // a protocol the kernel doesn't speak has no listeners
+		return nil // a protocol the kernel doesn't speak has no listeners
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	if kind == unix.SOCK_STREAM {
 		// Connections that linger after their listener went are no obstacle.
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)

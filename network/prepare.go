@@ -11,7 +11,7 @@ import (
 
 const defaultMTU = 1500
 
-var errNoNetfilter = errors.New("the kernel has no nftables") //nolint:gochecknoglobals // an error kind
+var errNoNetfilter = errors.New("the kernel has no nftables")
 
 // prepare makes sure that the bridge and its rules are there. When they are, it
 // costs two questions to the kernel.

@@ -139,7 +139,7 @@ func (b *bridge) collect(ctx context.Context) error {
 	}
 	main, err := b.host.linkByName(b.name)
 	if err != nil {
-		return nil //nolint:nilerr // without the bridge it has no links
+		return nil // without the bridge it has no links
 	}
 	links, err := b.host.links()
 	if err != nil {

@@ -28,13 +28,10 @@ func setSysctl(key, value string) error {
 }
 
 // refuseAdvertisements runs inside a new namespace, before its interface is
-// there: no neighbour on the bridge may offer itself as its router, and no time
-// is spent on looking for duplicates of the link-local address.
+// there: no neighbour on the bridge may offer itself as its router.
 func refuseAdvertisements() {
-	for _, key := range []string{"accept_ra", "accept_dad"} {
-		// A kernel without IPv6 has nothing to set.
-		_ = os.WriteFile(sysctlPath("net/ipv6/conf/default/"+key), []byte("0"), 0)
-	}
+	// A kernel without IPv6 has nothing to set.
+	_ = os.WriteFile(sysctlPath("net/ipv6/conf/default/accept_ra"), []byte("0"), 0)
 }
 
 // setSysctls lets the machine forward. What can't be set is warned of: someone
