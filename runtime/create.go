@@ -1,0 +1,188 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/siflet/siflet/runtime/record"
+)
+
+// CreateContainer makes a container in a ready instance. Nothing runs and
+// nothing is mounted: every error that can be known before is returned now. A
+// name that is in use is ErrExists, with the exception of RunInstance.
+func (e *Engine) CreateContainer(ctx context.Context, instanceID string, spec ContainerSpec) (Container, error) {
+	i, err := e.instance(instanceID)
+	if err != nil {
+		return Container{}, fmt.Errorf("create container: %w", err)
+	}
+	c, held, err := e.reserveContainer(i, spec)
+	if err != nil {
+		return Container{}, fmt.Errorf("create container: %w", err)
+	}
+	select {
+	case <-held.done:
+	case <-ctx.Done():
+		i.mu.Lock()
+		c.abandoned = true
+		i.mu.Unlock()
+		return Container{}, fmt.Errorf("create container %s: %w", spec.Name, ctx.Err())
+	}
+	if held.err != nil {
+		return Container{}, fmt.Errorf("create container: %w", held.err)
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	c.abandoned = false
+	return c.snapshotLocked(), nil
+}
+
+// reserveContainer takes the name in the instance, so that nobody else does,
+// and begins to make the container.
+func (e *Engine) reserveContainer(i *instance, spec ContainerSpec) (*container, *claim, error) {
+	i.mu.Lock()
+	for _, c := range i.containers {
+		if spec.Name == "" || c.rec.Spec.Name != spec.Name || c.rec.Spec.Metadata.Attempt != spec.Metadata.Attempt {
+			continue
+		}
+		held := c.claim
+		same := c.abandoned && sameJSON(c.rec.Spec, spec)
+		i.mu.Unlock()
+		switch {
+		case same && held != nil && held.what == claimCreate:
+			return c, held, nil
+		case same && held == nil:
+			return c, settled(), nil
+		}
+		return nil, nil, errorf(ErrExists, "container %s already exists", spec.Name)
+	}
+	if i.gone || i.claim != nil || instanceState(i.rec.ReadyAt, i.rec.StoppedAt, i.alive) != InstanceReady {
+		i.mu.Unlock()
+		return nil, nil, errorf(ErrNotReady, "instance %s is not running", i.id)
+	}
+	id := newID()
+	c := &container{
+		id: id, inst: i, dir: filepath.Join(i.dir, "containers", id),
+		done: make(chan struct{}), claim: newClaim(claimCreate),
+		rec: containerRecord{
+			Version: recordVersion, ID: id, InstanceID: i.id, Spec: spec, CreatedAt: time.Now(),
+			Resources: spec.Resources,
+		},
+	}
+	i.containers[id] = c
+	held := c.claim
+	i.mu.Unlock()
+	e.mu.Lock()
+	e.containers[id] = c
+	e.mu.Unlock()
+	e.background(func() {
+		ctx, cancel := detached(context.Background())
+		defer cancel()
+		c.settle(held, e.create(ctx, c))
+	})
+	return c, held, nil
+}
+
+// create records the container, or leaves nothing of it.
+func (e *Engine) create(ctx context.Context, c *container) error {
+	err := e.prepare(ctx, c)
+	if err == nil {
+		e.tell(EventCreated, c.inst.id, c.id)
+		return nil
+	}
+	err = classify(err)
+	return errors.Join(err, e.forget(ctx, c))
+}
+
+// prepare does all that a start will need to have been done.
+func (e *Engine) prepare(ctx context.Context, c *container) error {
+	image, err := e.resolve(ctx, c.rec.Spec.Image)
+	if err != nil {
+		return err
+	}
+	rec := c.rec // the claim keeps others from changing it
+	rec.Image = image
+	if rec.Images, err = e.resolveMounts(ctx, rec.Spec.Mounts); err != nil {
+		return err
+	}
+	if rec.StopSignal, err = stopSignal(rec.Spec.StopSignal, image.StopSignal); err != nil {
+		return err
+	}
+	if rec.LogPath, err = e.openLog(c.inst, &rec.Spec); err != nil {
+		return err
+	}
+	if err := checkSources(rec.Spec.Mounts); err != nil {
+		return err
+	}
+	if rec.Spec.Upper == UpperDisk && !rec.Spec.Security.ReadonlyRoot {
+		rec.Upper = filepath.Join(c.dir, "upper")
+	}
+	planned, err := e.plan(c, &rec)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(c.dir), 0o711); err != nil {
+		return err
+	}
+	if err := os.Mkdir(c.dir, 0o711); err != nil {
+		return err
+	}
+	c.inst.mu.Lock()
+	c.rec, c.planned = rec, planned
+	c.inst.mu.Unlock()
+	if err := record.WriteVolatile(c.recordPath(), rec); err != nil {
+		return err
+	}
+	return e.pin(c)
+}
+
+// openLog makes the directory of a CRI log and sees that it can be written.
+func (e *Engine) openLog(i *instance, spec *ContainerSpec) (string, error) {
+	path := spec.LogPath
+	if path == "" {
+		return "", nil
+	}
+	if !filepath.IsAbs(path) {
+		if i.rec.Spec.LogDir == "" {
+			return "", nil
+		}
+		path = filepath.Join(i.rec.Spec.LogDir, path)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return "", as(ErrInvalid, fmt.Errorf("log directory: %w", err))
+	}
+	_, statErr := os.Lstat(path)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
+	if err != nil {
+		return "", as(ErrInvalid, fmt.Errorf("log: %w", err))
+	}
+	if err := f.Close(); err != nil {
+		return "", fmt.Errorf("log: %w", err)
+	}
+	if statErr != nil {
+		if err := os.Remove(path); err != nil {
+			return "", fmt.Errorf("log: %w", err)
+		}
+	}
+	return path, nil
+}
+
+// checkSources makes or misses the host's side of bind mounts.
+func checkSources(mounts []Mount) error {
+	for _, m := range mounts {
+		if m.Image != "" || m.Optional || m.Type != "" && m.Type != "bind" {
+			continue
+		}
+		_, err := os.Stat(m.Source)
+		if errors.Is(err, os.ErrNotExist) && m.Create {
+			err = os.MkdirAll(m.Source, 0o755)
+		}
+		if err != nil {
+			return as(ErrInvalid, fmt.Errorf("mount %s: source: %w", m.Target, err))
+		}
+	}
+	return nil
+}

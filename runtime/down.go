@@ -1,0 +1,164 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/siflet/siflet/network"
+	"github.com/siflet/siflet/runtime/record"
+)
+
+// StopInstance ends everything that runs in the instance and gives back its
+// network and cgroup. Its records stay. Stopping what is stopped succeeds;
+// an unknown instance is ErrNotFound.
+func (e *Engine) StopInstance(ctx context.Context, id string) error {
+	i, err := e.instance(id)
+	if err != nil {
+		return err
+	}
+	c, err := i.take(ctx, claimStop)
+	if err != nil {
+		return fmt.Errorf("stop instance: %w", err)
+	}
+	if c == nil {
+		return nil
+	}
+	work, cancel := detached(ctx)
+	defer cancel()
+	err = e.stopClaimed(work, i)
+	i.settle(c, err)
+	if err != nil {
+		return fmt.Errorf("stop instance: %w", err)
+	}
+	return nil
+}
+
+func (e *Engine) stopClaimed(ctx context.Context, i *instance) error {
+	i.mu.Lock()
+	stopped := !i.rec.StoppedAt.IsZero()
+	i.mu.Unlock()
+	if stopped {
+		return nil
+	}
+	return e.down(ctx, i)
+}
+
+// RemoveInstance stops the instance if it must and forgets it with its
+// containers. Removing what is not there succeeds.
+func (e *Engine) RemoveInstance(ctx context.Context, id string) error {
+	i, err := e.instance(id)
+	if err != nil {
+		return nil //nolint:nilerr // removing what is not there succeeds
+	}
+	c, err := i.take(ctx, claimRemove)
+	if err != nil {
+		return fmt.Errorf("remove instance: %w", err)
+	}
+	if c == nil {
+		return nil
+	}
+	work, cancel := detached(ctx)
+	defer cancel()
+	err = e.removeClaimed(work, i)
+	i.settle(c, err)
+	if err != nil {
+		return fmt.Errorf("remove instance: %w", err)
+	}
+	return nil
+}
+
+func (e *Engine) removeClaimed(ctx context.Context, i *instance) error {
+	i.mu.Lock()
+	i.rec.RemovingAt = time.Now()
+	rec := i.rec
+	i.mu.Unlock()
+	if err := record.WriteVolatile(i.recordPath(), rec); missing(err) != nil {
+		return err
+	}
+	if err := e.stopClaimed(ctx, i); err != nil {
+		return err
+	}
+	i.mu.Lock()
+	list := i.listLocked()
+	i.mu.Unlock()
+	for _, c := range list {
+		held, err := c.take(ctx, claimRemove)
+		if err != nil {
+			return err
+		}
+		if held == nil {
+			continue
+		}
+		err = e.removeContainer(ctx, c)
+		c.settle(held, err)
+		if err != nil {
+			return err
+		}
+	}
+	if err := e.erase(i); err != nil {
+		return err
+	}
+	e.tell(EventDeleted, i.id, i.id)
+	return nil
+}
+
+// down is the one way down: it undoes a failed start, stops an instance and
+// cleans up after a crash. Every step may find its work done already. Only
+// when all of it worked does the record say so.
+func (e *Engine) down(ctx context.Context, i *instance) error {
+	detached := make(chan error, 1)
+	go func() { detached <- e.detachNetwork(ctx, i) }() // waited for below
+	group := e.cfg.Cgroups.Load(i.rec.Cgroup)
+	errs := e.endSupervisor(ctx, i)
+	if err := group.Kill(ctx); err != nil {
+		errs = errors.Join(errs, err)
+	}
+	errs = errors.Join(errs, <-detached)
+	if i.rec.Netns != "" {
+		errs = errors.Join(errs, network.Unpin(i.rec.Netns))
+	}
+	e.ended(i, "")
+	if errs == nil {
+		errs = group.Delete(ctx)
+	}
+	if errs != nil {
+		return errs
+	}
+	if err := os.RemoveAll(i.run); err != nil {
+		return err
+	}
+	i.mu.Lock()
+	running := i.rec.StoppedAt.IsZero() && !i.rec.ReadyAt.IsZero()
+	i.rec.StoppedAt = time.Now()
+	rec := i.rec
+	i.mu.Unlock()
+	if running {
+		e.tell(EventStopped, i.id, i.id)
+	}
+	return missing(record.WriteVolatile(i.recordPath(), rec))
+}
+
+func (e *Engine) detachNetwork(ctx context.Context, i *instance) error {
+	if i.rec.Netns == "" {
+		return nil
+	}
+	i.mu.Lock()
+	var result network.Result
+	if i.rec.Network != nil {
+		result = *i.rec.Network
+	}
+	i.mu.Unlock()
+	return e.cfg.Network.Detach(ctx, i.networkRequest(), result)
+}
+
+// erase removes the records of an instance that is down.
+func (e *Engine) erase(i *instance) error {
+	if err := errors.Join(os.RemoveAll(i.run), os.RemoveAll(i.dir)); err != nil {
+		return err
+	}
+	e.drop(i)
+	return nil
+}

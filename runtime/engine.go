@@ -1,0 +1,212 @@
+// Package runtime is the engine: it makes instances and containers, knows
+// them, stops them, and takes them all away again.
+//
+// It decides and records; images, networks, cgroups and processes are the work
+// of the packages below it. It refuses to know CRI or the command line. It alone
+// writes <state>/instances (except exit.json, which is the supervisor's) and
+// <run>/instances (except control.sock).
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/siflet/siflet/cgroups"
+	"github.com/siflet/siflet/network"
+	"github.com/siflet/siflet/runtime/linux"
+	"github.com/siflet/siflet/runtime/supervisor"
+)
+
+// Config is what an engine works with.
+type Config struct {
+	// StateDir and RunDir are the two roots; see ARCHITECTURE.md.
+	StateDir, RunDir string
+	// InstanceBinary and ActionBinary are siflet-instance and siflet-action.
+	InstanceBinary, ActionBinary string
+	Images                       Images
+	Cgroups                      *cgroups.Manager
+	// CgroupParent is where instances go that name no parent; it is made.
+	CgroupParent string // /siflet
+	Network      *network.Network
+	Log          *slog.Logger // discards
+	// BootID is the kernel's, unless a test sets another.
+	BootID string
+	// LockWait is how long Open waits for another process to leave the root;
+	// zero is not at all.
+	LockWait time.Duration
+}
+
+// Engine owns the writes below its roots. It is safe for concurrent use.
+type Engine struct {
+	view
+
+	lock   *os.File
+	binary *os.File // siflet-instance, out of reach of containers
+	events events
+	stop   context.CancelFunc
+	life   lifetime
+
+	owners sync.WaitGroup // of goroutines
+}
+
+// lifetime ends when the engine is closed.
+type lifetime struct{ done <-chan struct{} }
+
+func (l lifetime) open() bool {
+	select {
+	case <-l.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// ctx is a context that ends when the engine is closed.
+func (l lifetime) ctx() context.Context { return lifeContext{context.Background(), l.done} }
+
+type lifeContext struct {
+	context.Context //nolint:containedctx // the background context, for the other methods
+
+	done <-chan struct{}
+}
+
+func (c lifeContext) Done() <-chan struct{} { return c.done }
+
+func (c lifeContext) Err() error {
+	select {
+	case <-c.done:
+		return context.Canceled
+	default:
+		return nil
+	}
+}
+
+// Open takes the root lock and adopts what a former engine left: it takes up
+// what runs, finishes what was going away and undoes what was half made. If
+// another process has the root the error is ErrBusy and names it. Close the
+// engine when done.
+func Open(ctx context.Context, cfg Config) (*Engine, error) {
+	cfg, err := cfg.complete()
+	if err != nil {
+		return nil, err
+	}
+	for _, dir := range []string{cfg.StateDir, cfg.RunDir, filepath.Join(cfg.StateDir, "instances"), filepath.Join(cfg.RunDir, "instances")} {
+		if err := os.MkdirAll(dir, 0o711); err != nil {
+			return nil, fmt.Errorf("open engine: %w", err)
+		}
+	}
+	lock, err := lockRoot(ctx, filepath.Join(cfg.StateDir, "lock"), cfg.LockWait)
+	if err != nil {
+		return nil, fmt.Errorf("open engine on %s: %w", cfg.StateDir, err)
+	}
+	life, stop := context.WithCancel(context.Background())
+	e := &Engine{lock: lock, stop: stop, life: lifetime{life.Done()}}
+	e.view.init(cfg)
+	if e.binary, err = supervisor.OpenBinary(cfg.InstanceBinary); err != nil {
+		return nil, errors.Join(fmt.Errorf("open siflet-instance: %w", err), e.Close())
+	}
+	if cfg.Cgroups != nil {
+		if err := cfg.Cgroups.EnsureParent(cfg.CgroupParent); err != nil {
+			return nil, errors.Join(classify(err), e.Close())
+		}
+	}
+	if err := e.adopt(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open engine: %w", err), e.Close())
+	}
+	return e, nil
+}
+
+// Close gives the root back. Instances keep running. Operations under way are
+// finished first.
+func (e *Engine) Close() error {
+	e.stop()
+	for _, i := range e.all() {
+		i.mu.Lock()
+		w := i.watch
+		i.mu.Unlock()
+		w.close()
+	}
+	e.owners.Wait()
+	e.events.close()
+	if e.binary != nil {
+		_ = e.binary.Close() // opened to be executed only
+	}
+	return e.lock.Close()
+}
+
+func (c Config) complete() (Config, error) {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.CgroupParent == "" {
+		c.CgroupParent = "/siflet"
+	}
+	if c.BootID == "" {
+		text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+		if err != nil {
+			return c, fmt.Errorf("read boot ID: %w", err)
+		}
+		c.BootID = strings.TrimSpace(string(text))
+	}
+	for _, dir := range []string{c.StateDir, c.RunDir} {
+		if !filepath.IsAbs(dir) {
+			return c, errorf(ErrInvalid, "root %q is not an absolute path", dir)
+		}
+	}
+	return c, nil
+}
+
+// lockRoot takes the lock at path and writes our process ID into it.
+func lockRoot(ctx context.Context, path string, patience time.Duration) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, max(patience, time.Nanosecond))
+	defer cancel()
+	delay := time.Millisecond
+	for {
+		held, err := linux.TryLock(f)
+		if err == nil && held {
+			err = errors.Join(f.Truncate(0), writeAt(f, fmt.Sprintf("%d\n", os.Getpid())))
+			if err == nil {
+				return f, nil
+			}
+		}
+		if err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		// A lock can be waited for, but not with a context: it is held for
+		// milliseconds by a command, and for good by an agent.
+		timer := time.NewTimer(delay)
+		select {
+		case <-timer.C:
+			delay = min(2*delay, 20*time.Millisecond)
+		case <-ctx.Done():
+			timer.Stop()
+			text, _ := os.ReadFile(path)
+			return nil, errors.Join(errorf(ErrBusy, "used by process %s", strings.TrimSpace(string(text))), f.Close())
+		}
+	}
+}
+
+func writeAt(f *os.File, text string) error {
+	_, err := f.WriteAt([]byte(text), 0)
+	return err
+}
+
+// detached is a context for what must go on when the caller leaves, within
+// bounds.
+func detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
+}
+
+// background runs f on a goroutine that Close waits for.
+func (e *Engine) background(f func()) { e.owners.Go(f) }

@@ -1,0 +1,131 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/siflet/siflet/runtime/plan"
+	"github.com/siflet/siflet/runtime/program"
+	"github.com/siflet/siflet/runtime/supervisor"
+)
+
+// Size is that of a terminal.
+type Size struct{ Rows, Cols uint16 }
+
+// ExecFiles starts a further process in a running container, with the given
+// files as its stdio; nil is /dev/null. With spec.Terminal the session has the
+// terminal instead. Closing the session before its end kills the process with
+// what it started.
+func (v *view) ExecFiles(ctx context.Context, id string, spec ExecSpec, stdin, stdout, stderr *os.File) (*supervisor.Session, error) {
+	c, client, err := v.running(id)
+	if err != nil {
+		return nil, fmt.Errorf("exec: %w", err)
+	}
+	if len(spec.Args) == 0 && spec.Action == nil {
+		return nil, fmt.Errorf("exec: %w", errorf(ErrInvalid, "no command"))
+	}
+	request, err := v.execRequest(c, &spec)
+	if err != nil {
+		return nil, fmt.Errorf("exec: %w", classify(err))
+	}
+	session, err := client.Exec(ctx, id, request, stdin, stdout, stderr)
+	if err != nil {
+		return nil, fmt.Errorf("exec in container %s: %w", id, classify(err))
+	}
+	return session, nil
+}
+
+// running finds a container that runs, and whom to talk to about it.
+func (v *view) running(id string) (*container, *supervisor.Client, error) {
+	c, err := v.container(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	c.inst.mu.Lock()
+	defer c.inst.mu.Unlock()
+	if state := c.stateLocked(); !legal(opExec, state) {
+		return nil, nil, errorf(ErrNotReady, "container %s is %s, not running", id, state)
+	}
+	return c, c.inst.client, nil
+}
+
+// execRequest is the container's own process with other arguments.
+func (v *view) execRequest(c *container, spec *ExecSpec) (supervisor.ExecRequest, error) {
+	i := c.inst
+	i.mu.Lock()
+	of, image, instance := c.rec.Spec, c.rec.Image, i.rec.Spec
+	cgroup := programCgroup(v.cfg.Cgroups.Load(filepath.Join(i.rec.Cgroup, c.id)).Handle())
+	i.mu.Unlock()
+	of.Command, of.Args, of.Action = spec.Args, nil, spec.Action
+	of.Env = plan.JoinEnv(of.Env, spec.Env)
+	of.Terminal = spec.Terminal
+	if spec.Cwd != "" {
+		of.Cwd = spec.Cwd
+	}
+	if spec.Security != nil {
+		of.Security = *spec.Security
+	}
+	// Mounts, devices and files are the container's already.
+	of.Mounts, of.Devices, of.Files, of.Accounts, of.NoDefaultMounts = nil, nil, nil, nil, true
+	privileged := of.Security.Privileged
+	of.Security.Privileged = false // it would list the host's devices
+	of.Security.AllCaps = of.Security.AllCaps || privileged
+	in, extra, err := v.inputs(&of, &image, surroundings{spec: &instance, cgroup: cgroup})
+	if err != nil {
+		return supervisor.ExecRequest{}, err
+	}
+	if privileged {
+		in.Seccomp, extra.Filter = nil, nil
+	}
+	extra.CreateCwd = false
+	p, err := lower(in, extra)
+	if err != nil {
+		return supervisor.ExecRequest{}, err
+	}
+	return supervisor.ExecRequest{
+		Program: p.text, Cgroup: cgroup, Terminal: spec.Terminal, Timeout: spec.Timeout,
+	}, nil
+}
+
+// ReopenLog starts a new log file after the old one was moved away.
+func (v *view) ReopenLog(ctx context.Context, id string) error {
+	c, client, err := v.running(id)
+	if err == nil {
+		err = classify(client.ReopenLog(ctx, c.id))
+	}
+	if err != nil {
+		return fmt.Errorf("reopen log: %w", err)
+	}
+	return nil
+}
+
+// Resize sets the size of a container's terminal.
+func (v *view) Resize(ctx context.Context, id string, size Size) error {
+	c, client, err := v.running(id)
+	if err == nil {
+		err = classify(client.Resize(ctx, c.id, size.Rows, size.Cols))
+	}
+	if err != nil {
+		return fmt.Errorf("resize terminal: %w", err)
+	}
+	return nil
+}
+
+// Signal signals a running container's first process, or all of them.
+func (v *view) Signal(ctx context.Context, id string, sig int, all bool) error {
+	c, client, err := v.running(id)
+	if err == nil {
+		err = client.Signal(ctx, c.id, sig, all)
+	}
+	if err != nil {
+		var failure *program.Failure
+		if errors.As(err, &failure) && failure.Kind == "not_found" {
+			err = as(ErrNotReady, err)
+		}
+		return fmt.Errorf("signal container: %w", err)
+	}
+	return nil
+}

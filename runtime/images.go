@@ -1,0 +1,119 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/siflet/siflet/runtime/image"
+	"github.com/siflet/siflet/runtime/plan"
+	"github.com/siflet/siflet/runtime/program"
+)
+
+// Images is what the engine needs of an image store.
+type Images interface {
+	Lookup(ref string) (image.Image, error)
+	Pin(id, owner string) error
+	Unpin(owner string) error
+	Owners() []string
+}
+
+// resolvedImage is what a container needs to know of its image. It is
+// recorded, so that what was created can be started whatever becomes of the
+// reference.
+type resolvedImage struct {
+	ID         string           `json:"id"`
+	Path       string           `json:"path"`
+	Native     bool             `json:"native,omitempty"`
+	Extents    []program.Extent `json:"extents"`
+	Entrypoint []string         `json:"entrypoint,omitempty"`
+	Cmd        []string         `json:"cmd,omitempty"`
+	Env        []string         `json:"env,omitempty"`
+	WorkingDir string           `json:"working_dir,omitempty"`
+	User       string           `json:"user,omitempty"`
+	StopSignal string           `json:"stop_signal,omitempty"`
+}
+
+// resolve finds an image.
+func (v *view) resolve(_ context.Context, ref string) (resolvedImage, error) {
+	if v.cfg.Images == nil {
+		return resolvedImage{}, errorf(ErrUnavailable, "there is no image store")
+	}
+	found, err := v.cfg.Images.Lookup(ref)
+	switch {
+	case errors.Is(err, image.ErrNotFound):
+		return resolvedImage{}, as(ErrNotFound, err)
+	case errors.Is(err, image.ErrInvalid), errors.Is(err, image.ErrUnsupported):
+		return resolvedImage{}, as(ErrInvalid, err)
+	case err != nil:
+		return resolvedImage{}, err
+	}
+	return resolved(found), nil
+}
+
+func resolved(i image.Image) resolvedImage {
+	out := resolvedImage{
+		ID: i.ID, Path: i.Path, Native: i.Native,
+		Entrypoint: i.Config.Entrypoint, Cmd: i.Config.Cmd, Env: i.Config.Env,
+		WorkingDir: i.Config.WorkingDir, User: i.Config.User, StopSignal: i.Config.StopSignal,
+	}
+	for _, e := range i.Extents {
+		out.Extents = append(out.Extents, program.Extent{Path: e.Path, Offset: e.Offset, Size: e.Size, FS: e.FS})
+	}
+	return out
+}
+
+func (r *resolvedImage) plan() plan.Image {
+	out := plan.Image{Native: r.Native, WorkingDir: r.WorkingDir, User: r.User, Env: r.Env}
+	if r.Native {
+		// The image's own scripts hold what a Docker image's config said;
+		// the config a converted image carries was ignored when it was made.
+		out.Env, out.WorkingDir, out.User = nil, "", ""
+		return out
+	}
+	out.Entrypoint, out.Cmd = r.Entrypoint, r.Cmd
+	return out
+}
+
+// resolveMounts finds the images that mounts name.
+func (v *view) resolveMounts(ctx context.Context, mounts []Mount) (map[string][]program.Extent, error) {
+	var out map[string][]program.Extent
+	for _, m := range mounts {
+		if m.Image == "" {
+			continue
+		}
+		found, err := v.resolve(ctx, m.Image)
+		if err != nil {
+			return nil, fmt.Errorf("mount %s: %w", m.Target, err)
+		}
+		if out == nil {
+			out = map[string][]program.Extent{}
+		}
+		out[m.Image] = found.Extents
+	}
+	return out, nil
+}
+
+// pin keeps a container's images on disk.
+func (e *Engine) pin(c *container) error {
+	if err := e.cfg.Images.Pin(c.rec.Image.ID, c.id); err != nil {
+		return fmt.Errorf("pin image: %w", err)
+	}
+	for ref := range c.rec.Images {
+		found, err := e.cfg.Images.Lookup(ref)
+		if err == nil {
+			err = e.cfg.Images.Pin(found.ID, c.id)
+		}
+		if err != nil {
+			return fmt.Errorf("pin image: %w", err)
+		}
+	}
+	return nil
+}
+
+func (e *Engine) unpin(c *container) error {
+	if e.cfg.Images == nil {
+		return nil
+	}
+	return e.cfg.Images.Unpin(c.id)
+}

@@ -1,0 +1,65 @@
+package linux
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// TryLock takes the exclusive lock on an open file, or reports that another
+// process has it. Closing the file gives it back.
+func TryLock(f *os.File) (bool, error) {
+	err := retry(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("lock: %w", err)
+	}
+	return true, nil
+}
+
+// KernelVersion is the running kernel's, such as 6, 1.
+func KernelVersion() (major, minor uint64, err error) {
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return 0, 0, fmt.Errorf("uname: %w", err)
+	}
+	release := unix.ByteSliceToString(name.Release[:])
+	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil {
+		return 0, 0, fmt.Errorf("kernel release %q: %w", release, err)
+	}
+	return major, minor, nil
+}
+
+// Usage is the room on disk that the file at path takes, without following a
+// symbolic link, shared out among its names.
+func Usage(path string) (bytes uint64, err error) {
+	var st unix.Stat_t
+	if err := retry(func() error { return unix.Lstat(path, &st) }); err != nil {
+		return 0, &os.PathError{Op: "lstat", Path: path, Err: err}
+	}
+	const block = 512
+	return uint64(max(st.Blocks, 0)) * block / uint64(max(st.Nlink, 1)), nil //nolint:unconvert // not uint64 everywhere
+}
+
+// Node describes the device node at path; kind is "" for anything else.
+func Node(path string) (kind string, major, minor uint32, s Stat, err error) {
+	fd, err := Open(path, OPath|ONofollow)
+	if err != nil {
+		return "", 0, 0, Stat{}, err
+	}
+	defer Close(fd)
+	if s, err = Fstat(fd); err != nil {
+		return "", 0, 0, Stat{}, err
+	}
+	switch s.Mode & unix.S_IFMT {
+	case unix.S_IFCHR:
+		kind = "c"
+	case unix.S_IFBLK:
+		kind = "b"
+	}
+	return kind, unix.Major(s.Rdev), unix.Minor(s.Rdev), s, nil
+}

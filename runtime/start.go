@@ -1,0 +1,116 @@
+package runtime
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/siflet/siflet/runtime/program"
+	"github.com/siflet/siflet/runtime/record"
+	"github.com/siflet/siflet/runtime/supervisor"
+)
+
+// StartContainer runs a created container. When it returns nil the process
+// runs. When the start does not work the container is exited, with the reason,
+// and nothing of it is left but its records.
+func (e *Engine) StartContainer(ctx context.Context, id string) error {
+	c, err := e.container(id)
+	if err != nil {
+		return fmt.Errorf("start container: %w", err)
+	}
+	held, err := c.take(ctx, claimStart)
+	if err != nil {
+		return fmt.Errorf("start container: %w", err)
+	}
+	if held == nil {
+		return fmt.Errorf("start container: %w", errorf(ErrNotFound, "container %s not found", id))
+	}
+	work, cancel := detached(ctx)
+	defer cancel()
+	err = classify(e.start(work, c))
+	c.settle(held, err)
+	if err != nil {
+		return fmt.Errorf("start container: %w", err)
+	}
+	return nil
+}
+
+func (e *Engine) start(ctx context.Context, c *container) error {
+	i := c.inst
+	i.mu.Lock()
+	state := c.stateLocked()
+	ready := instanceState(i.rec.ReadyAt, i.rec.StoppedAt, i.alive) == InstanceReady
+	rec, planned, client := c.rec, c.planned, i.client
+	i.mu.Unlock()
+	switch {
+	case !legal(opStart, state):
+		return errorf(ErrNotReady, "container %s is %s, not created", c.id, state)
+	case !ready:
+		return errorf(ErrNotReady, "instance %s is not running", i.id)
+	}
+	if planned == nil { // created by a former engine
+		var err error
+		if planned, err = e.plan(c, &rec); err != nil {
+			return e.startFailed(c, err)
+		}
+	}
+	if _, err := e.cfg.Cgroups.Load(i.rec.Cgroup).Sub(c.id, planned.resources); err != nil {
+		return e.startFailed(c, err)
+	}
+	pid, err := client.Start(ctx, c.id, startRequest(c, &rec, planned))
+	if err != nil {
+		if gerr := e.cfg.Cgroups.Load(c.cgroup()).Delete(ctx); gerr != nil {
+			err = errors.Join(err, gerr)
+		}
+		return e.startFailed(c, err)
+	}
+	i.mu.Lock()
+	e.startedLocked(c, pid)
+	c.planned = nil
+	rec = c.rec
+	i.mu.Unlock()
+	return record.WriteVolatile(c.recordPath(), rec)
+}
+
+func startRequest(c *container, rec *containerRecord, p *planned) supervisor.StartRequest {
+	spec := &rec.Spec
+	return supervisor.StartRequest{
+		Program:  p.text,
+		PID:      p.program.Namespaces.PID,
+		Target:   p.program.Namespaces.Target,
+		Cgroup:   p.program.Cgroup,
+		ExitFile: c.exitPath(),
+		Log: supervisor.LogConfig{
+			CRI: rec.LogPath, Out: spec.OutPath, Err: spec.ErrPath,
+		},
+		Stdin: spec.Stdin, StdinOnce: spec.StdinOnce, Terminal: spec.Terminal,
+	}
+}
+
+// startFailed records that the container will never run.
+func (e *Engine) startFailed(c *container, cause error) error {
+	i := c.inst
+	i.mu.Lock()
+	c.rec.FailedAt = time.Now()
+	c.rec.Reason = cause.Error()
+	c.planned = nil
+	rec := c.rec
+	c.endLocked()
+	e.tell(EventStopped, i.id, c.id)
+	i.mu.Unlock()
+	return errors.Join(cause, missing(record.WriteVolatile(c.recordPath(), rec)))
+}
+
+func (c *container) cgroup() string { return filepath.Join(c.inst.rec.Cgroup, c.id) }
+
+// encode makes the text that goes to the launch stage.
+func encode(p program.Program) (json.RawMessage, error) {
+	text, err := json.Marshal(p)
+	if err != nil {
+		return nil, fmt.Errorf("encode program: %w", err)
+	}
+	return text, nil
+}

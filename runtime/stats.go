@@ -1,0 +1,257 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"sync"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/siflet/siflet/cgroups"
+	"github.com/siflet/siflet/network"
+	"github.com/siflet/siflet/runtime/linux"
+	"github.com/siflet/siflet/runtime/record"
+)
+
+// Disk is what a writable layer takes.
+type Disk struct {
+	At            time.Time
+	Path          string
+	Bytes, Inodes uint64
+}
+
+// ContainerStats is what a container uses.
+type ContainerStats struct {
+	Container Container
+	cgroups.Stats
+	Disk *Disk // nil without a writable layer on disk
+}
+
+// InstanceStats is what an instance and its containers use.
+type InstanceStats struct {
+	Instance Instance
+	cgroups.Stats
+	Network    []network.InterfaceCounters
+	Containers []ContainerStats
+}
+
+// diskUsage remembers the last count.
+type diskUsage struct {
+	mu   sync.Mutex
+	last Disk
+}
+
+// diskAge is how long a count of files stands.
+const diskAge = 10 * time.Second
+
+// ContainerStats measures a running container.
+func (v *view) ContainerStats(id string) (ContainerStats, error) {
+	c, _, err := v.running(id)
+	if err != nil {
+		return ContainerStats{}, fmt.Errorf("container statistics: %w", err)
+	}
+	out, err := v.measure(c)
+	if err != nil {
+		return ContainerStats{}, fmt.Errorf("statistics of container %s: %w", id, err)
+	}
+	return out, nil
+}
+
+func (v *view) measure(c *container) (ContainerStats, error) {
+	c.inst.mu.Lock()
+	out := ContainerStats{Container: c.snapshotLocked()}
+	upper := c.rec.Upper
+	c.inst.mu.Unlock()
+	var err error
+	if out.Stats, err = v.cfg.Cgroups.Load(out.Container.Cgroup).Usage(); err != nil {
+		return out, err
+	}
+	if upper != "" {
+		out.Disk = c.disk.count(upper)
+	}
+	return out, nil
+}
+
+// InstanceStats measures an instance with its running containers.
+func (v *view) InstanceStats(id string) (InstanceStats, error) {
+	i, err := v.instance(id)
+	if err != nil {
+		return InstanceStats{}, fmt.Errorf("instance statistics: %w", err)
+	}
+	out, err := v.measureInstance(i)
+	if err != nil {
+		return InstanceStats{}, fmt.Errorf("statistics of instance %s: %w", id, err)
+	}
+	return out, nil
+}
+
+func (v *view) measureInstance(i *instance) (InstanceStats, error) {
+	i.mu.Lock()
+	out := InstanceStats{Instance: i.snapshotLocked()}
+	list := i.listLocked()
+	var running []*container
+	for _, c := range list {
+		if c.stateLocked() == ContainerRunning {
+			running = append(running, c)
+		}
+	}
+	request := i.networkRequest()
+	i.mu.Unlock()
+	if out.Instance.State != InstanceReady {
+		return out, errorf(ErrNotReady, "instance %s is not running", i.id)
+	}
+	var err error
+	if out.Stats, err = v.cfg.Cgroups.Load(out.Instance.Cgroup).Usage(); err != nil {
+		return out, err
+	}
+	if r := out.Instance.Network; r != nil && v.cfg.Network != nil {
+		if out.Network, err = v.cfg.Network.Counters(request, *r); err != nil {
+			return out, err
+		}
+	}
+	for _, c := range running {
+		one, err := v.measure(c)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it ended meanwhile
+		}
+		if err != nil {
+			return out, err
+		}
+		out.Containers = append(out.Containers, one)
+	}
+	return out, nil
+}
+
+// AllStats measures every ready instance. One that can't be measured, because
+// it is ending, is left out.
+func (v *view) AllStats() []InstanceStats {
+	list := v.all()
+	results := make([]*InstanceStats, len(list))
+	const together = 4
+	var w sync.WaitGroup
+	next := make(chan int)
+	for range together {
+		w.Go(func() {
+			for n := range next {
+				if one, err := v.measureInstance(list[n]); err == nil {
+					results[n] = &one
+				}
+			}
+		})
+	}
+	for n := range list {
+		next <- n
+	}
+	close(next)
+	w.Wait()
+	out := make([]InstanceStats, 0, len(list))
+	for _, r := range results {
+		if r != nil {
+			out = append(out, *r)
+		}
+	}
+	return out
+}
+
+// count walks the layer unless it did so a moment ago.
+func (d *diskUsage) count(dir string) *Disk {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if time.Since(d.last.At) < diskAge {
+		out := d.last
+		return &out
+	}
+	out := Disk{At: time.Now(), Path: dir}
+	_ = filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return nil //nolint:nilerr // files come and go
+		}
+		if n, err := linux.Usage(path); err == nil {
+			out.Bytes += n
+			out.Inodes++
+		}
+		return nil
+	})
+	d.last = out
+	return &out
+}
+
+// UpdateContainer changes a container's limits: all of them, or none when the
+// error is not nil.
+func (e *Engine) UpdateContainer(ctx context.Context, id string, r *specs.LinuxResources) error {
+	c, err := e.container(id)
+	if err != nil {
+		return fmt.Errorf("update container: %w", err)
+	}
+	held, err := c.take(ctx, claimUpdate)
+	if err != nil {
+		return fmt.Errorf("update container: %w", err)
+	}
+	if held == nil {
+		return fmt.Errorf("update container: %w", errorf(ErrNotFound, "container %s not found", id))
+	}
+	err = classify(e.update(c, r))
+	c.settle(held, err)
+	if err != nil {
+		return fmt.Errorf("update container: %w", err)
+	}
+	return nil
+}
+
+func (e *Engine) update(c *container, r *specs.LinuxResources) error {
+	i := c.inst
+	i.mu.Lock()
+	state := c.stateLocked()
+	i.mu.Unlock()
+	if !legal(opUpdate, state) {
+		return errorf(ErrNotReady, "container %s is %s", c.id, state)
+	}
+	if state == ContainerRunning {
+		if err := e.cfg.Cgroups.Load(c.cgroup()).Update(r); err != nil {
+			return err
+		}
+	}
+	i.mu.Lock()
+	c.rec.Resources = mergeResources(c.rec.Resources, r)
+	c.rec.Spec.Resources = c.rec.Resources
+	c.planned = nil
+	rec := c.rec
+	i.mu.Unlock()
+	return record.WriteVolatile(c.recordPath(), rec)
+}
+
+// UpdateInstance changes the limits of an instance's own cgroup.
+func (e *Engine) UpdateInstance(ctx context.Context, id string, r *specs.LinuxResources) error {
+	i, err := e.instance(id)
+	if err != nil {
+		return fmt.Errorf("update instance: %w", err)
+	}
+	held, err := i.take(ctx, claimUpdate)
+	if err != nil {
+		return fmt.Errorf("update instance: %w", err)
+	}
+	if held == nil {
+		return fmt.Errorf("update instance: %w", errorf(ErrNotFound, "instance %s not found", id))
+	}
+	err = classify(e.updateInstance(i, r))
+	i.settle(held, err)
+	if err != nil {
+		return fmt.Errorf("update instance: %w", err)
+	}
+	return nil
+}
+
+func (e *Engine) updateInstance(i *instance, r *specs.LinuxResources) error {
+	if err := e.cfg.Cgroups.Load(i.rec.Cgroup).Update(r); err != nil {
+		return err
+	}
+	i.mu.Lock()
+	i.rec.Spec.Resources = mergeResources(i.rec.Spec.Resources, r)
+	rec := i.rec
+	i.mu.Unlock()
+	return record.WriteVolatile(i.recordPath(), rec)
+}

@@ -1,0 +1,202 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/siflet/siflet/runtime/program"
+	"github.com/siflet/siflet/runtime/record"
+	"github.com/siflet/siflet/runtime/supervisor"
+)
+
+// StopOptions says how to stop; its zero value is the container's own way.
+type StopOptions struct {
+	Signal string // instead of the container's stop signal
+}
+
+// killTime bounds how long killed processes may take to go.
+const killTime = 10 * time.Second
+
+// StopContainer asks a container to end, and makes it end when the grace
+// period is over. It returns when its process is gone. Stopping what does not
+// run succeeds; an unknown container is ErrNotFound. It may overlap any other
+// call, another StopContainer included.
+func (e *Engine) StopContainer(ctx context.Context, id string, grace time.Duration, o StopOptions) error {
+	c, err := e.container(id)
+	if err != nil {
+		return fmt.Errorf("stop container: %w", err)
+	}
+	if err := c.settleStart(ctx); err != nil {
+		return fmt.Errorf("stop container: %w", err)
+	}
+	if err := e.stopProcess(ctx, c, grace, o.Signal); err != nil {
+		return fmt.Errorf("stop container: %w", err)
+	}
+	return nil
+}
+
+// settleStart waits for a start that is under way.
+func (c *container) settleStart(ctx context.Context) error {
+	c.inst.mu.Lock()
+	held := c.claim
+	c.inst.mu.Unlock()
+	if held == nil || held.what != claimStart && held.what != claimCreate {
+		return nil
+	}
+	select {
+	case <-held.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (e *Engine) stopProcess(ctx context.Context, c *container, grace time.Duration, name string) error {
+	i := c.inst
+	i.mu.Lock()
+	running := c.stateLocked() == ContainerRunning
+	client := i.client
+	if name == "" {
+		name = c.rec.StopSignal
+	}
+	i.mu.Unlock()
+	if !running {
+		return nil
+	}
+	if grace > 0 {
+		sig, err := ParseSignal(name)
+		if err != nil {
+			return err
+		}
+		if err := client.Signal(ctx, c.id, sig, false); err != nil && !ended(err) {
+			return err
+		}
+		timer := time.NewTimer(grace)
+		defer timer.Stop()
+		select {
+		case <-c.done:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+		}
+	}
+	return e.kill(ctx, c, client)
+}
+
+// kill ends every process of the container and waits until it is known.
+func (e *Engine) kill(ctx context.Context, c *container, client *supervisor.Client) error {
+	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), killTime)
+	defer cancel()
+	err := client.Signal(work, c.id, sigKill, true)
+	if err != nil && !ended(err) {
+		err = e.cfg.Cgroups.Load(c.cgroup()).Kill(work)
+	} else {
+		err = nil
+	}
+	select {
+	case <-c.done:
+		return nil
+	case <-work.Done():
+		return errors.Join(err, fmt.Errorf("container %s was killed and its end is not known: %w", c.id, work.Err()))
+	}
+}
+
+// ended says that an error means that the process was gone already.
+func ended(err error) bool {
+	var failure *program.Failure
+	return errors.Is(err, supervisor.ErrGone) || errors.As(err, &failure) && failure.Kind == "not_found"
+}
+
+// RemoveContainer kills a container if it runs and forgets it. Removing what
+// is not there succeeds.
+func (e *Engine) RemoveContainer(ctx context.Context, id string) error {
+	c, err := e.container(id)
+	if err != nil {
+		return nil //nolint:nilerr // removing what is not there succeeds
+	}
+	held, err := c.take(ctx, claimRemove)
+	if err != nil {
+		return fmt.Errorf("remove container: %w", err)
+	}
+	if held == nil {
+		return nil
+	}
+	work, cancel := detached(ctx)
+	defer cancel()
+	err = e.removeContainer(work, c)
+	c.settle(held, err)
+	if err != nil {
+		return fmt.Errorf("remove container: %w", err)
+	}
+	return nil
+}
+
+// removeContainer does it; the caller has the claim. The record says what is
+// under way, so that a crash does not stop it.
+func (e *Engine) removeContainer(ctx context.Context, c *container) error {
+	i := c.inst
+	i.mu.Lock()
+	c.rec.RemovingAt = time.Now()
+	rec := c.rec
+	client, alive := i.client, i.alive
+	i.mu.Unlock()
+	if err := missing(record.WriteVolatile(c.recordPath(), rec)); err != nil {
+		return err
+	}
+	if err := e.stopProcess(ctx, c, 0, ""); err != nil {
+		return err
+	}
+	if alive && client != nil {
+		if err := client.Forget(ctx, c.id); err != nil && !ended(err) {
+			return err
+		}
+	}
+	if err := e.forget(ctx, c); err != nil {
+		return err
+	}
+	e.tell(EventDeleted, i.id, c.id)
+	return nil
+}
+
+// forget takes away all that a container is but its process.
+func (e *Engine) forget(ctx context.Context, c *container) error {
+	err := errors.Join(
+		e.cfg.Cgroups.Load(c.cgroup()).Delete(ctx),
+		e.unpin(c),
+	)
+	if err == nil {
+		err = os.RemoveAll(c.dir)
+	}
+	if err != nil {
+		return err
+	}
+	c.inst.mu.Lock()
+	c.gone = true
+	c.endLocked()
+	delete(c.inst.containers, c.id)
+	c.inst.mu.Unlock()
+	e.mu.Lock()
+	delete(e.containers, c.id)
+	e.mu.Unlock()
+	return nil
+}
+
+// Wait returns when the container has ended, or does not run.
+func (e *Engine) Wait(ctx context.Context, id string) (Container, error) {
+	c, err := e.container(id)
+	if err != nil {
+		return Container{}, fmt.Errorf("wait for container: %w", err)
+	}
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+		return Container{}, fmt.Errorf("wait for container %s: %w", id, ctx.Err())
+	}
+	c.inst.mu.Lock()
+	defer c.inst.mu.Unlock()
+	return c.snapshotLocked(), nil
+}

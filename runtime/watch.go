@@ -1,0 +1,186 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"time"
+
+	"github.com/siflet/siflet/runtime/record"
+	"github.com/siflet/siflet/runtime/supervisor"
+)
+
+// watch is one connection on which a supervisor tells what happens.
+type watch struct {
+	cancel context.CancelFunc
+	done   chan struct{} // closed when nothing more is heard
+}
+
+// close leaves the supervisor alone from now on.
+func (w *watch) close() {
+	if w != nil {
+		w.cancel()
+	}
+}
+
+// observe begins to watch an instance's supervisor, until it ends or the
+// engine is closed.
+func (e *Engine) observe(ctx context.Context, i *instance) (supervisor.Status, error) {
+	client, err := supervisor.Dial(ctx, i.run)
+	if err != nil {
+		return supervisor.Status{}, err
+	}
+	life, cancel := context.WithCancel(e.life.ctx())
+	status, changes, err := client.Watch(life)
+	if err != nil {
+		cancel()
+		return supervisor.Status{}, err
+	}
+	w := &watch{cancel: cancel, done: make(chan struct{})}
+	i.mu.Lock()
+	i.watch, i.client, i.alive = w, client, true
+	i.mu.Unlock()
+	e.background(func() {
+		defer close(w.done)
+		defer cancel()
+		for change := range changes {
+			e.happened(i, change)
+		}
+		if life.Err() == nil {
+			e.ended(i, "its supervisor ended")
+		}
+	})
+	return status, nil
+}
+
+// happened takes note of what a supervisor tells.
+func (e *Engine) happened(i *instance, change supervisor.Event) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	c := i.containers[change.Container]
+	if c == nil {
+		return
+	}
+	if change.Exit == nil {
+		e.startedLocked(c, change.PID)
+		return
+	}
+	e.exitedLocked(c, change.Exit)
+}
+
+// startedLocked notes that a container's process runs. Who hears of it first,
+// the one who asked for the start or the watch, says so.
+func (e *Engine) startedLocked(c *container, pid int) {
+	if c.announced {
+		return
+	}
+	c.announced = true
+	c.rec.StartedAt = time.Now()
+	c.rec.PID = pid
+	e.tell(EventStarted, c.inst.id, c.id)
+}
+
+func (e *Engine) exitedLocked(c *container, exit *supervisor.Exit) {
+	if c.exit != nil {
+		return
+	}
+	c.exit = exit
+	if c.rec.StartedAt.IsZero() {
+		c.rec.StartedAt = exit.At
+	}
+	c.endLocked()
+	e.tell(EventStopped, c.inst.id, c.id)
+	e.cfg.Log.Info("container exited", "container", c.id, "code", exit.Code, "oom", exit.OOM)
+}
+
+// ended takes note that an instance has no supervisor any more: what it left
+// in exit files is all that will ever be known of its containers.
+func (e *Engine) ended(i *instance, reason string) {
+	i.mu.Lock()
+	was := i.alive
+	i.alive = false
+	if was && reason != "" && i.claim == nil {
+		i.rec.Reason = reason
+	}
+	list := i.listLocked()
+	i.mu.Unlock()
+	for _, c := range list {
+		exit, err := readExit(c)
+		i.mu.Lock()
+		switch {
+		case exit != nil:
+			e.exitedLocked(c, exit)
+		case !c.rec.StartedAt.IsZero() && !c.ended && c.exit == nil:
+			if err != nil {
+				c.rec.Reason = err.Error()
+			}
+			c.endLocked()
+			e.tell(EventStopped, i.id, c.id)
+		}
+		i.mu.Unlock()
+	}
+	if was && reason != "" {
+		i.mu.Lock()
+		asked := i.claim != nil
+		i.mu.Unlock()
+		if !asked {
+			e.cfg.Log.Warn("supervisor ended", "instance", i.id)
+			e.sweep(i)
+		}
+	}
+}
+
+// sweep kills what a dead supervisor may have left.
+func (e *Engine) sweep(i *instance) {
+	ctx, cancel := detached(context.Background())
+	defer cancel()
+	if err := e.cfg.Cgroups.Load(i.rec.Cgroup).Kill(ctx); err != nil {
+		e.cfg.Log.Warn("processes of a dead supervisor can't be killed", "instance", i.id, "error", err)
+	}
+	i.mu.Lock()
+	rec := i.rec
+	i.mu.Unlock()
+	if err := missing(record.WriteVolatile(i.recordPath(), rec)); err != nil {
+		e.cfg.Log.Warn("instance record", "instance", i.id, "error", err)
+	}
+}
+
+// readExit returns nil without an error when there is no exit file.
+func readExit(c *container) (*supervisor.Exit, error) {
+	var exit supervisor.Exit
+	err := record.Read(c.exitPath(), &exit)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil //nolint:nilnil // no exit is not an error
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &exit, nil
+}
+
+// endSupervisor ends the instance's supervisor and waits until it has said all
+// there is to hear.
+func (e *Engine) endSupervisor(ctx context.Context, i *instance) error {
+	i.mu.Lock()
+	client, w := i.client, i.watch
+	i.mu.Unlock()
+	if client == nil {
+		// A crash may have come between its start and our connecting to it.
+		var err error
+		if client, err = supervisor.Dial(ctx, i.run); err != nil {
+			return nil //nolint:nilerr // nobody answers: the cgroup is killed next
+		}
+	}
+	err := client.Shutdown(ctx)
+	if err != nil && !errors.Is(err, supervisor.ErrGone) {
+		return err
+	}
+	if w != nil {
+		select {
+		case <-w.done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
