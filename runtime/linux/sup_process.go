@@ -1,13 +1,10 @@
 package linux
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"strconv"
 	"syscall"
-	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -141,63 +138,9 @@ const (
 	SignalTerminate = int(unix.SIGTERM)
 )
 
-func forwarded() unix.Sigset_t {
-	var set unix.Sigset_t
-	for sig := 1; sig < 65; sig++ {
-		switch unix.Signal(sig) {
-		case unix.SIGKILL, unix.SIGSTOP, unix.SIGSEGV, unix.SIGBUS, unix.SIGFPE, unix.SIGILL,
-			unix.SIGTRAP, unix.SIGABRT, unix.SIGSYS, unix.SIGPROF, unix.SIGURG, unix.SIGPIPE:
-			continue
-		}
-		if sig == 32 || sig == 33 || sig == 34 {
-			continue // of the C library
-		}
-		set.Val[(sig-1)/64] |= 1 << ((sig - 1) % 64)
-	}
-	return set
-}
-
-// BlockSignals blocks, in the calling thread and what it starts, every signal
-// that a process may be sent on purpose. A Go program that is started like
-// that has them blocked in all its threads.
-func BlockSignals() (restore func() error, err error) {
-	set, old := forwarded(), unix.Sigset_t{}
-	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &set, &old); err != nil {
-		return nil, fmt.Errorf("block signals: %w", err)
-	}
-	return func() error { return unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil) }, nil
-}
-
 // UnblockSignals clears the calling thread's signal mask.
 func UnblockSignals() error {
 	return unix.PthreadSigmask(unix.SIG_SETMASK, &unix.Sigset_t{}, nil)
-}
-
-// SignalsBlocked reports whether the process was started by a thread that
-// called BlockSignals.
-func SignalsBlocked() bool {
-	var old unix.Sigset_t
-	err := unix.PthreadSigmask(unix.SIG_BLOCK, nil, &old)
-	return err == nil && old.Val[0]&(1<<(uint(unix.SIGTERM)-1)) != 0
-}
-
-// SignalFD makes a non-blocking descriptor that yields the blocked signals.
-func SignalFD() (FD, error) {
-	set := forwarded()
-	n, err := unix.Signalfd(-1, &set, unix.SFD_CLOEXEC|unix.SFD_NONBLOCK)
-	if err != nil {
-		return NoFD, fmt.Errorf("signalfd: %w", err)
-	}
-	return FD(n), nil
-}
-
-// NextSignal takes one signal from a SignalFD.
-func (f FD) NextSignal() (int, error) {
-	var b [128]byte // struct signalfd_siginfo
-	if _, err := f.Read(b[:]); err != nil {
-		return 0, err
-	}
-	return int(binary.NativeEndian.Uint32(b[:])), nil
 }
 
 // DieWithParent asks for SIGKILL when the parent ends. The kernel forgets it
@@ -276,26 +219,6 @@ func Terminates(sig int) bool {
 
 // IsChildSignal reports whether a signal tells of a child's end.
 func IsChildSignal(sig int) bool { return unix.Signal(sig) == unix.SIGCHLD }
-
-// WaitSignal waits for a signal that BlockSignals blocks and returns it, 0
-// after the timeout. A negative timeout waits for ever.
-func WaitSignal(timeout time.Duration) (int, error) {
-	set := forwarded()
-	var ts *unix.Timespec
-	if timeout >= 0 {
-		t := unix.NsecToTimespec(int64(timeout))
-		ts = &t
-	}
-	n, _, errno := unix.Syscall6(unix.SYS_RT_SIGTIMEDWAIT,
-		uintptr(unsafe.Pointer(&set)), 0, uintptr(unsafe.Pointer(ts)), 8, 0, 0)
-	switch errno {
-	case 0:
-		return int(n), nil
-	case unix.EAGAIN, unix.EINTR:
-		return 0, nil
-	}
-	return 0, fmt.Errorf("wait for a signal: %w", errno)
-}
 
 // ReapOrphans collects every child that has ended.
 func ReapOrphans() {

@@ -25,6 +25,7 @@ type server struct {
 	listener   linux.FD
 	shm        linux.FD // mount namespace with the instance's /dev/shm
 	sinit      *process
+	witness    linux.FD // the other end of which sinit has
 	containers []*container
 	execs      []*execution
 	watchers   []*conn

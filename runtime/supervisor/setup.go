@@ -21,9 +21,6 @@ func (s *server) setup() error {
 	if s.cfg.Version > ProtocolVersion || s.cfg.ID == "" || s.cfg.Dir == "" {
 		return errors.New("config: incomplete, or of a newer version")
 	}
-	if !linux.SignalsBlocked() {
-		return errors.New("signals are not blocked: start it through Spawn")
-	}
 	if err := linux.NullStdin(); err != nil {
 		return err
 	}
@@ -53,6 +50,9 @@ func (s *server) setup() error {
 		}
 	}
 	if s.listener, err = linux.ListenUnix(s.cfg.Dir, socketName); err != nil {
+		return err
+	}
+	if err := s.awaitInit(); err != nil {
 		return err
 	}
 	return s.loop.watch(s.listener, linux.EventIn, s)
@@ -115,7 +115,7 @@ type signalSource struct {
 }
 
 func (s *server) signals() error {
-	fd, err := linux.SignalFD()
+	fd, err := linux.NoteSignals(linux.EndSignals())
 	if err != nil {
 		return err
 	}
@@ -124,13 +124,10 @@ func (s *server) signals() error {
 
 func (g signalSource) ready(uint32) {
 	for {
-		sig, err := g.fd.NextSignal()
-		if err != nil {
+		if _, err := g.fd.NextSignal(); err != nil {
 			return
 		}
-		if linux.Terminates(sig) {
-			g.s.terminate()
-		}
+		g.s.terminate()
 	}
 }
 
@@ -149,15 +146,27 @@ func (s *server) startInit() error {
 	p := &process{s: s, ended: s.initEnded}
 	p.pid, p.pidfd, err = linux.Fork("/proc/self/exe", &linux.ForkAttr{
 		Args: []string{InitName, roleInit}, Env: childEnv(),
-		// Our end of the socket stays open until we die: that is its purpose.
+		// Our end stays open until we die, which is how sinit sees it.
 		Files:      []linux.FD{null, null, 2, theirs},
 		CloneFlags: linux.CloneNewPID, PIDNamespace: linux.NoFD, Setsid: true,
 	})
 	if err != nil {
 		return errors.Join(fmt.Errorf("start %s: %w", InitName, err), ours.Close())
 	}
-	s.sinit = p
+	s.sinit, s.witness = p, ours
 	return s.loop.watch(p.pidfd, linux.EventIn, p)
+}
+
+// awaitInit waits until signals to sinit do what they should.
+func (s *server) awaitInit() error {
+	if s.sinit == nil {
+		return nil
+	}
+	var b [1]byte
+	if n, err := s.witness.Read(b[:]); n != 1 {
+		return errors.Join(errors.New(InitName+" did not come up"), err)
+	}
+	return nil
 }
 
 func (s *server) initEnded(e *Exit) {

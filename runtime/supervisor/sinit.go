@@ -20,30 +20,40 @@ func childEnv() []string { return []string{"GOMAXPROCS=1", "GOGC=off"} }
 
 // Init is the life of sinit: it collects orphans and passes signals on to
 // every process of its PID namespace. It returns once a terminating signal
-// has come and nobody else is left. The process was started by a supervisor,
-// with its signals blocked.
+// has come and nobody else is left. The process was started by a supervisor.
 func Init() error {
 	_ = linux.SetName(InitName)
 	_ = linux.DisableTHP()
 	if err := linux.DieWithParent(3); err != nil {
 		return err
 	}
-	ending := false
+	signals, err := linux.NoteSignals(linux.SentSignals())
+	if err != nil {
+		return err
+	}
+	if _, err := linux.FD(3).Write([]byte{1}); err != nil {
+		return err
+	}
+	timeout := time.Duration(-1)
 	for {
-		timeout := time.Duration(-1)
-		if ending {
-			timeout = leaving
-		}
-		sig, err := linux.WaitSignal(timeout)
-		if err != nil {
+		if err := signals.AwaitInput(timeout); err != nil {
 			return err
 		}
-		linux.ReapOrphans()
-		if sig != 0 && !linux.IsChildSignal(sig) {
+		for {
+			sig, err := signals.NextSignal()
+			if err != nil {
+				break
+			}
+			if linux.IsChildSignal(sig) {
+				continue
+			}
 			linux.SignalEverybody(sig)
-			ending = ending || linux.Terminates(sig)
+			if linux.Terminates(sig) {
+				timeout = leaving
+			}
 		}
-		if ending && linux.Alone() {
+		linux.ReapOrphans()
+		if timeout >= 0 && linux.Alone() {
 			return nil
 		}
 	}

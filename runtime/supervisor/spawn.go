@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	goruntime "runtime"
 	"time"
 
 	"github.com/siflet/siflet/runtime/linux"
@@ -91,12 +90,6 @@ func spawn(binary *os.File, doc []byte, hello *os.File, cfg *Config, attr *Spawn
 	if argv0 == "" {
 		argv0 = cfg.Title
 	}
-	goruntime.LockOSThread()
-	defer goruntime.UnlockOSThread()
-	restore, err := linux.BlockSignals()
-	if err != nil {
-		return nil, err
-	}
 	pid, pidfd, err := linux.Fork(fmt.Sprintf("/proc/self/fd/%d", exe), &linux.ForkAttr{
 		Args:         []string{argv0},
 		Env:          []string{"GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=16MiB"},
@@ -106,7 +99,7 @@ func spawn(binary *os.File, doc []byte, hello *os.File, cfg *Config, attr *Spawn
 		CgroupFD:     linux.FD(attr.CgroupFD),
 		Setsid:       true,
 	})
-	if err = errors.Join(err, restore()); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	if err := pidfd.SetNonblock(); err != nil {
