@@ -18,7 +18,7 @@ var mayImport = map[string][]string{
 		"runtime/supervisor", "runtime/linux", "runtime/record", "network", "cgroups",
 	},
 	"cmd/siflet-instance": {"runtime/supervisor", "runtime/launch"},
-	"cmd/siflet-action":   {"runtime/action"},
+	"cmd/siflet-action":   {"runtime/action", "runtime/linux", "runtime/program"},
 
 	"cri": {"runtime", "runtime/image", "runtime/program", "runtime/supervisor", "network"},
 

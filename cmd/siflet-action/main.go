@@ -5,8 +5,8 @@
 //	siflet-action REQUEST-FD [REPORT-FD]
 //
 // It reads one JSON request (package action), computes what to run and
-// executes that in its own place. REPORT-FD gets the text of what prevented the
-// start; it is closed without a word when the start succeeded.
+// executes that in its own place. REPORT-FD gets what prevented the start, a
+// program.Failure as JSON; it is closed without a word when the start succeeded.
 package main
 
 import (
@@ -21,6 +21,7 @@ import (
 
 	"github.com/siflet/siflet/runtime/action"
 	"github.com/siflet/siflet/runtime/linux"
+	"github.com/siflet/siflet/runtime/program"
 )
 
 func main() {
@@ -129,6 +130,16 @@ func hint(name string, err error) string {
 	return ""
 }
 
+func kind(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "not_found"
+	case errors.Is(err, fs.ErrPermission):
+		return "permission"
+	}
+	return ""
+}
+
 // fail tells a person, and whoever holds the other end of report, and returns
 // the exit status.
 func fail(report *os.File, err error) int {
@@ -142,7 +153,8 @@ func fail(report *os.File, err error) int {
 	fmt.Fprintln(os.Stderr, known.Line())
 	if report != nil && known.Code != 0 {
 		// Nobody is left to be told if this does not work either.
-		_, _ = fmt.Fprint(report, known.Message)
+		failure := program.Failure{Step: "start", Reason: known.Message, Kind: kind(known.Err)}
+		_, _ = report.Write(failure.Encode())
 	}
 	return known.Code
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/siflet/siflet/runtime/action"
+	"github.com/siflet/siflet/runtime/program"
 )
 
 // build compiles the command and returns its path.
@@ -65,7 +66,13 @@ func start(tb testing.TB, request string, line ...string) outcome {
 	if err != nil && !errors.As(err, &exit) {
 		tb.Fatal(err)
 	}
-	return outcome{stdout.String(), stderr.String(), string(said), cmd.ProcessState.ExitCode()}
+	var failure program.Failure
+	if len(said) > 0 {
+		if err := json.Unmarshal(said, &failure); err != nil {
+			tb.Errorf("report %q: %v", said, err)
+		}
+	}
+	return outcome{stdout.String(), stderr.String(), failure.Reason, cmd.ProcessState.ExitCode()}
 }
 
 func closeAll(tb testing.TB, files ...*os.File) {

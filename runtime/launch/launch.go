@@ -27,7 +27,6 @@ import (
 	"errors"
 	"fmt"
 	goruntime "runtime"
-	"runtime/debug"
 
 	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/program"
@@ -65,7 +64,6 @@ func run(stage func(*program.Program) error) int {
 	// Credentials and namespaces belong to threads; the one that execs is the
 	// one that is left.
 	goruntime.LockOSThread()
-	debug.SetGCPercent(-1)
 	p, err := read()
 	if err == nil {
 		err = stage(p)

@@ -3,10 +3,12 @@ package node
 import (
 	"bufio"
 	"encoding/binary"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -34,7 +36,7 @@ func TestUserIsFoundInTheImage(t *testing.T) {
 		{program.User{}, "uid=0(root) gid=0(root) groups=0(root)"},
 		{program.User{Spec: "web"}, "uid=1000(web) gid=1001(web) groups=1001(web),1002(log)"},
 		{program.User{Spec: "1000:0", Groups: []uint32{7}}, "uid=1000(web) gid=0(root) groups=0(root),7,1002(log)"},
-		{program.User{UID: id(1000), Strict: true, Groups: []uint32{7}}, "uid=1000(web) gid=1001(web) groups=1001(web),7"},
+		{program.User{UID: id(1000), Strict: true, Groups: []uint32{7}}, "uid=1000(web) gid=1001(web) groups=7,1001(web)"},
 		{program.User{UID: id(4242), GID: id(7)}, "uid=4242 gid=7 groups=7"},
 	} {
 		p := container(e, "id")
@@ -222,5 +224,68 @@ func TestProgramOfANewerVersionIsRefused(t *testing.T) {
 	p.Version = program.Version + 1
 	if f, _ := s.fails(t, p); f.Step != "read program" || f.Kind != "invalid" {
 		t.Errorf("failure %+v", f)
+	}
+}
+
+func TestActionReplacesTheCommandWhereTheImageHasAContract(t *testing.T) {
+	s := newStage(t)
+	helper := build(t, "siflet-action")
+	native := squashfs(t, func(root string) {
+		must(t, os.MkdirAll(filepath.Join(root, ".singularity.d/env"), 0o755))
+		must(t, os.WriteFile(filepath.Join(root, ".singularity.d/env/90-environment.sh"), []byte("export COLOUR=red\n"), 0o755))
+	})
+	for _, c := range []struct {
+		e    program.Extent
+		want string
+	}{{native, "red\n"}, {squashfs(t, nil), "plain\n"}} {
+		p := container(c.e, "echo", "plain")
+		p.Process.Action = []byte(`{"command":"exec","args":["sh","-c","echo $COLOUR"]}`)
+		p.Process.ActionPath = helper
+		if out, code := s.run(t, p); out != c.want || code != 0 {
+			t.Errorf("exit %d, output %q, want %q", code, out, c.want)
+		}
+	}
+	p := container(native, "true")
+	p.Process.ActionPath = helper
+	p.Process.Action = []byte(`{"command":"exec","args":["nosuch"]}`)
+	if f, _ := s.fails(t, p); !strings.Contains(f.Reason, "nosuch") {
+		t.Errorf("failure %+v", f)
+	}
+}
+
+func TestMissingSecurityModuleIsNamed(t *testing.T) {
+	if _, err := os.Stat("/sys/kernel/security/apparmor"); err == nil {
+		t.Skip("needs a kernel without AppArmor")
+	}
+	s := newStage(t)
+	p := container(squashfs(t, nil), "true")
+	p.Process.AppArmor = "some-profile"
+	if f, _ := s.fails(t, p); f.Step != "apply AppArmor profile some-profile" || !strings.Contains(f.Reason, "does not run AppArmor") {
+		t.Errorf("failure %+v", f)
+	}
+}
+
+func TestStageWithoutAParentRunsNothing(t *testing.T) {
+	s := newStage(t)
+	p := container(squashfs(t, nil), "grep", "-c", "", "/proc/self/status")
+	p.Process.User.Spec = "web"
+	// A parent that has closed its end of the socket has ended.
+	data, err := json.Marshal(p)
+	must(t, err)
+	text := filepath.Join(t.TempDir(), "program")
+	must(t, os.WriteFile(text, data, 0o600))
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	must(t, unix.Close(pair[0]))
+	status := os.NewFile(uintptr(pair[1]), "status")
+	defer status.Close()
+	file, err := os.Open(text)
+	must(t, err)
+	defer file.Close()
+	cmd := exec.CommandContext(t.Context(), s.binary, "launch")
+	cmd.ExtraFiles = []*os.File{status, file}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: newContainer}
+	if out, err := cmd.Output(); err == nil || len(out) > 0 {
+		t.Errorf("ran without a parent: %q", out)
 	}
 }

@@ -25,13 +25,19 @@ type stage struct {
 func newStage(t testing.TB) *stage {
 	t.Helper()
 	needCaps(t, unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN")
-	binary := filepath.Join(t.TempDir(), "siflet-instance")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "github.com/siflet/siflet/test/node/stagetmp")
+	return &stage{binary: build(t, "siflet-instance")}
+}
+
+// build builds a command of the project.
+func build(t testing.TB, name string) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), name)
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "github.com/siflet/siflet/cmd/"+name)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
-	return &stage{binary: binary}
+	return binary
 }
 
 func needCaps(t testing.TB, capability int, name string) {
