@@ -129,6 +129,26 @@ func TestCreateThenOpen(t *testing.T) {
 	}
 }
 
+func TestImageStacksAnExt3Overlay(t *testing.T) {
+	ext3 := make([]byte, 4096)
+	ext3[1024+56], ext3[1024+57] = 0x53, 0xef
+	image, err := parse(create(t,
+		Object{Type: TypePartition, FS: FSExt3, Part: PartOverlay, Arch: "amd64", Data: bytes.NewReader(ext3)},
+		Object{Type: TypePartition, FS: FSSquash, Part: PartPrimary, Arch: "amd64", Data: bytes.NewReader(squash(4096))},
+		Object{Type: TypePartition, FS: FSRaw, Part: PartData, Arch: "amd64", Data: strings.NewReader("data")},
+	))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Extent{
+		{Offset: 36864, Size: 4096, FS: "squashfs", Compression: "gzip"},
+		{Offset: 32768, Size: 4096, FS: "ext3"},
+	}
+	if diff := cmp.Diff(want, image.Extents); diff != "" {
+		t.Errorf("Extents (-want +got):\n%s", diff)
+	}
+}
+
 func TestCreateIsDeterministicWhenAsked(t *testing.T) {
 	if !bytes.Equal(native(t), native(t)) {
 		t.Error("two deterministic files differ")

@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/siflet/siflet/runtime/sif"
 )
 
 func TestBuildGivesTheSameBytesForTheSameOptions(t *testing.T) {
@@ -77,5 +79,39 @@ func TestWriteTreeRefusesAPathOutsideTheImage(t *testing.T) {
 	err := WriteTree(t.TempDir()+"/root", Options{Files: map[string]string{"../../escape": "x"}})
 	if err == nil {
 		t.Error("WriteTree wrote outside its directory")
+	}
+}
+
+func TestBuildOCIStacksLayers(t *testing.T) {
+	f, err := sif.Open(BuildOCI(t, OCIOptions{
+		Busybox: true, Config: `{"Cmd": ["sh"]}`,
+		Layers: []map[string]string{{"a": "lower"}, {"a": "upper"}},
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err := f.Image()
+	if err != nil || len(image.Extents) != 3 || image.Native || len(image.Config.Cmd) != 1 {
+		t.Errorf("Image = %+v, %v; want three layers and a command", image, err)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestBuildMakesANativeImage(t *testing.T) {
+	f, err := sif.Open(Build(t, Options{Busybox: true, Definition: "Bootstrap: scratch\n", Labels: map[string]string{"k": "v"}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err := f.Image()
+	if err != nil || len(image.Extents) != 1 || !image.Native {
+		t.Errorf("Image = %+v, %v; want one partition", image, err)
+	}
+	if labels, err := f.Labels(); err != nil || labels["k"] != "v" {
+		t.Errorf("Labels = %v, %v", labels, err)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
 	}
 }
