@@ -252,8 +252,8 @@ func (m *Manager) delegate(p string) error {
 func enable(dir string, controllers []string) error {
 	file := dir + "/cgroup.subtree_control"
 	err := writeFile(file, "+"+strings.Join(controllers, " +"))
-	if err == nil {
-		return nil
+	if err == nil || errors.Is(err, unix.EBUSY) {
+		return err
 	}
 	for _, name := range controllers {
 		if writeFile(file, "+"+name) == nil {

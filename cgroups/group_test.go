@@ -196,8 +196,7 @@ func TestKillEndsEveryProcessBelow(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := start(t, g.Handle(), "wait")
-		go func() { _ = p.Wait() }()
+		start(t, g.Handle(), "wait")
 	}
 	if err := instance.Kill(t.Context()); err != nil {
 		t.Fatal(err)
