@@ -1,0 +1,38 @@
+// Command siflet runs SIF images: as a node agent for Kubernetes, and for a
+// person at the command line.
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+func main() {
+	root := rootCommand()
+	ran, err := root.ExecuteContextC(context.Background())
+	os.Exit(report(os.Stderr, ran.Name(), err))
+}
+
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use: "siflet", Short: "Run pods and instances from SIF images",
+		SilenceErrors: true, SilenceUsage: true, Version: version,
+	}
+	root.AddCommand(agentCommand(), versionCommand())
+	return root
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Show the version", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			_, err := c.OutOrStdout().Write([]byte(version + "\n"))
+			return err
+		},
+	}
+}

@@ -1,0 +1,157 @@
+package cri
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/siflet/siflet/runtime"
+)
+
+// containerSpec is the container that c asks for in a pod.
+func (s *Server) containerSpec(c *criapi.ContainerConfig, pod *runtime.InstanceSpec) (runtime.ContainerSpec, error) {
+	none := runtime.ContainerSpec{}
+	if err := checkContainer(c); err != nil {
+		return none, err
+	}
+	m := c.GetMetadata()
+	spec := runtime.ContainerSpec{
+		Name: m.GetName(),
+		Metadata: runtime.Metadata{
+			Name: m.GetName(), Attempt: m.GetAttempt(), Labels: c.GetLabels(), Annotations: c.GetAnnotations(),
+		},
+		Image: c.GetImage().GetImage(), ImageReference: imageReference(c.GetImage()),
+		Command: c.GetCommand(), Args: c.GetArgs(), Cwd: c.GetWorkingDir(),
+		Stdin: c.GetStdin(), StdinOnce: c.GetStdin() && c.GetStdinOnce(), Terminal: c.GetTty(),
+	}
+	var err error
+	if spec.Env, err = environment(c.GetEnvs()); err != nil {
+		return none, err
+	}
+	if spec.Mounts, err = mounts(c.GetMounts()); err != nil {
+		return none, err
+	}
+	if spec.Devices, err = s.devices(c.GetDevices()); err != nil {
+		return none, err
+	}
+	if spec.LogPath, err = logPath(pod.LogDir, c.GetLogPath()); err != nil {
+		return none, err
+	}
+	if spec.StopSignal, err = stopSignal(c.GetStopSignal()); err != nil {
+		return none, err
+	}
+	return spec, s.linuxPart(c.GetLinux(), pod, &spec)
+}
+
+func (s *Server) linuxPart(c *criapi.LinuxContainerConfig, pod *runtime.InstanceSpec, spec *runtime.ContainerSpec) error {
+	var err error
+	options := c.GetSecurityContext().GetNamespaceOptions()
+	if spec.PID, spec.PIDTarget, err = containerPID(securityField+".namespace_options", options, pod.Namespaces); err != nil {
+		return err
+	}
+	if spec.Security, err = s.security(c.GetSecurityContext(), pod); err != nil {
+		return err
+	}
+	if spec.Resources, err = resources("linux.resources", c.GetResources()); err != nil {
+		return err
+	}
+	if c.GetResources() != nil {
+		adj := int(c.GetResources().GetOomScoreAdj())
+		spec.OOMScoreAdj = &adj
+	}
+	return nil
+}
+
+func checkContainer(c *criapi.ContainerConfig) error {
+	switch {
+	case c == nil:
+		return invalid("config", "is missing")
+	case c.GetMetadata().GetName() == "":
+		return invalid("metadata.name", "is missing")
+	case c.GetImage().GetImage() == "":
+		return invalid("image.image", "is missing")
+	case c.GetWindows() != nil:
+		return invalid("windows", "this node runs Linux")
+	case len(c.GetCDIDevices()) > 0:
+		return unsupported("CDI_devices", "%q: siflet reads no CDI files yet", c.GetCDIDevices()[0].GetName())
+	}
+	if err := checkName("metadata.name", c.GetMetadata().GetName()); err != nil {
+		return err
+	}
+	if dir := c.GetWorkingDir(); dir != "" && (!filepath.IsAbs(dir) || strings.ContainsRune(dir, 0)) {
+		return invalid("working_dir", "%q is not an absolute path", dir)
+	}
+	for name, words := range map[string][]string{"command": c.GetCommand(), "args": c.GetArgs()} {
+		for i, word := range words {
+			if strings.ContainsRune(word, 0) {
+				return invalid(fmt.Sprintf("%s[%d]", name, i), "holds a NUL")
+			}
+		}
+	}
+	return checkMaps(c.GetLabels(), c.GetAnnotations())
+}
+
+// imageReference is what a person calls the image.
+func imageReference(i *criapi.ImageSpec) string {
+	if i.GetUserSpecifiedImage() != "" {
+		return i.GetUserSpecifiedImage()
+	}
+	return i.GetImage()
+}
+
+func environment(list []*criapi.KeyValue) ([]string, error) {
+	var env []string
+	size := 0
+	for i, e := range list {
+		field := fmt.Sprintf("envs[%d]", i)
+		key, value := e.GetKey(), string(e.GetValue())
+		if key == "" || strings.ContainsAny(key, "=\x00") {
+			return nil, invalid(field+".key", "%q is not a variable's name", key)
+		}
+		if strings.ContainsRune(value, 0) {
+			return nil, invalid(field+".value", "holds a NUL")
+		}
+		if size += len(key) + len(value); size > maxText {
+			return nil, invalid("envs", "is longer than %d bytes", maxText)
+		}
+		env = append(env, key+"="+value)
+	}
+	return env, nil
+}
+
+// logPath is absolute; without both parts nothing is logged.
+func logPath(dir, name string) (string, error) {
+	if dir == "" || name == "" {
+		return "", nil
+	}
+	if strings.ContainsRune(name, 0) || !filepath.IsLocal(strings.TrimLeft(name, "/")) {
+		return "", invalid("log_path", "%q leaves the pod's log directory", name)
+	}
+	return filepath.Join(dir, name), nil
+}
+
+// devices are looked up on the node. Permissions limit the container's cgroup.
+func (s *Server) devices(list []*criapi.Device) ([]specs.LinuxDevice, error) {
+	var out []specs.LinuxDevice
+	for i, d := range list {
+		field := fmt.Sprintf("devices[%d]", i)
+		if !cleanAbs(d.GetHostPath()) {
+			return nil, invalid(field+".host_path", "%q is not an absolute path", d.GetHostPath())
+		}
+		if d.GetContainerPath() != "" && !cleanAbs(d.GetContainerPath()) {
+			return nil, invalid(field+".container_path", "%q is not an absolute path", d.GetContainerPath())
+		}
+		if p := d.GetPermissions(); strings.Trim(p, "rwm") != "" {
+			return nil, invalid(field+".permissions", "%q is not made of r, w and m", p)
+		}
+		found, err := s.node.Devices(d.GetHostPath(), d.GetContainerPath())
+		if err != nil {
+			return nil, invalid(field+".host_path", "%v", err)
+		}
+		out = append(out, found...)
+	}
+	return out, nil
+}

@@ -1,0 +1,106 @@
+package cri
+
+import (
+	"math"
+	"time"
+
+	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/siflet/siflet/runtime"
+)
+
+// unknownExit is the exit code of a container whose end nobody saw.
+const unknownExit = 255
+
+func containerStatus(c *runtime.Container) *criapi.ContainerStatus {
+	out := &criapi.ContainerStatus{
+		Id: c.ID, Metadata: containerMetadata(c), State: containerState(c.State), CreatedAt: c.CreatedAt.UnixNano(),
+		Image: imageSpec(c), ImageRef: c.ImageID, ImageId: c.ImageID,
+		Labels: c.Spec.Metadata.Labels, Annotations: c.Spec.Metadata.Annotations,
+		Mounts: criMounts(c.Spec.Mounts), LogPath: c.LogPath,
+		Resources:  &criapi.ContainerResources{Linux: limits(c.Resources, c.Spec.OOMScoreAdj)},
+		User:       containerUser(c),
+		StopSignal: signalOf(c.StopSignal),
+	}
+	switch c.State {
+	case runtime.ContainerCreated:
+	case runtime.ContainerRunning:
+		out.StartedAt = nanoseconds(c.StartedAt)
+	case runtime.ContainerExited:
+		out.StartedAt, out.FinishedAt = nanoseconds(c.StartedAt), nanoseconds(c.FinishedAt)
+		out.ExitCode = int32(min(max(c.ExitCode, math.MinInt32), math.MaxInt32)) //nolint:gosec // bounded
+		out.Reason, out.Message = exitReason(c), c.Reason
+	case runtime.ContainerUnknown:
+		out.StartedAt, out.FinishedAt = nanoseconds(c.StartedAt), nanoseconds(c.FinishedAt)
+		out.ExitCode, out.Reason, out.Message = unknownExit, "Unknown", c.Reason
+	}
+	return out
+}
+
+// exitReason is one of the words that the kubelet and its users know.
+func exitReason(c *runtime.Container) string {
+	switch {
+	case c.OOMKilled:
+		return "OOMKilled"
+	case c.StartedAt.IsZero():
+		return "StartError"
+	case c.ExitCode == 0:
+		return "Completed"
+	default:
+		return "Error"
+	}
+}
+
+func nanoseconds(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func containerMetadata(c *runtime.Container) *criapi.ContainerMetadata {
+	return &criapi.ContainerMetadata{Name: c.Spec.Metadata.Name, Attempt: c.Spec.Metadata.Attempt}
+}
+
+func imageSpec(c *runtime.Container) *criapi.ImageSpec {
+	return &criapi.ImageSpec{Image: c.Spec.Image, UserSpecifiedImage: c.Spec.ImageReference}
+}
+
+// containerUser is who the first process runs as, as far as the request says;
+// nil leaves it open.
+func containerUser(c *runtime.Container) *criapi.ContainerUser {
+	u := c.Spec.Security.User
+	if u.UID == nil || u.GID == nil {
+		return nil
+	}
+	user := &criapi.LinuxContainerUser{Uid: int64(*u.UID), Gid: int64(*u.GID)}
+	for _, g := range u.Groups {
+		user.SupplementalGroups = append(user.SupplementalGroups, int64(g))
+	}
+	return &criapi.ContainerUser{Linux: user}
+}
+
+// containerInfo is what inspect shows beside the status. Values of the
+// environment are left out: a status is not the place for secrets.
+func containerInfo(c *runtime.Container) (map[string]string, error) {
+	spec := c.Spec
+	spec.Env, spec.Action = nil, nil
+	return info(struct {
+		SandboxID  string                 `json:"sandboxID"`
+		PID        int                    `json:"pid"`
+		CgroupPath string                 `json:"cgroupPath,omitempty"`
+		Spec       *runtime.ContainerSpec `json:"spec"`
+	}{c.InstanceID, c.PID, c.Cgroup, &spec})
+}
+
+// statusesOf are those of a pod's containers.
+func (s *Server) statusesOf(pod string) []*criapi.ContainerStatus {
+	var out []*criapi.ContainerStatus
+	all := s.engine.Containers()
+	for i := range all {
+		if all[i].InstanceID == pod {
+			out = append(out, containerStatus(&all[i]))
+		}
+	}
+	return out
+}

@@ -1,0 +1,57 @@
+package cri
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/siflet/siflet/runtime"
+)
+
+// code is the gRPC code for an error of the engine, of the image store or of
+// this package.
+func code(err error) codes.Code {
+	kinds := []struct {
+		kind error
+		code codes.Code
+	}{
+		{context.Canceled, codes.Canceled},
+		{context.DeadlineExceeded, codes.DeadlineExceeded},
+		{runtime.ErrInvalid, codes.InvalidArgument},
+		{runtime.ErrNotFound, codes.NotFound},
+		{runtime.ErrExists, codes.AlreadyExists},
+		{runtime.ErrNotReady, codes.FailedPrecondition},
+		{runtime.ErrUnavailable, codes.Unavailable},
+	}
+	for _, k := range kinds {
+		if errors.Is(err, k.kind) {
+			return k.code
+		}
+	}
+	return codes.Unknown
+}
+
+// rpcError gives err its code. An error that has one already keeps it.
+func rpcError(err error) error {
+	if err == nil {
+		return nil
+	}
+	var coded interface{ GRPCStatus() *status.Status }
+	if errors.As(err, &coded) {
+		return err
+	}
+	return status.Error(code(err), err.Error())
+}
+
+// invalid says which field of a request can't be right, and why.
+func invalid(field, format string, args ...any) error {
+	return status.Error(codes.InvalidArgument, field+": "+fmt.Sprintf(format, args...))
+}
+
+// unsupported refuses a field that is right but beyond siflet on this machine.
+func unsupported(field, format string, args ...any) error {
+	return status.Errorf(codes.InvalidArgument, "%s: not supported: %s", field, fmt.Sprintf(format, args...))
+}

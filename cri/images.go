@@ -1,0 +1,181 @@
+package cri
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/siflet/siflet/runtime/image"
+)
+
+// Images is the image store; *image.Store is one.
+type Images interface {
+	Pull(ctx context.Context, ref string) (image.Image, error)
+	Lookup(ref string) (image.Image, error)
+	List() ([]image.Image, error)
+	Remove(ctx context.Context, ref string) error
+	Usage() (bytes, inodes uint64, mountpoint string, err error)
+}
+
+// ListImages lists the images that were pulled or imported.
+func (s *Server) ListImages(_ context.Context, r *criapi.ListImagesRequest) (*criapi.ListImagesResponse, error) {
+	list, err := s.listImages(r.GetFilter())
+	return &criapi.ListImagesResponse{Images: list}, err
+}
+
+// StreamImages is ListImages in parts.
+func (s *Server) StreamImages(r *criapi.StreamImagesRequest, stream criapi.ImageService_StreamImagesServer) error {
+	list, err := s.listImages(r.GetFilter())
+	if err != nil {
+		return err
+	}
+	return inParts(list, func(part []*criapi.Image) error {
+		return stream.Send(&criapi.StreamImagesResponse{Images: part})
+	})
+}
+
+func (s *Server) listImages(f *criapi.ImageFilter) ([]*criapi.Image, error) {
+	if ref := f.GetImage().GetImage(); ref != "" {
+		found, err := s.lookup(ref)
+		if found == nil || err != nil {
+			return nil, err
+		}
+		return []*criapi.Image{criImage(found)}, nil
+	}
+	all, err := s.images.List()
+	if err != nil {
+		return nil, err
+	}
+	list := make([]*criapi.Image, 0, len(all))
+	for i := range all {
+		list = append(list, criImage(&all[i]))
+	}
+	return list, nil
+}
+
+// lookup is the image that was pulled or imported by this name, or nil. The
+// store finds any file by its path too, but one that nobody pulled is no image
+// of this node yet.
+func (s *Server) lookup(ref string) (*image.Image, error) {
+	found, err := s.images.Lookup(ref)
+	if errors.Is(err, image.ErrNotFound) {
+		return nil, nil //nolint:nilnil // absent is no error
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !found.InPlace {
+		return &found, nil
+	}
+	all, err := s.images.List()
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(all, func(i image.Image) bool { return i.ID == found.ID }) {
+		return nil, nil //nolint:nilnil // absent is no error
+	}
+	return &found, nil
+}
+
+// ImageStatus describes an image; the answer is empty when it is absent.
+func (s *Server) ImageStatus(_ context.Context, r *criapi.ImageStatusRequest) (*criapi.ImageStatusResponse, error) {
+	ref, err := reference(r.GetImage())
+	if err != nil {
+		return nil, err
+	}
+	found, err := s.lookup(ref)
+	if err != nil || found == nil {
+		return &criapi.ImageStatusResponse{}, err
+	}
+	out := &criapi.ImageStatusResponse{Image: criImage(found)}
+	if r.GetVerbose() {
+		out.Info, err = info(struct {
+			Path      string         `json:"path"`
+			InPlace   bool           `json:"inPlace"`
+			Arch      string         `json:"arch"`
+			Native    bool           `json:"native"`
+			CreatedAt time.Time      `json:"createdAt"`
+			Extents   []image.Extent `json:"extents"`
+			Config    image.Config   `json:"config"`
+		}{found.Path, found.InPlace, found.Arch, found.Native, found.CreatedAt, found.Extents, found.Config})
+	}
+	return out, err
+}
+
+// PullImage makes an image known to the node and returns its id.
+func (s *Server) PullImage(ctx context.Context, r *criapi.PullImageRequest) (*criapi.PullImageResponse, error) {
+	ref, err := reference(r.GetImage())
+	if err != nil {
+		return nil, err
+	}
+	pulled, err := s.images.Pull(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	return &criapi.PullImageResponse{ImageRef: pulled.ID}, nil
+}
+
+// RemoveImage removes an image with all its names; one that is absent is
+// removed.
+func (s *Server) RemoveImage(ctx context.Context, r *criapi.RemoveImageRequest) (*criapi.RemoveImageResponse, error) {
+	ref, err := reference(r.GetImage())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.images.Remove(ctx, ref); err != nil && !errors.Is(err, image.ErrNotFound) {
+		return nil, err
+	}
+	return &criapi.RemoveImageResponse{}, nil
+}
+
+// ImageFsInfo says how much room images and containers take.
+func (s *Server) ImageFsInfo(context.Context, *criapi.ImageFsInfoRequest) (*criapi.ImageFsInfoResponse, error) {
+	bytes, inodes, mountpoint, err := s.images.Usage()
+	if err != nil {
+		return nil, err
+	}
+	usage := []*criapi.FilesystemUsage{filesystem(time.Now(), mountpoint, bytes, inodes)}
+	return &criapi.ImageFsInfoResponse{ImageFilesystems: usage, ContainerFilesystems: usage}, nil
+}
+
+func filesystem(at time.Time, mountpoint string, bytes, inodes uint64) *criapi.FilesystemUsage {
+	return &criapi.FilesystemUsage{
+		Timestamp: at.UnixNano(), FsId: &criapi.FilesystemIdentifier{Mountpoint: mountpoint},
+		UsedBytes: number(bytes), InodesUsed: number(inodes),
+	}
+}
+
+func number(n uint64) *criapi.UInt64Value { return &criapi.UInt64Value{Value: n} }
+
+func reference(i *criapi.ImageSpec) (string, error) {
+	switch ref := i.GetImage(); {
+	case ref == "":
+		return "", invalid("image.image", "is missing")
+	case !slices.Contains(handlers(), i.GetRuntimeHandler()):
+		return "", invalid("image.runtime_handler", "unknown handler %q", i.GetRuntimeHandler())
+	default:
+		return ref, nil
+	}
+}
+
+func criImage(i *image.Image) *criapi.Image {
+	out := &criapi.Image{
+		Id: i.ID, RepoTags: i.References, Size: uint64(max(i.Size, 0)), Pinned: false, //nolint:gosec // not negative
+		Spec: &criapi.ImageSpec{Image: i.ID, Annotations: i.Config.Labels},
+	}
+	user, _, _ := strings.Cut(i.Config.User, ":")
+	switch uid, err := strconv.ParseInt(user, 10, 64); {
+	case err == nil:
+		out.Uid = &criapi.Int64Value{Value: uid}
+	case user != "":
+		out.Username = user
+	default:
+		out.Uid = &criapi.Int64Value{}
+	}
+	return out
+}

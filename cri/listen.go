@@ -1,0 +1,67 @@
+package cri
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// ErrSocketInUse says that somebody answers on the socket already.
+var ErrSocketInUse = errors.New("socket in use")
+
+// Listen opens the unix socket of an address "unix:///path" for root and its
+// group. A socket that nobody answers on is replaced.
+func Listen(ctx context.Context, address string) (net.Listener, error) {
+	path, ok := strings.CutPrefix(address, "unix://")
+	if !ok || !filepath.IsAbs(path) {
+		return nil, fmt.Errorf("listen on %q: want unix:///path/of/socket", address)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	if err := removeStale(ctx, path); err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", path, err)
+	}
+	// Until it has its mode nobody may know the socket's name.
+	hidden := fmt.Sprintf("%s.%d", path, os.Getpid())
+	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", hidden)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	if u, ok := l.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false)
+	}
+	if err := errors.Join(os.Chmod(hidden, 0o660), os.Rename(hidden, path)); err != nil {
+		return nil, errors.Join(fmt.Errorf("listen: %w", err), l.Close(), os.Remove(hidden))
+	}
+	return l, nil
+}
+
+// removeStale makes room for a socket at path, unless it is in use or no socket.
+func removeStale(ctx context.Context, path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode().Type() != fs.ModeSocket:
+		return errors.New("something that is no socket is there; remove it or listen elsewhere")
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
+	if err == nil {
+		return errors.Join(fmt.Errorf("%w: another agent answers there", ErrSocketInUse), conn.Close())
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w: somebody holds it without answering", ErrSocketInUse)
+	}
+	return os.Remove(path)
+}

@@ -1,0 +1,140 @@
+package cri
+
+import (
+	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/siflet/siflet/runtime"
+)
+
+// podNamespaces are an instance's namespaces for CRI's options.
+func podNamespaces(field string, o *criapi.NamespaceOption) (runtime.Namespaces, error) {
+	var ns runtime.Namespaces
+	if err := checkUserns(field, o.GetUsernsOptions()); err != nil {
+		return ns, err
+	}
+	if o.GetTargetId() != "" {
+		return ns, invalid(field+".target_id", "a pod has no target")
+	}
+	for _, n := range []struct {
+		name string
+		mode criapi.NamespaceMode
+		into *runtime.Mode
+	}{{"network", o.GetNetwork(), &ns.Network}, {"ipc", o.GetIpc(), &ns.IPC}} {
+		mode, err := sharedMode(field+"."+n.name, n.mode)
+		if err != nil {
+			return ns, err
+		}
+		*n.into = mode
+	}
+	switch pid := o.GetPid(); pid {
+	case criapi.NamespaceMode_POD:
+		ns.PID = runtime.ModeInstance
+	case criapi.NamespaceMode_CONTAINER:
+		ns.PID = runtime.ModeContainer
+	case criapi.NamespaceMode_NODE:
+		ns.PID = runtime.ModeHost
+	case criapi.NamespaceMode_TARGET:
+		return ns, invalid(field+".pid", "a pod can't have a target")
+	default:
+		return ns, invalid(field+".pid", "unknown mode %d", pid)
+	}
+	// A pod on the node's network has the node's name too, as everywhere.
+	ns.UTS = ns.Network
+	return ns, nil
+}
+
+func sharedMode(field string, m criapi.NamespaceMode) (runtime.Mode, error) {
+	switch m {
+	case criapi.NamespaceMode_POD:
+		return runtime.ModeInstance, nil
+	case criapi.NamespaceMode_NODE:
+		return runtime.ModeHost, nil
+	case criapi.NamespaceMode_CONTAINER, criapi.NamespaceMode_TARGET:
+		return "", invalid(field, "mode %s is not possible here; POD or NODE is", m)
+	default:
+		return "", invalid(field, "unknown mode %d", m)
+	}
+}
+
+// checkUserns lets the node's user namespace through, the only one there is.
+func checkUserns(field string, u *criapi.UserNamespace) error {
+	field += ".userns_options"
+	switch mode := u.GetMode(); {
+	case u == nil, mode == criapi.NamespaceMode_NODE && len(u.GetUids())+len(u.GetGids()) == 0:
+		return nil
+	case mode == criapi.NamespaceMode_POD:
+		return unsupported(field, "pods have no user namespace of their own yet")
+	case mode == criapi.NamespaceMode_NODE:
+		return invalid(field, "mode NODE takes no mappings")
+	case mode == criapi.NamespaceMode_CONTAINER, mode == criapi.NamespaceMode_TARGET:
+		return invalid(field+".mode", "mode %s is not possible here; POD or NODE is", mode)
+	default:
+		return invalid(field+".mode", "unknown mode %d", mode)
+	}
+}
+
+// containerPID is a container's PID mode. The other namespaces are the pod's:
+// options that contradict it are refused.
+func containerPID(field string, o *criapi.NamespaceOption, pod runtime.Namespaces) (runtime.Mode, string, error) {
+	if err := checkUserns(field, o.GetUsernsOptions()); err != nil {
+		return "", "", err
+	}
+	if o == nil {
+		return podPID(field, pod)
+	}
+	for _, n := range []struct {
+		name string
+		mode criapi.NamespaceMode
+		pod  runtime.Mode
+	}{{"network", o.GetNetwork(), pod.Network}, {"ipc", o.GetIpc(), pod.IPC}} {
+		mode, err := sharedMode(field+"."+n.name, n.mode)
+		if err != nil {
+			return "", "", err
+		}
+		if mode == runtime.ModeHost && n.pod != runtime.ModeHost {
+			return "", "", invalid(field+"."+n.name, "mode NODE, but the pod's is POD")
+		}
+	}
+	if o.GetPid() != criapi.NamespaceMode_TARGET && o.GetTargetId() != "" {
+		return "", "", invalid(field+".target_id", "set, but the mode of pid is %s", o.GetPid())
+	}
+	switch pid := o.GetPid(); pid {
+	case criapi.NamespaceMode_POD:
+		return podPID(field, pod)
+	case criapi.NamespaceMode_CONTAINER:
+		return runtime.ModeContainer, "", nil
+	case criapi.NamespaceMode_NODE:
+		return runtime.ModeHost, "", nil
+	case criapi.NamespaceMode_TARGET:
+		if o.GetTargetId() == "" {
+			return "", "", invalid(field+".target_id", "mode TARGET needs a container")
+		}
+		return runtime.ModeTarget, o.GetTargetId(), nil
+	default:
+		return "", "", invalid(field+".pid", "unknown mode %d", pid)
+	}
+}
+
+func podPID(field string, pod runtime.Namespaces) (runtime.Mode, string, error) {
+	if pod.PID == runtime.ModeContainer {
+		return "", "", invalid(field+".pid", "mode POD, but the pod was made with CONTAINER and shares no PID namespace")
+	}
+	return pod.PID, "", nil
+}
+
+// namespaceOptions are the options that ns was made from.
+func namespaceOptions(ns runtime.Namespaces) *criapi.NamespaceOption {
+	mode := func(m runtime.Mode) criapi.NamespaceMode {
+		switch m {
+		case runtime.ModeHost:
+			return criapi.NamespaceMode_NODE
+		case runtime.ModeContainer:
+			return criapi.NamespaceMode_CONTAINER
+		case runtime.ModeTarget:
+			return criapi.NamespaceMode_TARGET
+		default:
+			return criapi.NamespaceMode_POD
+		}
+	}
+	return &criapi.NamespaceOption{Network: mode(ns.Network), Pid: mode(ns.PID), Ipc: mode(ns.IPC)}
+}

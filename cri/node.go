@@ -1,0 +1,80 @@
+package cri
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	goruntime "runtime"
+	"strings"
+
+	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// Version names the runtime. The kubelet expects "0.1.0" as the version of its
+// own protocol.
+func (s *Server) Version(context.Context, *criapi.VersionRequest) (*criapi.VersionResponse, error) {
+	return &criapi.VersionResponse{
+		Version: "0.1.0", RuntimeName: "siflet", RuntimeVersion: s.version, RuntimeApiVersion: "v1",
+	}, nil
+}
+
+// Status says whether pods can run here, and with which features.
+func (s *Server) Status(ctx context.Context, r *criapi.StatusRequest) (*criapi.StatusResponse, error) {
+	features := &criapi.RuntimeHandlerFeatures{RecursiveReadOnlyMounts: true}
+	out := &criapi.StatusResponse{
+		Status: &criapi.RuntimeStatus{Conditions: []*criapi.RuntimeCondition{
+			condition("RuntimeReady", "RuntimeNotReady", s.engine.Ready()),
+			condition("NetworkReady", "NetworkNotReady", s.engine.NetworkReady(ctx)),
+		}},
+		Features: &criapi.RuntimeFeatures{SupplementalGroupsPolicy: true, MountOptions: true},
+	}
+	for _, name := range handlers() {
+		out.RuntimeHandlers = append(out.RuntimeHandlers, &criapi.RuntimeHandler{Name: name, Features: features})
+	}
+	if !r.GetVerbose() {
+		return out, nil
+	}
+	config, err := json.Marshal(s.described)
+	if err != nil {
+		return nil, fmt.Errorf("verbose info: %w", err)
+	}
+	out.Info = map[string]string{
+		"config": string(config), "golang": `"` + goruntime.Version() + `"`, "version": `"` + s.version + `"`,
+	}
+	return out, nil
+}
+
+func condition(kind, reason string, err error) *criapi.RuntimeCondition {
+	if err != nil {
+		return &criapi.RuntimeCondition{Type: kind, Reason: reason, Message: err.Error()}
+	}
+	return &criapi.RuntimeCondition{Type: kind, Status: true}
+}
+
+// RuntimeConfig tells the kubelet which cgroup driver to use.
+func (s *Server) RuntimeConfig(context.Context, *criapi.RuntimeConfigRequest) (*criapi.RuntimeConfigResponse, error) {
+	return &criapi.RuntimeConfigResponse{
+		Linux: &criapi.LinuxRuntimeConfiguration{CgroupDriver: criapi.CgroupDriver_CGROUPFS},
+	}, nil
+}
+
+// UpdateRuntimeConfig takes the node's range of pod addresses.
+func (s *Server) UpdateRuntimeConfig(ctx context.Context, r *criapi.UpdateRuntimeConfigRequest) (*criapi.UpdateRuntimeConfigResponse, error) {
+	text := r.GetRuntimeConfig().GetNetworkConfig().GetPodCidr()
+	if text == "" {
+		return &criapi.UpdateRuntimeConfigResponse{}, nil
+	}
+	var ranges []netip.Prefix
+	for part := range strings.SplitSeq(text, ",") {
+		prefix, err := netip.ParsePrefix(strings.TrimSpace(part))
+		if err != nil {
+			return nil, invalid("runtime_config.network_config.pod_cidr", "%q is not a range of addresses", part)
+		}
+		ranges = append(ranges, prefix.Masked())
+	}
+	if err := s.engine.SetPodCIDR(ctx, ranges); err != nil {
+		return nil, err
+	}
+	return &criapi.UpdateRuntimeConfigResponse{}, nil
+}

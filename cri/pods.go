@@ -1,0 +1,115 @@
+package cri
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/siflet/siflet/runtime"
+)
+
+// Handlers that pods may name; the empty one is the default.
+func handlers() []string { return []string{"", "siflet"} }
+
+// RunPodSandbox makes a pod and returns when it is ready.
+func (s *Server) RunPodSandbox(ctx context.Context, r *criapi.RunPodSandboxRequest) (*criapi.RunPodSandboxResponse, error) {
+	if !slices.Contains(handlers(), r.GetRuntimeHandler()) {
+		return nil, invalid("runtime_handler", "unknown handler %q; there is %q", r.GetRuntimeHandler(), handlers()[1])
+	}
+	spec, err := s.instanceSpec(r.GetConfig(), r.GetRuntimeHandler())
+	if err != nil {
+		return nil, err
+	}
+	made, err := s.engine.RunInstance(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	return &criapi.RunPodSandboxResponse{PodSandboxId: made.ID}, nil
+}
+
+// StopPodSandbox stops a pod; one that is absent is stopped.
+func (s *Server) StopPodSandbox(ctx context.Context, r *criapi.StopPodSandboxRequest) (*criapi.StopPodSandboxResponse, error) {
+	pod, err := s.pod(r.GetPodSandboxId())
+	if err == nil {
+		err = s.engine.StopInstance(ctx, pod.ID)
+	}
+	return &criapi.StopPodSandboxResponse{}, absent(err)
+}
+
+// RemovePodSandbox stops and removes a pod; one that is absent is removed.
+func (s *Server) RemovePodSandbox(ctx context.Context, r *criapi.RemovePodSandboxRequest) (*criapi.RemovePodSandboxResponse, error) {
+	pod, err := s.pod(r.GetPodSandboxId())
+	if err == nil {
+		err = s.engine.RemoveInstance(ctx, pod.ID)
+	}
+	return &criapi.RemovePodSandboxResponse{}, absent(err)
+}
+
+// PodSandboxStatus describes a pod and its containers.
+func (s *Server) PodSandboxStatus(_ context.Context, r *criapi.PodSandboxStatusRequest) (*criapi.PodSandboxStatusResponse, error) {
+	pod, err := s.pod(r.GetPodSandboxId())
+	if err != nil {
+		return nil, err
+	}
+	out := &criapi.PodSandboxStatusResponse{
+		Status: podStatus(&pod), ContainersStatuses: s.statusesOf(pod.ID), Timestamp: time.Now().UnixNano(),
+	}
+	if r.GetVerbose() {
+		out.Info, err = podInfo(&pod)
+	}
+	return out, err
+}
+
+// ListPodSandbox lists the pods that pass a filter.
+func (s *Server) ListPodSandbox(_ context.Context, r *criapi.ListPodSandboxRequest) (*criapi.ListPodSandboxResponse, error) {
+	return &criapi.ListPodSandboxResponse{Items: s.listPods(r.GetFilter())}, nil
+}
+
+// StreamPodSandboxes is ListPodSandbox in parts.
+func (s *Server) StreamPodSandboxes(r *criapi.StreamPodSandboxesRequest, stream criapi.RuntimeService_StreamPodSandboxesServer) error {
+	return inParts(s.listPods(r.GetFilter()), func(part []*criapi.PodSandbox) error {
+		return stream.Send(&criapi.StreamPodSandboxesResponse{PodSandboxes: part})
+	})
+}
+
+func (s *Server) listPods(f *criapi.PodSandboxFilter) []*criapi.PodSandbox {
+	all := s.engine.Instances()
+	filter := podFilter{id: fullID(all, instanceID, f.GetId()), labels: f.GetLabelSelector()}
+	if f.GetState() != nil {
+		state := f.GetState().GetState()
+		filter.state = &state
+	}
+	items := make([]*criapi.PodSandbox, 0, len(all))
+	for i := range all {
+		if pod := &all[i]; filter.match(pod) {
+			items = append(items, &criapi.PodSandbox{
+				Id: pod.ID, Metadata: criPodMetadata(pod.Spec.Metadata), State: podState(pod.State),
+				CreatedAt: pod.CreatedAt.UnixNano(), Labels: pod.Spec.Metadata.Labels,
+				Annotations: pod.Spec.Metadata.Annotations, RuntimeHandler: pod.Spec.Handler,
+			})
+		}
+	}
+	return items
+}
+
+// UpdatePodSandboxResources comes after the kubelet has changed the pod's
+// cgroup, which holds our limits too: there is nothing left to do.
+func (s *Server) UpdatePodSandboxResources(_ context.Context, r *criapi.UpdatePodSandboxResourcesRequest) (*criapi.UpdatePodSandboxResourcesResponse, error) {
+	if _, err := s.pod(r.GetPodSandboxId()); err != nil {
+		return nil, err
+	}
+	parts := map[string]*criapi.LinuxContainerResources{"overhead": r.GetOverhead(), "resources": r.GetResources()}
+	for _, name := range slices.Sorted(maps.Keys(parts)) {
+		if _, err := resources(name, parts[name]); err != nil {
+			return nil, err
+		}
+	}
+	return &criapi.UpdatePodSandboxResourcesResponse{}, nil
+}
+
+func criPodMetadata(m runtime.Metadata) *criapi.PodSandboxMetadata {
+	return &criapi.PodSandboxMetadata{Name: m.Name, Namespace: m.Namespace, Uid: m.UID, Attempt: m.Attempt}
+}

@@ -1,0 +1,133 @@
+package cri
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// resources are CRI's limits as the runtime spec has them; in CRI a zero is no
+// limit. The result is nil when r sets none.
+func resources(field string, r *criapi.LinuxContainerResources) (*specs.LinuxResources, error) {
+	if r == nil {
+		return nil, nil //nolint:nilnil // no limits and no error
+	}
+	if err := checkResources(field, r); err != nil {
+		return nil, err
+	}
+	out, used := &specs.LinuxResources{}, false
+	if cpu := cpuLimits(r); cpu != nil {
+		out.CPU, used = cpu, true
+	}
+	if r.GetMemoryLimitInBytes() != 0 || r.GetMemorySwapLimitInBytes() != 0 {
+		out.Memory, used = &specs.LinuxMemory{
+			Limit: set(r.GetMemoryLimitInBytes()), Swap: set(r.GetMemorySwapLimitInBytes()),
+		}, true
+	}
+	for _, h := range r.GetHugepageLimits() {
+		out.HugepageLimits = append(out.HugepageLimits, specs.LinuxHugepageLimit{Pagesize: h.GetPageSize(), Limit: h.GetLimit()})
+		used = true
+	}
+	if len(r.GetUnified()) > 0 {
+		out.Unified, used = maps.Clone(r.GetUnified()), true
+	}
+	if !used {
+		return nil, nil //nolint:nilnil // no limits and no error
+	}
+	return out, nil
+}
+
+func cpuLimits(r *criapi.LinuxContainerResources) *specs.LinuxCPU {
+	cpu := &specs.LinuxCPU{
+		Quota: set(r.GetCpuQuota()), Period: set(uint64(r.GetCpuPeriod())), Shares: set(uint64(r.GetCpuShares())), //nolint:gosec // checked
+		Cpus: r.GetCpusetCpus(), Mems: r.GetCpusetMems(),
+	}
+	if cpu.Quota == nil && cpu.Period == nil && cpu.Shares == nil && cpu.Cpus == "" && cpu.Mems == "" {
+		return nil
+	}
+	return cpu
+}
+
+func checkResources(field string, r *criapi.LinuxContainerResources) error {
+	at := func(name string) string { return field + "." + name }
+	for _, n := range []struct {
+		name      string
+		value     int64
+		low, high int64
+	}{
+		{"cpu_period", r.GetCpuPeriod(), 0, 1_000_000},
+		{"cpu_quota", r.GetCpuQuota(), -1, math.MaxInt64},
+		{"cpu_shares", r.GetCpuShares(), 0, 262_144},
+		{"memory_limit_in_bytes", r.GetMemoryLimitInBytes(), 0, math.MaxInt64},
+		{"memory_swap_limit_in_bytes", r.GetMemorySwapLimitInBytes(), -1, math.MaxInt64},
+		{"oom_score_adj", r.GetOomScoreAdj(), -1000, 1000},
+	} {
+		if n.value < n.low || n.value > n.high {
+			return invalid(at(n.name), "%d is not between %d and %d", n.value, n.low, n.high)
+		}
+	}
+	if p := r.GetCpuPeriod(); p != 0 && p < 1000 {
+		return invalid(at("cpu_period"), "%d is less than 1000 microseconds", p)
+	}
+	for name, list := range map[string]string{"cpuset_cpus": r.GetCpusetCpus(), "cpuset_mems": r.GetCpusetMems()} {
+		if strings.Trim(list, "0123456789,-") != "" {
+			return invalid(at(name), "%q is not a list of numbers", list)
+		}
+	}
+	for i, h := range r.GetHugepageLimits() {
+		if size := h.GetPageSize(); size == "" || strings.ContainsAny(size, "/.\x00") {
+			return invalid(at(fmt.Sprintf("hugepage_limits[%d].page_size", i)), "%q is not a size such as 2MB", size)
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(r.GetUnified())) {
+		if key == "" || strings.ContainsAny(key, "/\x00") || !strings.Contains(key, ".") {
+			return invalid(at("unified"), "%q is not a file of a cgroup", key)
+		}
+	}
+	return nil
+}
+
+// set is a pointer to v, or nil for zero.
+func set[T int64 | uint64](v T) *T {
+	if v == 0 {
+		return nil
+	}
+	return &v
+}
+
+// limits are r in CRI's terms, for statuses.
+func limits(r *specs.LinuxResources, oomScoreAdj *int) *criapi.LinuxContainerResources {
+	out := &criapi.LinuxContainerResources{}
+	if oomScoreAdj != nil {
+		out.OomScoreAdj = int64(*oomScoreAdj)
+	}
+	if r == nil {
+		return out
+	}
+	if cpu := r.CPU; cpu != nil {
+		out.CpuPeriod, out.CpuQuota, out.CpuShares = signed(cpu.Period), value(cpu.Quota), signed(cpu.Shares)
+		out.CpusetCpus, out.CpusetMems = cpu.Cpus, cpu.Mems
+	}
+	if m := r.Memory; m != nil {
+		out.MemoryLimitInBytes, out.MemorySwapLimitInBytes = value(m.Limit), value(m.Swap)
+	}
+	for _, h := range r.HugepageLimits {
+		out.HugepageLimits = append(out.HugepageLimits, &criapi.HugepageLimit{PageSize: h.Pagesize, Limit: h.Limit})
+	}
+	out.Unified = r.Unified
+	return out
+}
+
+func value[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
+}
+
+func signed(p *uint64) int64 { return int64(min(value(p), math.MaxInt64)) } //nolint:gosec // bounded
