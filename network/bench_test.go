@@ -3,6 +3,7 @@ package network
 import (
 	"fmt"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -100,4 +101,58 @@ func BenchmarkCounters(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkFirstAttach is what a process pays that attaches one holder, as the
+// command line does.
+func BenchmarkFirstAttach(b *testing.B) {
+	isolateBenchmark(b)
+	m, reqs := crowd(b, true)
+	results := make([]Result, len(reqs))
+	start := used()
+	b.ResetTimer()
+	for i := range reqs {
+		n, err := New(m.cfg)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if results[i], err = n.Attach(b.Context(), reqs[i]); err != nil {
+			b.Fatal(err)
+		}
+		n.Close()
+	}
+	b.StopTimer()
+	b.ReportMetric(float64((used()-start).Microseconds())/float64(b.N), "cpu-µs/op")
+	for i := range reqs {
+		if err := m.Detach(b.Context(), reqs[i], results[i]); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkAttachAtOnce attaches sixteen at a time.
+func BenchmarkAttachAtOnce(b *testing.B) {
+	isolateBenchmark(b)
+	m, reqs := crowd(b, false)
+	results := make([]Result, len(reqs))
+	var group sync.WaitGroup
+	slots := make(chan struct{}, 16)
+	b.ResetTimer()
+	for i := range reqs {
+		slots <- struct{}{}
+		group.Go(func() {
+			defer func() { <-slots }()
+			var err error
+			if results[i], err = m.Attach(b.Context(), reqs[i]); err != nil {
+				b.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	b.StopTimer()
+	for i := range reqs {
+		if err := m.Detach(b.Context(), reqs[i], results[i]); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

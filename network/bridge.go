@@ -3,6 +3,7 @@ package network
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/netip"
@@ -143,6 +144,9 @@ func (b *bridge) plug(ctx context.Context, m *made, one lease, ns *os.File) erro
 		err := b.host.run(&todo, nil)
 		if err == nil {
 			return nil
+		}
+		if errors.Is(err, unix.EXFULL) {
+			return fmt.Errorf("the bridge is full: %w", err) // the kernel's limit is 1023 ports
 		}
 		if attempt > 0 {
 			return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -52,15 +53,20 @@ func (b *bridge) intact(m *made) bool {
 	return err == nil && present
 }
 
-// repair puts back what was flushed or deleted, once the bridge is in use.
+// repair puts back what was flushed or deleted, if the bridge is in use.
 func (b *bridge) repair(ctx context.Context) error {
 	b.mu.Lock()
-	m := b.made
+	unused := b.made == nil
 	b.mu.Unlock()
-	if m == nil {
-		return nil
+	if unused {
+		// Another process, or this program before it was started again, may have
+		// holders on it. No directory is no holder.
+		if held, err := os.ReadDir(b.leases.held("")); err != nil || len(held) == 0 {
+			return nil
+		}
 	}
-	if _, err := b.prepare(ctx); err != nil {
+	m, err := b.prepare(ctx)
+	if err != nil {
 		return err
 	}
 	b.openForward(m)
