@@ -61,7 +61,7 @@ func (b *bridge) repair(ctx context.Context) error {
 	if unused {
 		// Another process, or this program before it was started again, may have
 		// holders on it. No directory is no holder.
-		if held, err := os.ReadDir(b.leases.held("")); err != nil || len(held) == 0 {
+		if held, _ := os.ReadDir(b.leases.held("")); len(held) == 0 {
 			return nil
 		}
 	}
