@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/siflet/siflet/runtime/linux"
@@ -117,7 +118,7 @@ func (e *entry) findUser(root int) error {
 		return err
 	}
 	if needHome {
-		e.env = append(e.env[:len(e.env):len(e.env)], "HOME="+e.id.home)
+		e.env = append(slices.Clip(e.env), "HOME="+e.id.home)
 	}
 	return nil
 }

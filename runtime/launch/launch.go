@@ -113,13 +113,15 @@ func launch(p *program.Program) error {
 		name string
 		do   func() error
 	}{
-		{"join cgroup", s.joinCgroup},
 		{"prepare", s.entry.prepare},
 		{"open sources", s.openSources},
 		{"set sysctls", s.setSysctls},
 		{"isolate mounts", func() error { return linux.MakePrivate("/") }},
 		{"make scratch space", s.makeScratch},
 		{"mount root", s.mountRoot},
+		{"mount images", s.mountImages},
+		// The container's cgroup may not use loop devices.
+		{"join cgroup", s.joinCgroup},
 		{"mount", s.mountAll},
 		{"make devices", s.makeDevices},
 		{"place files", s.placeFiles},
@@ -171,8 +173,7 @@ func fail(kind string, err error, step string, args ...any) error {
 
 // inStep names the step of an error that does not do so itself.
 func inStep(step string, err error) error {
-	var f *program.Failure
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*program.Failure](err); ok {
 		return f
 	}
 	return &program.Failure{Step: step, Reason: err.Error()}
@@ -181,8 +182,7 @@ func inStep(step string, err error) error {
 func failureKind(err error) string { return asFailure(err).Kind }
 
 func asFailure(err error) *program.Failure {
-	var f *program.Failure
-	if errors.As(inStep("start stage", err), &f) {
+	if f, ok := errors.AsType[*program.Failure](inStep("start stage", err)); ok {
 		return f
 	}
 	return &program.Failure{Step: "start stage", Reason: "unknown"}

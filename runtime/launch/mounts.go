@@ -22,11 +22,25 @@ func (s *stage) mountAll() error {
 	return nil
 }
 
+// mountImages prepares the mounts that take loop devices.
+func (s *stage) mountImages() error {
+	for i := range s.p.Mounts {
+		m := &s.p.Mounts[i]
+		if len(m.Image) == 0 {
+			continue
+		}
+		var err error
+		if s.trees[i], err = s.imageMount(m); err != nil {
+			return inStep("mount "+m.Target, err)
+		}
+	}
+	return nil
+}
+
 func (s *stage) mount(m *program.Mount, tree int) error {
 	var err error
 	switch {
 	case len(m.Image) > 0:
-		tree, err = s.imageMount(m)
 	case m.Type == "bind", m.Type == "shm":
 		if tree < 0 {
 			return nil // optional, and missing

@@ -58,15 +58,15 @@ func (s CapSet) Names() []string {
 
 // PermittedCaps is what the calling thread may put into its other sets.
 func PermittedCaps() (CapSet, error) {
-	header, data := capData()
+	header, data := capHeader(), [2]unix.CapUserData{}
 	if err := unix.Capget(&header, &data[0]); err != nil {
 		return 0, fmt.Errorf("capget: %w", err)
 	}
 	return CapSet(data[0].Permitted) | CapSet(data[1].Permitted)<<32, nil
 }
 
-func capData() (unix.CapUserHeader, [2]unix.CapUserData) {
-	return unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, [2]unix.CapUserData{}
+func capHeader() unix.CapUserHeader {
+	return unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 }
 
 // DropBounding takes all but keep out of the calling thread's bounding set.
@@ -77,7 +77,7 @@ func DropBounding(keep CapSet) error {
 			continue
 		}
 		err := unix.Prctl(unix.PR_CAPBSET_DROP, i, 0, 0, 0)
-		if err == unix.EINVAL { //nolint:errorlint // the kernel knows no capability from i on
+		if err == unix.EINVAL {
 			return nil
 		}
 		if err != nil {
@@ -90,7 +90,7 @@ func DropBounding(keep CapSet) error {
 // Capset sets the calling thread's effective, permitted, inheritable and ambient
 // capabilities.
 func Capset(c Caps) error {
-	header, data := capData()
+	header, data := capHeader(), [2]unix.CapUserData{}
 	data[0] = unix.CapUserData{
 		Effective: uint32(c.Effective), Permitted: uint32(c.Permitted), Inheritable: uint32(c.Inheritable),
 	}

@@ -8,7 +8,11 @@
 // It writes no file on disk of its own accord.
 package linux
 
-import "golang.org/x/sys/unix"
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
 
 // Errors that callers branch on and package io/fs has no name for.
 const (
@@ -32,7 +36,7 @@ const Cwd = unix.AT_FDCWD
 // retry repeats a system call that a signal interrupted.
 func retry(call func() error) error {
 	for {
-		if err := call(); err != unix.EINTR { //nolint:errorlint // a bare errno of one system call
+		if err := call(); !errors.Is(err, unix.EINTR) {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -178,7 +179,7 @@ func PivotRoot(root int) error {
 	for err = nil; err == nil; {
 		err = unix.Unmount(".", unix.MNT_DETACH)
 	}
-	if err != unix.EINVAL { //nolint:errorlint // bare errno
+	if !errors.Is(err, unix.EINVAL) {
 		return fmt.Errorf("detach old root: %w", err)
 	}
 	if err := unix.Chdir("/"); err != nil {

@@ -3,7 +3,6 @@ package linux
 import (
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"path"
 	"strings"
@@ -54,12 +53,11 @@ func openat2(root int, name string, flags int, mode uint32, resolve uint64) (int
 	const attempts = 128
 	var err error
 	for range attempts {
-		fd := -1
-		fd, err = unix.Openat2(root, name, &how)
-		if err == nil {
+		var fd int
+		if fd, err = unix.Openat2(root, name, &how); err == nil {
 			return fd, nil
 		}
-		if err != unix.EAGAIN && err != unix.EINTR { //nolint:errorlint // a bare errno of one system call
+		if err != unix.EAGAIN && err != unix.EINTR {
 			break
 		}
 	}
@@ -139,7 +137,7 @@ func (w *maker) create(name string) error {
 	}
 	defer Close(parent)
 	if len(w.todo) > 0 || w.dir {
-		if err := unix.Mkdirat(parent, name, 0o755); err != nil && err != unix.EEXIST { //nolint:errorlint // bare errno
+		if err := unix.Mkdirat(parent, name, 0o755); err != nil && err != unix.EEXIST {
 			return err
 		}
 		return nil
@@ -176,7 +174,7 @@ func readlink(fd int) (string, error) {
 
 // Mkdir makes a directory below dir. One that is there already is kept.
 func Mkdir(dir int, name string, mode uint32) error {
-	if err := unix.Mkdirat(dir, name, mode); err != nil && err != unix.EEXIST { //nolint:errorlint // bare errno
+	if err := unix.Mkdirat(dir, name, mode); err != nil && err != unix.EEXIST {
 		return fmt.Errorf("mkdir %s: %w", name, err)
 	}
 	return nil
@@ -184,7 +182,7 @@ func Mkdir(dir int, name string, mode uint32) error {
 
 // Symlink makes a symlink below dir. A name that is taken is left alone.
 func Symlink(target string, dir int, name string) error {
-	if err := unix.Symlinkat(target, dir, name); err != nil && err != unix.EEXIST { //nolint:errorlint // bare errno
+	if err := unix.Symlinkat(target, dir, name); err != nil && err != unix.EEXIST {
 		return fmt.Errorf("symlink %s: %w", name, err)
 	}
 	return nil
@@ -211,7 +209,7 @@ func Create(dir int, name string, data []byte, mode uint32) error {
 func WriteAll(fd int, data []byte) error {
 	for len(data) > 0 {
 		n, err := unix.Write(fd, data)
-		if err == unix.EINTR { //nolint:errorlint // bare errno
+		if err == unix.EINTR {
 			continue
 		}
 		if err != nil {
@@ -227,7 +225,7 @@ func WriteAll(fd int, data []byte) error {
 
 // ReadAll reads fd to its end. More than limit bytes is an error.
 func ReadAll(fd int, limit int64) ([]byte, error) {
-	if limit < 0 || limit >= math.MaxInt64 {
+	if limit < 0 {
 		return nil, unix.EINVAL
 	}
 	buf := make([]byte, 0, 16<<10)
@@ -237,7 +235,7 @@ func ReadAll(fd int, limit int64) ([]byte, error) {
 		}
 		n, err := unix.Read(fd, buf[len(buf):cap(buf)])
 		switch {
-		case err == unix.EINTR: //nolint:errorlint // bare errno
+		case err == unix.EINTR:
 			continue
 		case err != nil:
 			return nil, err

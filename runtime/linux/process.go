@@ -90,7 +90,7 @@ func Umask(mask int) int { return unix.Umask(mask) }
 
 // Setsid makes the process leader of a new session. Being one already is fine.
 func Setsid() error {
-	if _, err := unix.Setsid(); err != nil && err != unix.EPERM { //nolint:errorlint // bare errno
+	if _, err := unix.Setsid(); err != nil && err != unix.EPERM {
 		return fmt.Errorf("setsid: %w", err)
 	}
 	return nil

@@ -235,7 +235,7 @@ type Process struct {
 }
 
 // Failure is what the launch stage reports when a step did not work.
-type Failure struct {
+type Failure struct { //nolint:errname // what is sent first, an error second
 	// Step names the step, e.g. "mount /data".
 	Step string `json:"step"`
 	// Reason is the text of the error.

@@ -285,8 +285,6 @@ func (s *scanner) skip() {
 	}
 }
 
-
-
 func (s *scanner) end() error {
 	if s.err == nil && s.peek() != 0 {
 		return errors.New("data after the end")

@@ -28,7 +28,7 @@ func BenchmarkExec(b *testing.B) {
 func (s *stage) bench(b *testing.B, name string, p *program.Program, flags uintptr, extra ...*os.File) {
 	b.Helper()
 	for b.Loop() {
-		r := s.start(b, name, p, flags, nil, extra...)
+		r := s.start(b, name, p, flags, extra...)
 		b.StopTimer()
 		if r.failure != nil {
 			b.Fatal(r.failure)
@@ -39,29 +39,29 @@ func (s *stage) bench(b *testing.B, name string, p *program.Program, flags uintp
 }
 
 // idle starts a container that stays until the test ends.
-func (s *stage) idle(t testing.TB, e program.Extent) *process {
-	t.Helper()
-	return s.keep(t, container(e, "sleep", "1000"))
+func (s *stage) idle(tb testing.TB, e program.Extent) *process {
+	tb.Helper()
+	return s.keep(tb, container(e, "sleep", "1000"))
 }
 
-func (s *stage) keep(t testing.TB, p *program.Program, extra ...*os.File) *process {
-	t.Helper()
-	r := s.start(t, "launch", p, newContainer, nil, extra...)
-	t.Cleanup(func() {
+func (s *stage) keep(tb testing.TB, p *program.Program, extra ...*os.File) *process {
+	tb.Helper()
+	r := s.start(tb, "launch", p, newContainer, extra...)
+	tb.Cleanup(func() {
 		_ = r.cmd.Process.Kill()
 		_ = r.cmd.Wait()
 	})
 	if r.failure != nil {
-		t.Fatal(r.failure)
+		tb.Fatal(r.failure)
 	}
 	return r
 }
 
-func pidfd(t testing.TB, r *process) *os.File {
-	t.Helper()
+func pidfd(tb testing.TB, r *process) *os.File {
+	tb.Helper()
 	fd, err := unix.PidfdOpen(r.cmd.Process.Pid, 0)
-	must(t, err)
+	must(tb, err)
 	f := os.NewFile(uintptr(fd), "pidfd")
-	t.Cleanup(func() { f.Close() })
+	tb.Cleanup(func() { closeAll(tb, f) })
 	return f
 }

@@ -18,11 +18,11 @@ import (
 )
 
 // loopsOf lists the loop devices that show a file.
-func loopsOf(t testing.TB, file string) []string {
-	t.Helper()
+func loopsOf(tb testing.TB, file string) []string {
+	tb.Helper()
 	var found []string
 	names, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
-	must(t, err)
+	must(tb, err)
 	for _, name := range names {
 		data, err := os.ReadFile(name)
 		if err == nil && strings.TrimSpace(string(data)) == file {
@@ -33,8 +33,8 @@ func loopsOf(t testing.TB, file string) []string {
 }
 
 // eventually waits until ok, or fails.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
+func eventually(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -43,7 +43,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatalf("not within 10 s: %s", what)
+			tb.Fatalf("not within 10 s: %s", what)
 		}
 	}
 }
@@ -86,7 +86,7 @@ func TestContainersShareALoopDeviceAndFreeIt(t *testing.T) {
 	var wg sync.WaitGroup
 	started := make([]*process, containers)
 	for i := range started {
-		wg.Go(func() { started[i] = s.start(t, "launch", container(e, "sleep", "1000"), newContainer, nil) })
+		wg.Go(func() { started[i] = s.start(t, "launch", container(e, "sleep", "1000"), newContainer) })
 	}
 	wg.Wait()
 	if loops := loopsOf(t, e.Path); len(loops) != 1 {
@@ -252,11 +252,11 @@ func TestContainersShareMemoryThroughTheHolder(t *testing.T) {
 		ns <- fd
 	}()
 	holder := os.NewFile(uintptr(<-ns), "holder")
-	defer holder.Close()
+	defer closeAll(t, holder)
 	for _, step := range [][2]string{{"echo shared >/dev/shm/f", ""}, {"cat /dev/shm/f", "shared\n"}} {
 		p := container(e, "sh", "-c", step[0])
 		p.Mounts[4] = program.Mount{Type: "shm", Target: "/dev/shm", NoExec: true}
-		r := s.start(t, "launch", p, newContainer, nil, holder)
+		r := s.start(t, "launch", p, newContainer, holder)
 		_ = r.cmd.Wait()
 		if r.failure != nil || r.out.String() != step[1] {
 			t.Errorf("%s: %v, output %q", step[0], r.failure, r.out.String())

@@ -145,7 +145,7 @@ func TestTerminalIsTheContainersOwn(t *testing.T) {
 	p := container(squashfs(t, nil), "sh", "-c", "tty; stty size; test /dev/console -ef /dev/console && stat -c %u /dev/pts/0; read x; echo got $x")
 	p.Process.Terminal, p.Process.Rows, p.Process.Cols = true, 40, 120
 	p.Process.User.Spec = "web"
-	r := s.start(t, "launch", p, newContainer, nil)
+	r := s.start(t, "launch", p, newContainer)
 	if r.failure != nil || r.master == nil {
 		t.Fatalf("no terminal: %v", r.failure)
 	}
@@ -171,7 +171,7 @@ func TestExecJoinsTheContainer(t *testing.T) {
 	held := s.keep(t, p)
 	p.Process.Args = []string{"sh", "-c", "until test -e /mark; do :; done; id -u; pwd; readlink /proc/self/ns/mnt"}
 	p.Process.User.Spec, p.Process.Cwd = "web", "/tmp"
-	r := s.start(t, "exec", p, 0, nil, pidfd(t, held))
+	r := s.start(t, "exec", p, 0, pidfd(t, held))
 	_ = r.cmd.Wait()
 	if r.failure != nil {
 		t.Fatal(r.failure)
@@ -278,10 +278,10 @@ func TestStageWithoutAParentRunsNothing(t *testing.T) {
 	must(t, err)
 	must(t, unix.Close(pair[0]))
 	status := os.NewFile(uintptr(pair[1]), "status")
-	defer status.Close()
+	defer closeAll(t, status)
 	file, err := os.Open(text)
 	must(t, err)
-	defer file.Close()
+	defer closeAll(t, file)
 	cmd := exec.CommandContext(t.Context(), s.binary, "launch")
 	cmd.ExtraFiles = []*os.File{status, file}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: newContainer}

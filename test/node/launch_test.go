@@ -4,7 +4,6 @@ package node
 import (
 	"bytes"
 	"encoding/json"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,33 +21,33 @@ type stage struct {
 	binary string
 }
 
-func newStage(t testing.TB) *stage {
-	t.Helper()
-	needCaps(t, unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN")
-	return &stage{binary: build(t, "siflet-instance")}
+func newStage(tb testing.TB) *stage {
+	tb.Helper()
+	needCaps(tb, unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN")
+	return &stage{binary: build(tb, "siflet-instance")}
 }
 
 // build builds a command of the project.
-func build(t testing.TB, name string) string {
-	t.Helper()
-	binary := filepath.Join(t.TempDir(), name)
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "github.com/siflet/siflet/cmd/"+name)
+func build(tb testing.TB, name string) string {
+	tb.Helper()
+	binary := filepath.Join(tb.TempDir(), name)
+	build := exec.CommandContext(tb.Context(), "go", "build", "-o", binary, "github.com/siflet/siflet/cmd/"+name)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+		tb.Fatalf("build: %v\n%s", err, out)
 	}
 	return binary
 }
 
-func needCaps(t testing.TB, capability int, name string) {
-	t.Helper()
+func needCaps(tb testing.TB, capability int, name string) {
+	tb.Helper()
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
 	if err := unix.Capget(&header, &data[0]); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if data[capability/32].Effective&(1<<(capability%32)) == 0 {
-		t.Skipf("needs %s", name)
+		tb.Skipf("needs %s", name)
 	}
 }
 
@@ -61,47 +60,46 @@ type process struct {
 }
 
 // start runs a stage and waits until its exec succeeded or failed.
-func (s *stage) start(t testing.TB, name string, p *program.Program, flags uintptr, stdin io.Reader, extra ...*os.File) *process {
-	t.Helper()
+func (s *stage) start(tb testing.TB, name string, p *program.Program, flags uintptr, extra ...*os.File) *process {
+	tb.Helper()
 	data, err := json.Marshal(p)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	theirs := os.NewFile(uintptr(pair[1]), "status")
 	fd, err := unix.MemfdCreate("program", unix.MFD_CLOEXEC)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	text := os.NewFile(uintptr(fd), "program")
 	if _, err := text.Write(data); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if _, err := text.Seek(0, 0); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	r := &process{cmd: exec.CommandContext(t.Context(), s.binary, name)}
-	r.cmd.Stdin, r.cmd.Stdout, r.cmd.Stderr = stdin, &r.out, &r.out
+	r := &process{cmd: exec.CommandContext(tb.Context(), s.binary, name)}
+	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.out
 	if p.Process.Terminal {
 		r.cmd.Stdout, r.cmd.Stderr = nil, nil
 	}
 	r.cmd.ExtraFiles = append([]*os.File{theirs, text}, extra...)
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags}
 	if err := r.cmd.Start(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	theirs.Close()
-	text.Close()
-	r.receive(t, pair[0])
+	closeAll(tb, theirs, text)
+	r.receive(tb, pair[0])
 	return r
 }
 
-func (r *process) receive(t testing.TB, socket int) {
-	t.Helper()
-	defer unix.Close(socket)
+func (r *process) receive(tb testing.TB, socket int) {
+	tb.Helper()
+	defer func() { must(tb, unix.Close(socket)) }()
 	var all []byte
 	for {
 		buf, oob := make([]byte, 4096), make([]byte, 64)
@@ -110,7 +108,7 @@ func (r *process) receive(t testing.TB, socket int) {
 			continue
 		}
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if n == 0 {
 			break
@@ -119,10 +117,10 @@ func (r *process) receive(t testing.TB, socket int) {
 			messages, _ := unix.ParseSocketControlMessage(oob[:oobn])
 			fds, err := unix.ParseUnixRights(&messages[0])
 			if err != nil || buf[0] != 'T' {
-				t.Fatalf("descriptor with %q: %v", buf[:n], err)
+				tb.Fatalf("descriptor with %q: %v", buf[:n], err)
 			}
 			r.master = os.NewFile(uintptr(fds[0]), "master")
-			t.Cleanup(func() { r.master.Close() })
+			tb.Cleanup(func() { closeAll(tb, r.master) })
 			buf, n = buf[1:], n-1
 		}
 		all = append(all, buf[:n]...)
@@ -130,7 +128,7 @@ func (r *process) receive(t testing.TB, socket int) {
 	if len(all) > 0 {
 		r.failure = new(program.Failure)
 		if err := json.Unmarshal(all, r.failure); err != nil {
-			t.Fatalf("status %q: %v", all, err)
+			tb.Fatalf("status %q: %v", all, err)
 		}
 	}
 }
@@ -138,66 +136,73 @@ func (r *process) receive(t testing.TB, socket int) {
 const newContainer = syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS
 
 // run starts a container and returns its output once it has ended.
-func (s *stage) run(t testing.TB, p *program.Program) (string, int) {
-	t.Helper()
-	r := s.start(t, "launch", p, newContainer, nil)
+func (s *stage) run(tb testing.TB, p *program.Program) (string, int) {
+	tb.Helper()
+	r := s.start(tb, "launch", p, newContainer)
 	_ = r.cmd.Wait()
 	if r.failure != nil {
-		t.Fatalf("launch: %v", r.failure)
+		tb.Fatalf("launch: %v", r.failure)
 	}
 	return r.out.String(), r.cmd.ProcessState.ExitCode()
 }
 
 // fails starts a container that can't start.
-func (s *stage) fails(t testing.TB, p *program.Program) (*program.Failure, int) {
-	t.Helper()
-	r := s.start(t, "launch", p, newContainer, nil)
+func (s *stage) fails(tb testing.TB, p *program.Program) (*program.Failure, int) {
+	tb.Helper()
+	r := s.start(tb, "launch", p, newContainer)
 	_ = r.cmd.Wait()
 	if r.failure == nil {
-		t.Fatalf("launch succeeded: %s", r.out.String())
+		tb.Fatalf("launch succeeded: %s", r.out.String())
 	}
 	return r.failure, r.cmd.ProcessState.ExitCode()
 }
 
 // squashfs packs busybox and what fill adds, and returns the image as an extent.
-func squashfs(t testing.TB, fill func(root string)) program.Extent {
-	t.Helper()
+func squashfs(tb testing.TB, fill func(root string)) program.Extent {
+	tb.Helper()
 	for _, tool := range []string{"mksquashfs", "busybox"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("needs %s", tool)
+			tb.Skipf("needs %s", tool)
 		}
 	}
-	dir := t.TempDir()
+	dir := tb.TempDir()
 	root := filepath.Join(dir, "root")
 	for _, d := range []string{"bin", "etc", "tmp", "proc", "sys", "dev"} {
-		must(t, os.MkdirAll(filepath.Join(root, d), 0o755))
+		must(tb, os.MkdirAll(filepath.Join(root, d), 0o755))
 	}
 	path, _ := exec.LookPath("busybox")
 	data, err := os.ReadFile(path)
-	must(t, err)
-	must(t, os.WriteFile(filepath.Join(root, "bin/busybox"), data, 0o755))
-	for _, applet := range strings.Fields("sh cat echo id ls mount sleep true stat pwd env tty touch readlink nproc mkdir grep test stty wc") {
-		must(t, os.Symlink("busybox", filepath.Join(root, "bin", applet)))
+	must(tb, err)
+	must(tb, os.WriteFile(filepath.Join(root, "bin/busybox"), data, 0o755))
+	for applet := range strings.FieldsSeq("sh cat echo id ls mount sleep true stat pwd env tty touch readlink nproc mkdir grep test stty wc") {
+		must(tb, os.Symlink("busybox", filepath.Join(root, "bin", applet)))
 	}
-	must(t, os.WriteFile(filepath.Join(root, "etc/passwd"), []byte("root:x:0:0::/root:/bin/sh\nweb:x:1000:1001::/home/web:/bin/sh\n"), 0o644))
-	must(t, os.WriteFile(filepath.Join(root, "etc/group"), []byte("root:x:0:\nweb:x:1001:\nlog:x:1002:web\n"), 0o644))
+	must(tb, os.WriteFile(filepath.Join(root, "etc/passwd"), []byte("root:x:0:0::/root:/bin/sh\nweb:x:1000:1001::/home/web:/bin/sh\n"), 0o644))
+	must(tb, os.WriteFile(filepath.Join(root, "etc/group"), []byte("root:x:0:\nweb:x:1001:\nlog:x:1002:web\n"), 0o644))
 	if fill != nil {
 		fill(root)
 	}
 	image := filepath.Join(dir, "image")
-	out, err := exec.CommandContext(t.Context(), "mksquashfs", root, image, "-noappend", "-all-root", "-no-progress").CombinedOutput()
+	out, err := exec.CommandContext(tb.Context(), "mksquashfs", root, image, "-noappend", "-all-root", "-no-progress").CombinedOutput()
 	if err != nil {
-		t.Fatalf("mksquashfs: %v\n%s", err, out)
+		tb.Fatalf("mksquashfs: %v\n%s", err, out)
 	}
 	info, err := os.Stat(image)
-	must(t, err)
+	must(tb, err)
 	return program.Extent{Path: image, Size: info.Size(), FS: "squashfs"}
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
+func closeAll(tb testing.TB, files ...*os.File) {
+	tb.Helper()
+	for _, f := range files {
+		must(tb, f.Close())
+	}
+}
+
+func must(tb testing.TB, err error) {
+	tb.Helper()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
