@@ -1,10 +1,16 @@
 package runtime
 
-import "github.com/siflet/siflet/network"
+import (
+	"github.com/siflet/siflet/cgroups"
+	"github.com/siflet/siflet/network"
+)
 
-// Port and DNS are the network's, under names that callers of the engine may
-// use without knowing that package.
+// Types of the packages below, under names that callers of the engine may use
+// without knowing those packages.
 type (
-	Port = network.Port
-	DNS  = network.DNS
+	Port     = network.Port
+	DNS      = network.DNS
+	Memory   = cgroups.Memory
+	Pressure = cgroups.Pressure
+	Stall    = cgroups.Stall
 )

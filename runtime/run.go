@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -28,7 +29,10 @@ func newID() string {
 	return hex.EncodeToString(b[:])
 }
 
-const maxAttributes = 64 << 10
+const (
+	maxAttributes       = 64 << 10
+	defaultSharedMemory = 64 << 20
+)
 
 func (s *InstanceSpec) validate() error {
 	switch {
@@ -242,7 +246,7 @@ func (e *Engine) startSupervisor(ctx context.Context, i *instance, group *cgroup
 		Version: supervisor.ProtocolVersion, ID: i.id, Dir: i.run,
 		Title:        "siflet instance: " + title(spec),
 		SharedPID:    spec.Namespaces.PID == ModeInstance,
-		SharedMemory: spec.SharedMemory,
+		SharedMemory: cmp.Or(spec.SharedMemory, defaultSharedMemory),
 		Loopback:     spec.Namespaces.Network != ModeHost,
 		Sysctls:      spec.Sysctls,
 		Cgroup:       programCgroup(handle),

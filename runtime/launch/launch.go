@@ -113,6 +113,7 @@ func launch(p *program.Program) error {
 		name string
 		do   func() error
 	}{
+		{"open cgroup", s.openCgroup},
 		{"prepare", s.entry.prepare},
 		{"open sources", s.openSources},
 		{"set sysctls", s.setSysctls},
@@ -150,6 +151,7 @@ func join(p *program.Program) error {
 		name string
 		do   func() error
 	}{
+		{"open cgroup", s.openCgroup},
 		{"join cgroup", s.joinCgroup},
 		{"prepare", e.prepare},
 		{"enter container", s.enter},

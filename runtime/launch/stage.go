@@ -2,7 +2,9 @@ package launch
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
+	"os"
 	"strconv"
 
 	"github.com/siflet/siflet/runtime/linux"
@@ -17,6 +19,8 @@ type stage struct {
 	// trees are the detached mounts of p.Mounts that were opened while the
 	// mounts still were peers of the host's; -1 where there is none.
 	trees []int
+	// cgroups are the opened files of p.Cgroup.Join.
+	cgroups []int
 	// hostDevices are those of p.Devices, likewise.
 	hostDevices []int
 	scratch     int // a tmpfs: layers' mount points, upper layer, files
@@ -24,11 +28,24 @@ type stage struct {
 	names       int // of things in scratch
 }
 
-func (s *stage) joinCgroup() error {
+// openCgroup opens the way into the cgroup while the host's /sys is in sight.
+func (s *stage) openCgroup() error {
 	for _, procs := range s.p.Cgroup.Join {
-		if err := linux.Put(procs, "0"); err != nil {
+		fd, err := linux.Open(procs, os.O_WRONLY)
+		if err != nil {
 			return err
 		}
+		s.cgroups = append(s.cgroups, fd)
+	}
+	return nil
+}
+
+func (s *stage) joinCgroup() error {
+	for i, fd := range s.cgroups {
+		if err := linux.WriteAll(fd, []byte("0")); err != nil {
+			return fmt.Errorf("%s: %w", s.p.Cgroup.Join[i], err)
+		}
+		linux.Close(fd)
 	}
 	if s.p.Namespaces.Cgroup {
 		return linux.NewCgroupNamespace()

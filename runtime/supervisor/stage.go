@@ -62,13 +62,17 @@ func (s *server) fork(spec *stageSpec) (*stage, error) {
 	if err == nil {
 		defer prog.Close() //nolint:errcheck // the child has its copy
 		st.process = process{s: s, pidfd: linux.NoFD, cgroup: spec.cgroup, oomBase: oomKills(spec.cgroup.OOM)}
+		born := spec.cgroup.Dir
+		if spec.role == roleLaunch {
+			born = "" // it joins when it has used the devices that the container may not
+		}
 		st.pid, st.pidfd, err = linux.Fork("/proc/self/exe", &linux.ForkAttr{
 			Args:         []string{StageName, spec.role},
 			Env:          childEnv(),
 			Files:        []linux.FD{spec.stdio[0], spec.stdio[1], spec.stdio[2], theirs, prog, spec.extra},
 			CloneFlags:   spec.clone,
 			PIDNamespace: spec.pidns,
-			CgroupDir:    spec.cgroup.Dir,
+			CgroupDir:    born,
 			Setsid:       true,
 		})
 	}
