@@ -208,6 +208,7 @@ func (c *container) start(req *StartRequest) error {
 	if req.Terminal && req.Stdin {
 		c.in = &inlet{s: c.s, fd: linux.NoFD, once: req.StdinOnce}
 	}
+	spec.stdio = theirs
 	c.main, err = c.s.fork(spec)
 	if err != nil {
 		return err

@@ -110,7 +110,7 @@ func (s *server) soon() {
 func (s *server) tidy() {
 	s.tidying = nil
 	_ = linux.DropScratch(s.inbuf)
-	_ = linux.DropScratch(s.outbuf)
+	_ = linux.DropScratch(s.outbuf[:cap(s.outbuf)])
 	if s.garbage > tidyAfter {
 		s.garbage = 0
 		collect()

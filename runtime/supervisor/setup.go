@@ -170,7 +170,7 @@ func (s *server) awaitInit() error {
 }
 
 func (s *server) initEnded(e *Exit) {
-	if !s.cfg.EndWithInit && !s.end.begun {
+	if !s.cfg.EndWithInit && !s.end.begun && e.Code != 0 {
 		s.complain(InitName + " ended with " + exitText(e))
 	}
 	if s.cfg.EndWithInit {
