@@ -70,7 +70,7 @@ func (w *workshop) list(cmd *cobra.Command, glob string, pods bool) ([]listed, e
 	return out, nil
 }
 
-func describe(view instanceView, i runtime.Instance) listed {
+func describe(view view, i runtime.Instance) listed {
 	kept := attributes(i)
 	entry := listed{
 		Instance: i.Spec.Name, PID: i.InitPID, Image: kept.Image, IP: firstAddress(i.Addresses),

@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/siflet/siflet/runtime"
-	"github.com/siflet/siflet/runtime/linux"
 )
 
 // stopOptions are the flags of instance stop.
@@ -49,15 +48,15 @@ func (w *workshop) stopCommand() *cobra.Command {
 }
 
 func (w *workshop) stop(ctx context.Context, o stopOptions, glob string) error {
-	signal := linux.SignalTerminate
+	signal := signalTerminate
 	if o.signal != "" {
 		var err error
-		if signal, err = linux.ParseSignal(o.signal); err != nil {
+		if signal, err = runtime.ParseSignal(o.signal); err != nil {
 			return messageError{text: fmt.Sprintf("FATAL:   Could not convert stop signal: %v", err), code: exitFatal}
 		}
 	}
 	if o.force {
-		signal = linux.SignalKill
+		signal = signalKill
 	}
 	if o.timeout < 0 {
 		return usageError{text: "--timeout must not be negative"}
@@ -115,3 +114,9 @@ func podName(i runtime.Instance) string {
 	}
 	return strings.SplitN(i.Spec.Name, "_", 2)[0]
 }
+
+// Signals by their Linux numbers.
+const (
+	signalKill      = 9
+	signalTerminate = 15
+)

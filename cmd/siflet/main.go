@@ -23,8 +23,19 @@ func rootCommand() *cobra.Command {
 		Use: "siflet", Short: "Run pods and instances from SIF images",
 		SilenceErrors: true, SilenceUsage: true, Version: version,
 	}
-	root.AddCommand(agentCommand(), versionCommand())
+	w := &workshop{stderr: os.Stderr, agent: roots{
+		state: envOr("SIFLET_STATE_DIR", "/var/lib/siflet"), run: envOr("SIFLET_RUN_DIR", "/run/siflet"),
+	}}
+	root.AddCommand(agentCommand(), versionCommand(), w.instanceCommand())
+	root.AddCommand(w.actionCommands()...)
 	return root
+}
+
+func envOr(name, fallback string) string {
+	if value := os.Getenv(name); value != "" {
+		return value
+	}
+	return fallback
 }
 
 func versionCommand() *cobra.Command {

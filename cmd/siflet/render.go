@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 )
@@ -35,4 +36,17 @@ func scaled(value, base float64, units []string) string {
 		i++
 	}
 	return fmt.Sprintf("%.4g%s", value, units[i])
+}
+
+// totalMemory is the machine's, in bytes; zero when the kernel does not say.
+func totalMemory() uint64 {
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	var kib uint64
+	if _, err := fmt.Sscanf(string(text), "MemTotal: %d kB", &kib); err != nil {
+		return 0
+	}
+	return kib << 10
 }

@@ -8,18 +8,15 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"time"
 
 	"github.com/siflet/siflet/cgroups"
 	"github.com/siflet/siflet/network"
 	"github.com/siflet/siflet/runtime"
-	"github.com/siflet/siflet/runtime/image"
 )
 
 // roots are the directories of one owner's instances.
 type roots struct{ state, run, logs string }
-
-// agentRoots are those of the node agent, as its own flags name them.
-func agentRoots(state, run string) roots { return roots{state: state, run: run} }
 
 // callerRoots are those of the user who calls. Records are per host, so that a
 // home directory shared by many hosts keeps them apart.
@@ -46,34 +43,49 @@ func callerRoots() (roots, error) {
 	}, nil
 }
 
-// workshop holds what commands need of the machine, made when first used.
+// workshop holds what commands need of the machine.
 type workshop struct {
 	stderr io.Writer
-	bins   binaries
+	agent  roots // of the node agent
+}
+
+// config is what an engine or a reader on r works with.
+func (w *workshop) config(r roots) (runtime.Config, error) {
+	bins, err := binaries{}.complete()
+	if err != nil {
+		return runtime.Config{}, err
+	}
+	groups, err := cgroups.New(cgroups.Config{})
+	if err != nil {
+		return runtime.Config{}, err
+	}
+	log := slog.New(slog.NewTextHandler(w.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	nets, err := network.New(network.Config{StateDir: filepath.Join(r.state, "network"), Log: log})
+	if err != nil {
+		return runtime.Config{}, err
+	}
+	return runtime.Config{
+		StateDir: r.state, RunDir: r.run, InstanceBinary: bins.instance, ActionBinary: bins.action,
+		Cgroups: groups, Network: nets, Log: log, LockWait: 30 * time.Second,
+	}, nil
 }
 
 // open opens the engine on the caller's own roots. Whoever calls it closes it;
 // instances go on.
 func (w *workshop) open(ctx context.Context, r roots) (*runtime.Engine, error) {
-	images, err := image.Open(filepath.Join(r.state, "images"))
+	cfg, err := w.config(r)
 	if err != nil {
 		return nil, err
 	}
-	groups, err := cgroups.New(cgroups.Config{})
+	cfg.Images = newLateImages(filepath.Join(r.state, "images"))
+	return runtime.Open(ctx, cfg)
+}
+
+// reader opens a view of r that changes nothing.
+func (w *workshop) reader(ctx context.Context, r roots) (*runtime.Reader, error) {
+	cfg, err := w.config(r)
 	if err != nil {
 		return nil, err
 	}
-	log := slog.New(slog.NewTextHandler(w.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	net, err := network.New(network.Config{
-		StateDir: filepath.Join(r.state, "network"), PinDir: "/run/netns", LeaseDir: "/run/siflet-net",
-		Bridge: "siflet0", Log: log,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return runtime.Open(ctx, runtime.Config{
-		StateDir: r.state, RunDir: r.run,
-		InstanceBinary: w.bins.instance, ActionBinary: w.bins.action,
-		Images: images, Cgroups: groups, CgroupParent: "/siflet", Network: net, Log: log,
-	})
+	return runtime.OpenReader(ctx, cfg)
 }

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/siflet/siflet/runtime"
+	"github.com/siflet/siflet/runtime/supervisor"
+)
+
+// actionCommands are exec, run and shell.
+func (w *workshop) actionCommands() []*cobra.Command {
+	exec := w.actionCommand("exec", "exec [flags] IMAGE|instance://NAME COMMAND [ARGS...]", "run a command in an image or an instance", 2)
+	run := w.actionCommand("run", "run [flags] IMAGE|instance://NAME [ARGS...]", "run an image's runscript", 1)
+	shell := w.actionCommand("shell", "shell [flags] IMAGE|instance://NAME", "run an interactive shell in an image or an instance", 1)
+	return []*cobra.Command{exec, run, shell}
+}
+
+func (w *workshop) actionCommand(verb, use, short string, least int) *cobra.Command {
+	var o actionOptions
+	cmd := &cobra.Command{
+		Use: use, Short: short,
+		Args: atLeast(least, "too few arguments: siflet "+use),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.settle(cmd); err != nil {
+				return err
+			}
+			if strings.HasPrefix(args[0], "instance://") {
+				return w.inInstance(cmd.Context(), &o, verb, args[0], args[1:])
+			}
+			return w.inImage(cmd.Context(), &o, verb, args[0], args[1:])
+		},
+	}
+	cmd.Flags().SetInterspersed(false)
+	o.register(cmd.Flags())
+	o.registerPID(cmd.Flags())
+	if verb == "shell" {
+		cmd.Flags().StringVarP(&o.shell, "shell", "s", "", "the shell to run")
+	}
+	return cmd
+}
+
+// inInstance runs a further process in a running instance or pod.
+func (w *workshop) inInstance(ctx context.Context, o *actionOptions, verb, name string, args []string) error {
+	if err := needRoot(); err != nil {
+		return err
+	}
+	t, err := w.target(ctx, name)
+	if err != nil {
+		return err
+	}
+	spec := runtime.ExecSpec{Args: args, Cwd: o.cwd, Terminal: interactive()}
+	s := subject{image: t.container.Spec.ImageReference, instance: t.instance.Spec.Name}
+	if spec.Action, err = o.encodedRequest(ctx, verb, args, s); err != nil {
+		return err
+	}
+	if spec.Args == nil {
+		// An image without Singularity's scripts still has a shell to offer.
+		spec.Args = []string{"/bin/sh"}
+	}
+	return w.session(ctx, t, spec)
+}
+
+// interactive says whether a person is at both ends.
+func interactive() bool {
+	return term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd()))
+}
+
+// session runs the process with the command's own stdio and ends as it does.
+func (w *workshop) session(ctx context.Context, t target, spec runtime.ExecSpec) error {
+	stdin, stdout, stderr := os.Stdin, os.Stdout, os.Stderr
+	if spec.Terminal {
+		stdin, stdout, stderr = nil, nil, nil
+	}
+	session, err := t.view.ExecFiles(ctx, t.container.ID, spec, stdin, stdout, stderr)
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, forwarded()...)
+	defer signal.Stop(signals)
+	done := make(chan struct{})
+	defer close(done)
+	if spec.Terminal {
+		restore, err := connectTerminal(session.Terminal, done)
+		if err != nil {
+			return err
+		}
+		defer restore()
+	}
+	if process, err := os.FindProcess(session.PID); err == nil {
+		go relay(signals, process, done)
+	}
+	exit, err := session.Wait(ctx)
+	if errors.Is(err, supervisor.ErrGone) {
+		return errors.New("the instance ended")
+	}
+	if err != nil {
+		return err
+	}
+	if exit.Code != 0 {
+		return statusError{code: exit.Code, signal: exit.Signal}
+	}
+	return nil
+}
+
+// relay passes on the signals that siflet gets, until done.
+func relay(signals <-chan os.Signal, to *os.Process, done <-chan struct{}) {
+	for {
+		select {
+		case s := <-signals:
+			// A process that has just ended is no error.
+			_ = to.Signal(s)
+		case <-done:
+			return
+		}
+	}
+}
