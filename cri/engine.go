@@ -3,7 +3,6 @@ package cri
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -98,5 +97,4 @@ func absent(err error) error {
 type node interface {
 	Ready() error
 	NetworkReady(ctx context.Context) error
-	SetPodCIDR(ctx context.Context, ranges []netip.Prefix) error
 }

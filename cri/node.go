@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	goruntime "runtime"
 	"strings"
@@ -59,22 +60,19 @@ func (s *Server) RuntimeConfig(context.Context, *criapi.RuntimeConfigRequest) (*
 	}, nil
 }
 
-// UpdateRuntimeConfig takes the node's range of pod addresses.
+// UpdateRuntimeConfig hears of the node's range of pod addresses. As with other
+// runtimes it is for whoever writes the CNI configuration to act on it; the
+// built-in bridge has the ranges that the agent was started with.
 func (s *Server) UpdateRuntimeConfig(ctx context.Context, r *criapi.UpdateRuntimeConfigRequest) (*criapi.UpdateRuntimeConfigResponse, error) {
 	text := r.GetRuntimeConfig().GetNetworkConfig().GetPodCidr()
 	if text == "" {
 		return &criapi.UpdateRuntimeConfigResponse{}, nil
 	}
-	var ranges []netip.Prefix
 	for part := range strings.SplitSeq(text, ",") {
-		prefix, err := netip.ParsePrefix(strings.TrimSpace(part))
-		if err != nil {
+		if _, err := netip.ParsePrefix(strings.TrimSpace(part)); err != nil {
 			return nil, invalid("runtime_config.network_config.pod_cidr", "%q is not a range of addresses", part)
 		}
-		ranges = append(ranges, prefix.Masked())
 	}
-	if err := s.engine.SetPodCIDR(ctx, ranges); err != nil {
-		return nil, err
-	}
+	s.log.LogAttrs(ctx, slog.LevelInfo, "pod range noted; CNI configuration or --subnet decide", slog.String("pod_cidr", text))
 	return &criapi.UpdateRuntimeConfigResponse{}, nil
 }

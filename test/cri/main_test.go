@@ -1,0 +1,89 @@
+// Package cri_test drives a real agent over its socket, as a kubelet does.
+package cri_test
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+const isolated = "SIFLET_CRI_TEST"
+
+// programs is the directory of the binaries under test.
+var programs string
+
+// TestMain runs the tests once more in mount, network and IPC namespaces of
+// their own, with an empty /run, so that nothing they do is seen outside.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if os.Geteuid() != 0 {
+		fmt.Fprintln(os.Stderr, "skipped: needs root, to make namespaces, mounts and cgroups")
+		os.Exit(0)
+	}
+	var status int
+	var err error
+	if os.Getenv(isolated) == "" {
+		status, err = outside()
+	} else {
+		status, err = inside(m)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		status = max(status, 1)
+	}
+	os.Exit(status)
+}
+
+func outside() (status int, err error) {
+	dir, err := os.MkdirTemp("", "siflet-cri-")
+	if err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	bin := os.Getenv("SIFLET_BIN")
+	if bin == "" {
+		bin = dir
+		for _, name := range []string{"siflet", "siflet-instance", "siflet-action"} {
+			build := exec.Command("go", "build", "-o", filepath.Join(dir, name), "github.com/siflet/siflet/cmd/"+name)
+			build.Env = append(os.Environ(), "CGO_ENABLED=0")
+			if out, err := build.CombinedOutput(); err != nil {
+				return 1, fmt.Errorf("build %s: %w\n%s", name, err, out)
+			}
+		}
+	}
+	again := exec.Command(os.Args[0], os.Args[1:]...)
+	again.Env = append(os.Environ(), isolated+"="+bin)
+	again.Stdout, again.Stderr = os.Stdout, os.Stderr
+	again.SysProcAttr = &syscall.SysProcAttr{
+		Unshareflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC, Pdeathsig: syscall.SIGKILL,
+	}
+	err = again.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode(), nil
+	}
+	return 0, err
+}
+
+func inside(m *testing.M) (int, error) {
+	programs = os.Getenv(isolated)
+	if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, "mode=755"); err != nil {
+		return 1, fmt.Errorf("mount /run: %w", err)
+	}
+	lo, err := netlink.LinkByName("lo")
+	if err == nil {
+		err = netlink.LinkSetUp(lo)
+	}
+	if err != nil {
+		return 1, fmt.Errorf("bring lo up: %w", err)
+	}
+	return m.Run(), nil
+}
