@@ -19,6 +19,7 @@ type entry struct {
 	id     identity
 	caps   linux.Caps
 	action int // siflet-action, opened on the host; -1 without
+	umask  int // of the caller, then of the process
 	label  int // where the exec's LSM label is written; -1 without
 }
 
@@ -28,6 +29,8 @@ func newEntry(p *program.Process) *entry {
 
 // prepare opens and sets what needs the host's /proc and file system.
 func (e *entry) prepare() error {
+	const plain = 0o022 // for the stage's own files, whatever the caller's is
+	e.umask = linux.Umask(plain)
 	if score := e.p.OOMScoreAdj; score != nil {
 		// Without the privilege to lower it the score stays as it is, which is
 		// better than no container.

@@ -16,7 +16,23 @@ func (e *entry) start(root int) error {
 	if err := e.settle(); err != nil {
 		return err
 	}
+	// What can be done before it is done before a filter may forbid it.
+	if err := linux.UnblockSignals(); err != nil {
+		return err
+	}
+	if err := linux.CloseOnExecFrom(statusFD); err != nil {
+		return err
+	}
 	useAction := e.action >= 0 && (e.p.ActionAlways || hasContract(root))
+	witness := linux.FD(statusFD)
+	if useAction {
+		if err := e.passRequest(); err != nil {
+			return err
+		}
+		witness = reportFD
+		// Back to where failures are written.
+		defer func() { _ = linux.MoveTo(reportFD, statusFD) }()
+	}
 	if err := e.dropPrivileges(); err != nil {
 		return err
 	}
@@ -24,22 +40,9 @@ func (e *entry) start(root int) error {
 	if err != nil {
 		return err
 	}
-	if err := linux.UnblockSignals(); err != nil {
-		return err
-	}
 	// The change of user cleared it.
-	if err := linux.DieWithParent(statusFD); err != nil {
+	if err := linux.DieWithParent(witness); err != nil {
 		return err
-	}
-	if err := linux.CloseOnExecFrom(statusFD); err != nil {
-		return err
-	}
-	if useAction {
-		if err := e.passRequest(); err != nil {
-			return err
-		}
-		// Back to where the failure below is written.
-		defer func() { _ = linux.MoveTo(reportFD, statusFD) }()
 	}
 	if e.p.NoNewPrivs {
 		if err := linux.NoNewPrivs(); err != nil {
@@ -66,8 +69,9 @@ func (e *entry) settle() error {
 		}
 	}
 	if e.p.Umask != nil {
-		linux.Umask(int(*e.p.Umask & 0o777))
+		e.umask = int(*e.p.Umask & 0o777)
 	}
+	linux.Umask(e.umask)
 	if e.p.User.Keep {
 		return nil
 	}

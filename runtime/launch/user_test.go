@@ -14,8 +14,6 @@ const (
 	group = "root:x:0:\nweb:x:1001:\nlog:x:1002:other,web\nbad:x:q:web\nops:x:1003:web\nopsagain:x:1003:web\nshort:x:1004\n"
 )
 
-func ptr(n uint32) *uint32 { return &n }
-
 func TestResolveUser(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -29,7 +27,7 @@ func TestResolveUser(t *testing.T) {
 		{"with a group by number", program.User{Spec: "0:55"}, identity{0, 55, []uint32{55}, "/root"}},
 		{"a number unknown", program.User{Spec: "4000:short"}, identity{4000, 1004, []uint32{1004}, "/"}},
 		{"strict", program.User{Spec: "web", Strict: true, Groups: []uint32{5, 5}}, identity{1000, 1001, []uint32{1001, 5}, "/srv"}},
-		{"ids beside a name", program.User{Spec: "web", UID: ptr(3), GID: ptr(4)}, identity{3, 4, []uint32{4, 1002, 1003}, "/srv"}},
+		{"ids beside a name", program.User{Spec: "web", UID: new(uint32(3)), GID: new(uint32(4))}, identity{3, 4, []uint32{4, 1002, 1003}, "/srv"}},
 		{"home unknown", program.User{Spec: "homeless"}, identity{9, 9, []uint32{9}, "/"}},
 	} {
 		got, err := resolveUser(&c.user, accounts{passwd, group})
@@ -42,7 +40,7 @@ func TestResolveUser(t *testing.T) {
 func TestResolveUserRefusesUnknownNamesAndNumbersOutOfRange(t *testing.T) {
 	for _, u := range []program.User{
 		{Spec: "nosuch"}, {Spec: "web:nosuch"}, {Spec: "bad"}, {Spec: "huge"}, {Spec: "negative"},
-		{Spec: "4294967295"}, {Spec: "-1"}, {UID: ptr(1 << 31)}, {GID: ptr(1<<32 - 1)},
+		{Spec: "4294967295"}, {Spec: "-1"}, {UID: new(uint32(1 << 31))}, {GID: new(uint32(1<<32 - 1))},
 	} {
 		if got, err := resolveUser(&u, accounts{passwd, group}); err == nil {
 			t.Errorf("%+v resolved to %+v", u, got)

@@ -20,14 +20,11 @@ const (
 	EINVAL  = unix.EINVAL
 	ELOOP   = unix.ELOOP
 	ENOEXEC = unix.ENOEXEC
-	ENOSYS  = unix.ENOSYS
 	ENOTDIR = unix.ENOTDIR
 	EPERM   = unix.EPERM
 	ESRCH   = unix.ESRCH
-	EBUSY   = unix.EBUSY
 	EEXIST  = unix.EEXIST
 	ENOENT  = unix.ENOENT
-	ENOTTY  = unix.ENOTTY
 )
 
 // Cwd stands for the working directory where a directory descriptor is taken.

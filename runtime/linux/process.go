@@ -113,11 +113,6 @@ func MoveTo(fd, to int) error {
 	return unix.Dup3(fd, to, 0)
 }
 
-// Dup returns a close-on-exec copy of fd numbered at least lowest.
-func Dup(fd, lowest int) (int, error) {
-	return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, lowest)
-}
-
 // RestoreFileLimit undoes what Go's runtime did at start-up: it raises the soft
 // limit of open files, and only its own exec, not Exec, lowers it again.
 func RestoreFileLimit() {

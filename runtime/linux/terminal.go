@@ -43,15 +43,6 @@ func OpenTerminal(root int) (master, slave int, err error) {
 	return master, int(peer), nil
 }
 
-// Winsize is a terminal's size.
-func Winsize(fd int) (rows, cols uint16, err error) {
-	size, err := unix.IoctlGetWinsize(fd, unix.TIOCGWINSZ)
-	if err != nil {
-		return 0, 0, err
-	}
-	return size.Row, size.Col, nil
-}
-
 // ControlTerminal makes the terminal fd that of the session the process leads.
 func ControlTerminal(fd int) error {
 	if err := unix.IoctlSetInt(fd, unix.TIOCSCTTY, 0); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	goruntime "runtime"
 	"strings"
@@ -112,6 +113,49 @@ func TestImageAtAnUnalignedOffsetMounts(t *testing.T) {
 	e.Offset = offset
 	if out, code := s.run(t, container(e, "echo", "up")); code != 0 || out != "up\n" {
 		t.Errorf("exit %d: %s", code, out)
+	}
+}
+
+func TestLayersLieInTheirOrder(t *testing.T) {
+	s := newStage(t)
+	base, dir := squashfs(t, nil), t.TempDir()
+	must(t, os.MkdirAll(dir+"/upper/etc", 0o755))
+	must(t, os.Mkdir(dir+"/work", 0o755))
+	must(t, os.WriteFile(dir+"/upper/etc/layer", []byte("ext3"), 0o644))
+	if _, err := exec.LookPath("mkfs.ext3"); err != nil {
+		t.Skip("needs mkfs.ext3")
+	}
+	image := filepath.Join(t.TempDir(), "ext3")
+	if out, err := exec.CommandContext(t.Context(), "mkfs.ext3", "-q", "-d", dir, image, "4M").CombinedOutput(); err != nil {
+		t.Fatalf("mkfs.ext3: %v\n%s", err, out)
+	}
+	second := squashfs(t, func(root string) {
+		must(t, os.WriteFile(filepath.Join(root, "etc/layer"), []byte("second"), 0o644))
+		must(t, os.WriteFile(filepath.Join(root, "etc/own"), []byte("+"), 0o644))
+	})
+	top := program.Extent{Path: image, Size: 4 << 20, FS: "ext3"}
+	p := container(base, "cat", "/etc/own", "/etc/layer")
+	p.Root.Extents = []program.Extent{base, second, top}
+	if out, _ := s.run(t, p); out != "+ext3" {
+		t.Errorf("output %q", out)
+	}
+	p.Root.Extents = []program.Extent{base, top, second}
+	if out, _ := s.run(t, p); out != "+second" {
+		t.Errorf("output %q", out)
+	}
+}
+
+func TestDirectoryServesAsRoot(t *testing.T) {
+	s := newStage(t)
+	dir := filepath.Join(t.TempDir(), "a:b,c")
+	e := squashfs(t, func(root string) { must(t, os.CopyFS(dir, os.DirFS(root))) })
+	p := container(e, "/bin/busybox", "touch", "/made")
+	p.Root = program.Root{Dir: dir}
+	if out, code := s.run(t, p); code != 0 {
+		t.Errorf("exit %d: %s", code, out)
+	}
+	if _, err := os.Stat(dir + "/made"); err == nil {
+		t.Error("the container wrote to the image")
 	}
 }
 
