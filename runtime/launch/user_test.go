@@ -39,8 +39,15 @@ func TestResolveUser(t *testing.T) {
 
 func TestResolveUserRefusesUnknownNamesAndNumbersOutOfRange(t *testing.T) {
 	for _, u := range []program.User{
-		{Spec: "nosuch"}, {Spec: "web:nosuch"}, {Spec: "bad"}, {Spec: "huge"}, {Spec: "negative"},
-		{Spec: "4294967295"}, {Spec: "-1"}, {UID: new(uint32(1 << 31))}, {GID: new(uint32(1<<32 - 1))},
+		{Spec: "nosuch"},
+		{Spec: "web:nosuch"},
+		{Spec: "bad"},
+		{Spec: "huge"},
+		{Spec: "negative"},
+		{Spec: "4294967295"},
+		{Spec: "-1"},
+		{UID: new(uint32(1 << 31))},
+		{GID: new(uint32(1<<32 - 1))},
 	} {
 		if got, err := resolveUser(&u, accounts{passwd, group}); err == nil {
 			t.Errorf("%+v resolved to %+v", u, got)
