@@ -3,6 +3,7 @@ package linux
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -67,8 +68,10 @@ func (f FD) Reopen(write bool) (FD, error) {
 	if write {
 		flags = unix.O_WRONLY
 	}
-	return openFD(fmt.Sprintf("/proc/self/fd/%d", f), flags|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	return openFD(fdPath(f), flags|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 }
+
+func fdPath(f FD) string { return "/proc/self/fd/" + strconv.Itoa(int(f)) }
 
 // Kind is what a descriptor refers to.
 type Kind int

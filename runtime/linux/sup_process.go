@@ -125,7 +125,7 @@ func SignalProcess(pidfd FD, sig int) error {
 // is ending.
 func Exe(pid int) (string, error) {
 	var b [512]byte
-	n, err := unix.Readlink(fmt.Sprintf("/proc/%d/exe", pid), b[:])
+	n, err := unix.Readlink("/proc/"+strconv.Itoa(pid)+"/exe", b[:])
 	if err != nil {
 		return "", err
 	}

@@ -3,6 +3,7 @@ package linux
 import (
 	"errors"
 	"fmt"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,7 +28,7 @@ func atDir(dir, name string, f func(*unix.SockaddrUnix) error) error {
 		return err
 	}
 	defer fd.Close() //nolint:errcheck // nothing was written
-	return f(&unix.SockaddrUnix{Name: fmt.Sprintf("/proc/self/fd/%d/%s", fd, name)})
+	return f(&unix.SockaddrUnix{Name: fdPath(fd) + "/" + name})
 }
 
 // ListenUnix replaces dir/name by a listening, non-blocking stream socket that
@@ -79,17 +80,24 @@ func DialUnix(dir, name string) (FD, error) {
 
 // Accept takes a connection; it is non-blocking.
 func (f FD) Accept() (FD, error) {
-	n, _, err := unix.Accept4(int(f), unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
-	if err != nil {
-		return NoFD, err
+	n, _, errno := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(f), 0, 0, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0, 0)
+	if errno != 0 {
+		return NoFD, errno
 	}
 	return FD(n), nil
 }
 
 // Send is Write for a socket: it never waits and raises no signal.
 func (f FD) Send(p []byte) (int, error) {
-	n, err := unix.SendmsgN(int(f), p, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-	return max(n, 0), err
+	if len(p) == 0 {
+		return 0, nil
+	}
+	n, _, errno := unix.Syscall6(unix.SYS_SENDTO, uintptr(f), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)),
+		unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
 }
 
 // SendFDs sends p together with copies of fds.
@@ -108,16 +116,29 @@ func (f FD) SendFDs(p []byte, fds ...FD) (int, error) {
 // ReceiveFDs reads once without waiting; descriptors that come along are the
 // caller's. More than MaxPassedFDs in one message is an error.
 func (f FD) ReceiveFDs(p []byte) (int, []FD, error) {
-	var oob [64]byte // room for MaxPassedFDs and a few more
-	n, oobn, flags, _, err := unix.Recvmsg(int(f), p, oob[:], unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
-	if err != nil {
-		return 0, nil, err
+	// All in one, with room for MaxPassedFDs and a few more.
+	var m struct {
+		hdr unix.Msghdr
+		iov unix.Iovec
+		oob [64]byte
 	}
-	if oobn == 0 {
+	if len(p) > 0 {
+		m.iov.Base = &p[0]
+	}
+	m.iov.SetLen(len(p))
+	m.hdr.Iov, m.hdr.Iovlen, m.hdr.Control = &m.iov, 1, &m.oob[0]
+	m.hdr.SetControllen(len(m.oob))
+	r, _, errno := unix.Syscall(unix.SYS_RECVMSG, uintptr(f), uintptr(unsafe.Pointer(&m.hdr)),
+		unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
+	if errno != 0 {
+		return 0, nil, errno
+	}
+	n, oob, flags := int(r), m.oob[:m.hdr.Controllen], m.hdr.Flags
+	if len(oob) == 0 {
 		return n, nil, nil
 	}
 	var fds []FD
-	msgs, err := unix.ParseSocketControlMessage(oob[:oobn])
+	msgs, err := unix.ParseSocketControlMessage(oob)
 	for i := range msgs {
 		raw, e := unix.ParseUnixRights(&msgs[i])
 		err = errors.Join(err, e)

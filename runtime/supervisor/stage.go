@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -63,8 +64,8 @@ func (s *server) fork(spec *stageSpec) (*stage, error) {
 		defer prog.Close() //nolint:errcheck // the child has its copy
 		st.process = process{s: s, pidfd: linux.NoFD, cgroup: spec.cgroup, oomBase: oomKills(spec.cgroup.OOM)}
 		born := spec.cgroup.Dir
-		if spec.role == roleLaunch {
-			born = "" // it joins when it has used the devices that the container may not
+		if spec.role == roleLaunch && slices.Contains(spec.cgroup.Join, born+"/cgroup.procs") {
+			born = "" // on v2 it joins when it has used the devices that the container may not
 		}
 		st.pid, st.pidfd, err = linux.Fork("/proc/self/exe", &linux.ForkAttr{
 			Args:         []string{StageName, spec.role},
@@ -108,8 +109,8 @@ func (r reportSource) ready(uint32) { r.st.read() }
 // stage died on the way.
 func (st *stage) read() {
 	for st.sock != linux.NoFD {
-		var b [1024]byte
-		n, fds, err := st.sock.ReceiveFDs(b[:])
+		b := st.s.inbuf
+		n, fds, err := st.sock.ReceiveFDs(b)
 		for _, fd := range fds {
 			st.s.loop.close(&st.terminal)
 			st.terminal = fd
