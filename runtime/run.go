@@ -17,7 +17,6 @@ import (
 	"github.com/siflet/siflet/cgroups"
 	"github.com/siflet/siflet/network"
 	"github.com/siflet/siflet/runtime/linux"
-	"github.com/siflet/siflet/runtime/program"
 	"github.com/siflet/siflet/runtime/record"
 	"github.com/siflet/siflet/runtime/supervisor"
 )
@@ -256,13 +255,31 @@ func (e *Engine) startSupervisor(ctx context.Context, i *instance, group *cgroup
 	if spec.Namespaces.UTS != ModeHost {
 		cfg.Hostname = spec.Hostname
 	}
-	attached := make(chan error, 1)
 	attr := supervisor.SpawnAttr{CloneFlags: cloneFlags(spec.Namespaces)}
+	leave, err := bornIn(&cfg.Cgroup, &attr, i.rec.Cgroup)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	attached := make(chan error, 1)
+	attaching := false
+	attr.Forked = func(pid int) {
+		attaching = true
+		go func() { attached <- e.attachNetwork(ctx, i, pid) }() // waited for below
+	}
+	err = e.runSupervisor(ctx, i, cfg, attr)
+	if attaching {
+		err = errors.Join(err, <-attached)
+	}
+	return err
+}
+
+// runSupervisor starts the process and begins to watch it.
+func (e *Engine) runSupervisor(ctx context.Context, i *instance, cfg supervisor.Config, attr supervisor.SpawnAttr) error {
 	process, err := supervisor.Spawn(ctx, e.binary, cfg, attr)
 	if err != nil {
 		return err
 	}
-	go func() { attached <- e.attachNetwork(ctx, i, process.PID) }() // waited for below
 	e.background(func() {
 		// Reaps it; whoever watches it hears of its end.
 		if err := process.Wait(e.life.ctx()); err != nil && e.life.open() {
@@ -273,7 +290,7 @@ func (e *Engine) startSupervisor(ctx context.Context, i *instance, group *cgroup
 	i.rec.SupervisorPID, i.rec.InitPID = process.Hello.PID, process.Hello.InitPID
 	i.mu.Unlock()
 	_, err = e.observe(ctx, i)
-	return errors.Join(err, <-attached)
+	return err
 }
 
 func cloneFlags(n Namespaces) uintptr {
@@ -294,10 +311,6 @@ func title(s *InstanceSpec) string {
 		return s.Metadata.Namespace + "/" + s.Metadata.Name
 	}
 	return s.Name
-}
-
-func programCgroup(h cgroups.Handle) program.Cgroup {
-	return program.Cgroup{Join: h.Join, Dir: h.Dir, Procs: h.Procs, Kill: h.Kill, OOM: h.OOM}
 }
 
 func (e *Engine) attachNetwork(ctx context.Context, i *instance, pid int) error {

@@ -27,6 +27,7 @@ import (
 	"errors"
 	"fmt"
 	goruntime "runtime"
+	"slices"
 
 	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/program"
@@ -147,6 +148,9 @@ func launch(p *program.Program) error {
 func join(p *program.Program) error {
 	e := newEntry(&p.Process)
 	s := &stage{p: p, scratch: -1, root: -1, entry: e}
+	if p.Cgroup.Dir != "" && slices.Contains(p.Cgroup.Join, p.Cgroup.Dir+"/cgroup.procs") {
+		p.Cgroup.Join = nil // it was born there
+	}
 	steps := []struct {
 		name string
 		do   func() error

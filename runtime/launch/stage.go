@@ -29,6 +29,8 @@ type stage struct {
 }
 
 // openCgroup opens the way into the cgroup while the host's /sys is in sight.
+// On v1 it leads there for this thread alone, the one that execs: moving a
+// whole process makes the kernel wait for all processors.
 func (s *stage) openCgroup() error {
 	for _, procs := range s.p.Cgroup.Join {
 		fd, err := linux.Open(procs, os.O_WRONLY)

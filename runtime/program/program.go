@@ -38,9 +38,11 @@ type Program struct {
 // Cgroup says how to join, watch and kill a cgroup without linking a cgroup
 // library. The zero value leaves the process where it is.
 type Cgroup struct {
-	// Join lists cgroup.procs files; a process enters by writing "0" to each.
+	// Join lists files; the thread that writes "0" to each enters: alone if they
+	// are v1 tasks files, with its process if they are cgroup.procs files.
 	Join []string `json:"join,omitempty"`
-	// Dir is the cgroup v2 directory, for clone3(CLONE_INTO_CGROUP). Empty on v1.
+	// Dir is the cgroup v2 directory, for clone3(CLONE_INTO_CGROUP), also where
+	// v2 is mounted beside v1 and Join has the rest. Empty without v2.
 	Dir string `json:"dir,omitempty"`
 	// Procs lists the members of the cgroup.
 	Procs string `json:"procs,omitempty"`

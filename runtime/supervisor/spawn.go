@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	goruntime "runtime"
 	"time"
 
 	"github.com/siflet/siflet/runtime/linux"
@@ -27,6 +28,12 @@ type SpawnAttr struct {
 	CloneFlags uintptr
 	// CgroupFD is a cgroup v2 directory it is born in; 0 is the caller's.
 	CgroupFD int
+	// Tasks are the tasks files of v1 cgroups it is born in, Home those of the
+	// caller's own; see linux.EnterCgroups.
+	Tasks, Home []string
+	// Forked is told the PID as soon as the process and its namespaces exist,
+	// while it makes itself ready.
+	Forked func(pid int)
 	// Argv0 is what ps shows; Config.Title if empty.
 	Argv0 string
 	// Stderr takes complaints; nil drops them.
@@ -59,6 +66,9 @@ func Spawn(ctx context.Context, binary *os.File, cfg Config, attr SpawnAttr) (*P
 	if err != nil {
 		return nil, fmt.Errorf("start supervisor: %w", err)
 	}
+	if attr.Forked != nil {
+		attr.Forked(p.PID)
+	}
 	if err := p.hello(ctx, r); err != nil {
 		return nil, errors.Join(fmt.Errorf("start supervisor: %w", err), p.kill())
 	}
@@ -90,7 +100,7 @@ func spawn(binary *os.File, doc []byte, hello *os.File, cfg *Config, attr *Spawn
 	if argv0 == "" {
 		argv0 = cfg.Title
 	}
-	pid, pidfd, err := linux.Fork(fmt.Sprintf("/proc/self/fd/%d", exe), &linux.ForkAttr{
+	pid, pidfd, err := forkIn(attr, fmt.Sprintf("/proc/self/fd/%d", exe), &linux.ForkAttr{
 		Args:         []string{argv0},
 		Env:          []string{"GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=16MiB"},
 		Files:        []linux.FD{in, null, stderr, linux.FD(hello.Fd())},
@@ -106,6 +116,27 @@ func spawn(binary *os.File, doc []byte, hello *os.File, cfg *Config, attr *Spawn
 		return nil, errors.Join(err, linux.SignalProcess(pidfd, linux.SignalKill), pidfd.Close())
 	}
 	return &Process{PID: pid, pidfd: os.NewFile(uintptr(pidfd), "pidfd")}, nil
+}
+
+// forkIn forks from within the cgroups that the child is to be in.
+func forkIn(attr *SpawnAttr, path string, a *linux.ForkAttr) (pid int, pidfd linux.FD, err error) {
+	goruntime.LockOSThread()
+	defer goruntime.UnlockOSThread()
+	back, err := linux.EnterCgroups(attr.Tasks, attr.Home)
+	if err != nil {
+		goruntime.LockOSThread() // for good: a thread in the wrong place ends with its goroutine
+		return 0, linux.NoFD, err
+	}
+	pid, pidfd, err = linux.Fork(path, a)
+	if berr := back(); berr != nil {
+		goruntime.LockOSThread() // likewise
+		if err == nil {
+			_ = linux.SignalProcess(pidfd, linux.SignalKill)
+			_ = pidfd.Close()
+		}
+		return 0, linux.NoFD, errors.Join(err, berr)
+	}
+	return pid, pidfd, err
 }
 
 func (p *Process) hello(ctx context.Context, r *os.File) error {
