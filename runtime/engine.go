@@ -50,6 +50,7 @@ type Engine struct {
 	lock   *os.File
 	binary *os.File // siflet-instance, out of reach of containers
 	events events
+	warm   warmth
 	stop   context.CancelFunc
 	life   lifetime
 
@@ -107,7 +108,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 		return nil, fmt.Errorf("open engine on %s: %w", cfg.StateDir, err)
 	}
 	life, stop := context.WithCancel(context.Background())
-	e := &Engine{lock: lock, stop: stop, life: lifetime{life.Done()}}
+	e := &Engine{lock: lock, stop: stop, life: lifetime{life.Done()}, warm: warmth{log: cfg.Log}}
 	e.view.init(cfg)
 	if e.binary, err = supervisor.OpenBinary(cfg.InstanceBinary); err != nil {
 		return nil, errors.Join(fmt.Errorf("open siflet-instance: %w", err), e.Close())
@@ -135,6 +136,7 @@ func (e *Engine) Close() error {
 	}
 	e.owners.Wait()
 	e.events.close()
+	e.warm.close()
 	if e.binary != nil {
 		_ = e.binary.Close() // opened to be executed only
 	}

@@ -60,6 +60,7 @@ func (e *Engine) start(ctx context.Context, c *container) error {
 	if _, err := e.cfg.Cgroups.Load(i.rec.Cgroup).Sub(c.id, planned.resources); err != nil {
 		return e.startFailed(c, err)
 	}
+	e.warm.keep(rec.Image.ID, rec.Image.Extents)
 	pid, err := client.Start(ctx, c.id, startRequest(c, &rec, planned))
 	if err != nil {
 		if gerr := e.cfg.Cgroups.Load(c.cgroup()).Delete(ctx); gerr != nil {

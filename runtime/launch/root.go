@@ -91,7 +91,7 @@ func (s *stage) mountExtent(e *program.Extent, noSuid, noDev bool) (name string,
 		return "", -1, err
 	}
 	defer linux.Close(image)
-	loop, err := linux.AttachLoop(image, e.Offset, e.Size)
+	loop, err := linux.AttachLoop(image, e.Offset, e.Size, false)
 	if err != nil {
 		return "", -1, err
 	}

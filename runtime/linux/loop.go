@@ -26,7 +26,11 @@ func (l *Loop) Close() { Close(l.fd) }
 // image from offset on. Whoever asks for the same bytes of the same file gets the
 // same device while it is in use, so that mounts of it share one superblock and
 // one page cache; concurrent callers agree on one device.
-func AttachLoop(image int, offset, size int64) (*Loop, error) {
+//
+// A device made with direct reads the file past the page cache where the file
+// system can: what is mounted has a cache of its own, and the same bytes need not
+// be held twice. Without direct a file stays cached when its last mount goes.
+func AttachLoop(image int, offset, size int64, direct bool) (*Loop, error) {
 	want, err := newBacking(image, offset, size)
 	if err != nil {
 		return nil, err
@@ -51,7 +55,7 @@ func AttachLoop(image int, offset, size int64) (*Loop, error) {
 	const attempts = 64
 	for range attempts {
 		var l *Loop
-		l, err = want.create(control)
+		l, err = want.create(control, direct)
 		if err == nil {
 			return l, nil
 		}
@@ -152,7 +156,7 @@ func (b backing) open(n int) *Loop {
 	return nil
 }
 
-func (b backing) create(control int) (*Loop, error) {
+func (b backing) create(control int, direct bool) (*Loop, error) {
 	n, err := unix.IoctlRetInt(control, unix.LOOP_CTL_GET_FREE)
 	if err != nil {
 		return nil, fmt.Errorf("find a free loop device: %w", err)
@@ -166,6 +170,9 @@ func (b backing) create(control int) (*Loop, error) {
 	config.Info.Offset = b.offset
 	config.Info.Sizelimit = b.size
 	config.Info.Flags = unix.LO_FLAGS_READ_ONLY | unix.LO_FLAGS_AUTOCLEAR
+	if direct {
+		config.Info.Flags |= unix.LO_FLAGS_DIRECT_IO
+	}
 	if err := unix.IoctlLoopConfigure(l.fd, &config); err != nil {
 		Close(l.fd)
 		return nil, fmt.Errorf("configure %s: %w", l.Device(), err)

@@ -35,7 +35,7 @@ func start(ctx context.Context, bin, dir string) (*bench, error) {
 	b := &bench{bin: bin, dir: dir, image: image}
 	b.agent = exec.Command(filepath.Join(bin, "siflet"), "agent",
 		"--listen", "unix://"+b.socket(), "--state-dir", filepath.Join(dir, "state"),
-		"--run-dir", "/run/siflet-bench", "--cni-conf-dir", filepath.Join(dir, "no-cni"), "--log-level", "warn")
+		"--run-dir", "/run/siflet-bench", "--cni-conf-dir", filepath.Join(dir, "no-cni"), "--log-level", envOr("SIFLET_BENCH_LOG", "warn"))
 	b.agent.Stdout, b.agent.Stderr = os.Stderr, os.Stderr
 	if err := b.agent.Start(); err != nil {
 		return nil, err
@@ -140,4 +140,11 @@ func (b *bench) down(ctx context.Context, id string) error {
 	}
 	_, err := b.runtime.RemovePodSandbox(ctx, &criapi.RemovePodSandboxRequest{PodSandboxId: id})
 	return err
+}
+
+func envOr(name, fallback string) string {
+	if value := os.Getenv(name); value != "" {
+		return value
+	}
+	return fallback
 }
