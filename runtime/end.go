@@ -22,6 +22,7 @@ func (e *Engine) EndInstance(ctx context.Context, id string, signal int, grace t
 	}
 	i.mu.Lock()
 	client, w, alive := i.client, i.watch, i.alive
+	i.ending = true
 	i.mu.Unlock()
 	if !alive || client == nil || w == nil {
 		return true, nil

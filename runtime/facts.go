@@ -66,6 +66,7 @@ type instance struct {
 	rec        instanceRecord
 	alive      bool // the supervisor answers
 	gone       bool // removed: not to be used any more
+	ending     bool // its init was told to end
 	abandoned  bool // its caller left before it was ready
 	claim      *claim
 	watch      *watch

@@ -99,7 +99,7 @@ func (e *Engine) ended(i *instance, reason string) {
 	i.mu.Lock()
 	was := i.alive
 	i.alive = false
-	if was && reason != "" && i.claim == nil {
+	if was && reason != "" && i.claim == nil && !i.ending {
 		i.rec.Reason = reason
 	}
 	list := i.listLocked()
@@ -121,7 +121,7 @@ func (e *Engine) ended(i *instance, reason string) {
 	}
 	if was && reason != "" {
 		i.mu.Lock()
-		asked := i.claim != nil
+		asked := i.claim != nil || i.ending
 		i.mu.Unlock()
 		if !asked {
 			e.cfg.Log.Warn("supervisor ended", "instance", i.id)

@@ -17,7 +17,7 @@ var mayImport = map[string][]string{
 		"cri", "runtime", "runtime/action", "runtime/image", "runtime/program", "runtime/sif",
 		"runtime/supervisor", "runtime/linux", "runtime/record", "network", "cgroups",
 	},
-	"cmd/siflet-instance": {"runtime/supervisor", "runtime/launch"},
+	"cmd/siflet-instance": {"runtime/supervisor", "runtime/launch", "runtime/linux"},
 	"cmd/siflet-action":   {"runtime/action", "runtime/linux", "runtime/program"},
 
 	"cri": {"runtime", "runtime/image", "runtime/program", "runtime/supervisor", "network"},
@@ -30,7 +30,7 @@ var mayImport = map[string][]string{
 	"runtime/supervisor": {"runtime/linux", "runtime/program", "runtime/record"},
 	"runtime/launch":     {"runtime/linux", "runtime/program"},
 	"runtime/plan":       {"runtime/program"},
-	"runtime/action":     {"runtime/program"},
+	"runtime/action":     {"runtime/linux", "runtime/program"},
 	"runtime/program":    {},
 	"runtime/record":     {},
 	"runtime/sif":        {},

@@ -140,8 +140,8 @@ func kind(err error) string {
 	return ""
 }
 
-// fail tells a person, and whoever holds the other end of report, and returns
-// the exit status.
+// fail tells whoever holds the other end of report or, where nobody does, the
+// person who reads standard error. It returns the exit status.
 func fail(report *os.File, err error) int {
 	var known *action.Error
 	if !errors.As(err, &known) {
@@ -150,11 +150,12 @@ func fail(report *os.File, err error) int {
 	if known.Message == "" {
 		return known.Code
 	}
-	fmt.Fprintln(os.Stderr, known.Line())
-	if report != nil && known.Code != 0 {
-		// Nobody is left to be told if this does not work either.
-		failure := program.Failure{Step: "start", Reason: known.Message, Kind: kind(known.Err)}
-		_, _ = report.Write(failure.Encode())
+	if report == nil || known.Code == 0 {
+		fmt.Fprintln(os.Stderr, known.Line())
+		return known.Code
 	}
+	// Nobody is left to be told if this does not work either.
+	failure := program.Failure{Step: "start", Reason: known.Message, Kind: kind(known.Err), Code: known.Code}
+	_, _ = report.Write(failure.Encode())
 	return known.Code
 }

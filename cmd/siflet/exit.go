@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/siflet/siflet/runtime/program"
 )
@@ -56,8 +55,12 @@ func report(w io.Writer, command string, err error) int {
 	case errors.As(err, &usage):
 		fmt.Fprintf(w, "Error for command %q: %s\n\nUsage: see siflet %s --help\n", command, usage.text, command)
 		return exitUsage
-	case errors.As(err, &failure) && failure.Kind == "not_found" && strings.HasPrefix(failure.Step, "exec "):
-		fmt.Fprintf(w, "FATAL:   %s: %s\n", strings.TrimPrefix(failure.Step, "exec "), failure.Reason)
+	case errors.As(err, &failure) && failure.Code == exitUsage:
+		fmt.Fprintln(w, failure.Reason)
+		return exitUsage
+	case errors.As(err, &failure) && (failure.Code != 0 || failure.Step == "exec" || failure.Step == "start"):
+		// What the command itself was about needs no path to it.
+		fmt.Fprintf(w, "FATAL:   %s\n", failure.Reason)
 		return exitFatal
 	default:
 		fmt.Fprintf(w, "FATAL:   %v\n", err)

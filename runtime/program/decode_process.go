@@ -1,5 +1,7 @@
 package program
 
+import "strconv"
+
 func (p *Process) field(s *scanner, key string) {
 	switch key {
 	case "args":
@@ -135,6 +137,9 @@ func (f *Failure) Encode() []byte {
 	b = appendString(append(b, `,"reason":`...), f.Reason)
 	if f.Kind != "" {
 		b = appendString(append(b, `,"kind":`...), f.Kind)
+	}
+	if f.Code != 0 {
+		b = strconv.AppendInt(append(b, `,"code":`...), int64(f.Code), 10)
 	}
 	return append(b, '}')
 }

@@ -245,6 +245,9 @@ type Failure struct { //nolint:errname // what is sent first, an error second
 	// Kind is "", "not_found" (no such command, user or directory),
 	// "permission" (not executable) or "invalid".
 	Kind string `json:"kind,omitempty"`
+	// Code is the exit status that siflet-action ended with: the one that a
+	// person's command ends with. Zero when another step failed.
+	Code int `json:"code,omitempty"`
 }
 
 // Error makes a Failure an error: "step: reason".

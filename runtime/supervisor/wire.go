@@ -200,6 +200,8 @@ func decodeFailure(b []byte) (*program.Failure, error) {
 			f.Reason = r.string()
 		case "kind":
 			f.Kind = r.string()
+		case "code":
+			f.Code = int(r.int(32))
 		default:
 			r.skip(0)
 		}

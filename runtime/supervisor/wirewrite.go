@@ -33,6 +33,7 @@ func encodeReply(rep *Reply) []byte {
 		w.key("reason")
 		w.quote(rep.Failure.Reason)
 		w.string("kind", rep.Failure.Kind)
+		w.int("code", rep.Failure.Code)
 		w.close('}')
 	}
 	w.close('}')
