@@ -32,7 +32,7 @@ const NoFD FD = -1
 func (f FD) Read(p []byte) (int, error) {
 	for {
 		n, err := unix.Read(int(f), p)
-		if err == unix.EINTR { //nolint:errorlint // a bare errno, on the hot path
+		if err == unix.EINTR {
 			continue
 		}
 		return max(n, 0), err
@@ -43,7 +43,7 @@ func (f FD) Read(p []byte) (int, error) {
 func (f FD) Write(p []byte) (int, error) {
 	for {
 		n, err := unix.Write(int(f), p)
-		if err == unix.EINTR { //nolint:errorlint // a bare errno, on the hot path
+		if err == unix.EINTR {
 			continue
 		}
 		return max(n, 0), err
@@ -122,7 +122,7 @@ func (f FD) SetSize(rows, cols uint16) error {
 func openFD(path string, flags int, mode uint32) (FD, error) {
 	for {
 		fd, err := unix.Open(path, flags|unix.O_CLOEXEC, mode)
-		if err == unix.EINTR { //nolint:errorlint // a bare errno
+		if err == unix.EINTR {
 			continue
 		}
 		if err != nil {
@@ -300,7 +300,7 @@ func (e *Epoll) Wait(timeout time.Duration) ([]Ready, error) {
 		ms = int(min((timeout+time.Millisecond-1)/time.Millisecond, 1<<30))
 	}
 	n, err := unix.EpollWait(e.fd, e.raw[:], ms)
-	if err == unix.EINTR { //nolint:errorlint // a bare errno
+	if err == unix.EINTR {
 		return nil, nil
 	}
 	if err != nil {

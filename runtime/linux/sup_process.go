@@ -3,6 +3,7 @@ package linux
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"syscall"
 
@@ -95,7 +96,7 @@ func Reap(pid int) (code, sig int, ended bool, err error) {
 	var ws unix.WaitStatus
 	n, err := unix.Wait4(pid, &ws, unix.WNOHANG, nil)
 	switch {
-	case err == unix.EINTR: //nolint:errorlint // a bare errno
+	case err == unix.EINTR:
 		return 0, 0, false, nil
 	case err != nil:
 		return 0, 0, false, fmt.Errorf("wait for %d: %w", pid, err)
@@ -210,11 +211,7 @@ func SetOOMScore(n int) error { return Put("/proc/self/oom_score_adj", strconv.I
 
 // Terminates reports whether a signal asks a process to end.
 func Terminates(sig int) bool {
-	switch unix.Signal(sig) {
-	case unix.SIGTERM, unix.SIGINT, unix.SIGQUIT, unix.SIGHUP:
-		return true
-	}
-	return false
+	return slices.Contains(EndSignals(), sig)
 }
 
 // IsChildSignal reports whether a signal tells of a child's end.
@@ -224,7 +221,7 @@ func IsChildSignal(sig int) bool { return unix.Signal(sig) == unix.SIGCHLD }
 func ReapOrphans() {
 	for {
 		pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil)
-		if pid <= 0 && err != unix.EINTR { //nolint:errorlint // a bare errno
+		if pid <= 0 && err != unix.EINTR {
 			return
 		}
 	}

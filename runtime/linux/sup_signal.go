@@ -5,6 +5,7 @@ package linux
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -69,10 +70,25 @@ func (f FD) AwaitInput(timeout time.Duration) error {
 		ms = int(timeout / time.Millisecond)
 	}
 	_, err := unix.Poll([]unix.PollFd{{Fd: int32(f), Events: unix.POLLIN}}, ms)
-	if err == unix.EINTR { //nolint:errorlint // a bare errno
+	if err == unix.EINTR {
 		return nil
 	}
 	return err
+}
+
+// Readable reports whether a read would not wait; of a pidfd, whether the
+// process has ended.
+func (f FD) Readable() bool {
+	p := []unix.PollFd{{Fd: int32(f), Events: unix.POLLIN}}
+	n, err := unix.Poll(p, 0)
+	return err == nil && n == 1 && p[0].Revents&unix.POLLIN != 0
+}
+
+// DropChildSignals keeps SIGCHLD away from Go's handler, whose stacks it would
+// touch; children are waited for as before.
+func DropChildSignals() {
+	var sa sigaction // SIG_DFL, which is to do nothing
+	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(unix.SIGCHLD), uintptr(unsafe.Pointer(&sa)), 0, 8, 0, 0)
 }
 
 // EndSignals ask a process to end.
@@ -82,17 +98,16 @@ func EndSignals() []int {
 
 // SentSignals are those that processes send each other on purpose, and SIGCHLD.
 func SentSignals() []int {
-	var sigs []int
+	others := []unix.Signal{
+		unix.SIGKILL, unix.SIGSTOP, unix.SIGSEGV, unix.SIGBUS, unix.SIGFPE, unix.SIGILL,
+		unix.SIGTRAP, unix.SIGABRT, unix.SIGSYS, unix.SIGPROF, unix.SIGURG, unix.SIGPIPE,
+		32, 33, 34, // the C library's own
+	}
+	sigs := make([]int, 0, 64)
 	for sig := 1; sig < 65; sig++ {
-		switch unix.Signal(sig) {
-		case unix.SIGKILL, unix.SIGSTOP, unix.SIGSEGV, unix.SIGBUS, unix.SIGFPE, unix.SIGILL,
-			unix.SIGTRAP, unix.SIGABRT, unix.SIGSYS, unix.SIGPROF, unix.SIGURG, unix.SIGPIPE:
-			continue
+		if !slices.Contains(others, unix.Signal(sig)) {
+			sigs = append(sigs, sig)
 		}
-		if sig >= 32 && sig <= 34 {
-			continue // the C library's own
-		}
-		sigs = append(sigs, sig)
 	}
 	return sigs
 }

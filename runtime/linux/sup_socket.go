@@ -64,7 +64,7 @@ func DialUnix(dir, name string) (FD, error) {
 	err = atDir(dir, name, func(a *unix.SockaddrUnix) error {
 		for {
 			err := unix.Connect(n, a)
-			if err != unix.EINTR { //nolint:errorlint // a bare errno
+			if err != unix.EINTR {
 				return err
 			}
 		}

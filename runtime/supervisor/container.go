@@ -3,6 +3,7 @@ package supervisor
 import (
 	"errors"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/siflet/siflet/runtime/linux"
@@ -23,8 +24,6 @@ const (
 //	   |                                   |
 //	   v                                   v
 //	  gone: a failed start               gone: forget
-//
-//nolint:govet // the order tells more than the size
 type container struct {
 	s         *server
 	id        string
@@ -164,7 +163,7 @@ func (c *container) outputEnded() {
 	}
 	if c.ending != nil {
 		c.finish()
-		c.logs.close()
+		c.closeLogs()
 	}
 }
 
@@ -251,5 +250,15 @@ func (c *container) release() {
 	c.in.close()
 	c.out.close()
 	c.err.close()
+	c.closeLogs()
+}
+
+func (c *container) closeLogs() {
+	c.logs.each(func(f *logFile) {
+		if f.dropped > 0 {
+			c.s.complain(f.path + ": " + strconv.FormatInt(f.dropped, 10) + " bytes could not be written")
+			f.dropped = 0
+		}
+	})
 	c.logs.close()
 }

@@ -116,7 +116,8 @@ func (x *execution) over(e *Exit) {
 	x.conn.gone = nil
 	if x.failure != nil && !x.timedOut {
 		x.conn.fail(x.failure)
-		return
+	} else {
+		x.conn.reply(&Reply{Exit: e})
 	}
-	x.conn.reply(&Reply{Exit: e})
+	x.s.progress()
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // ErrGone means that no supervisor answers, or that it ended while asked.
-var ErrGone = errors.New("no supervisor") //nolint:gochecknoglobals // a sentinel
+var ErrGone = errors.New("no supervisor")
 
 // link is the client's end of one call.
 type link struct {

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -94,7 +95,7 @@ func TestLogDropsWhatAFullDiskDoesNotTake(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer fd.Close()
+	defer func() { _ = fd.Close() }()
 	full, _, err := linux.OpenAppend("/dev/full", 0o600)
 	if err != nil {
 		t.Skip("needs /dev/full")
@@ -131,7 +132,7 @@ func TestReopenKeepsTheOldFilesAfterAnError(t *testing.T) {
 	if err := l.reopen(); err == nil {
 		t.Error("reopen succeeded without a directory")
 	}
-	if _, err := os.Stat(c.Out); !os.IsNotExist(err) {
+	if _, err := os.Stat(c.Out); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a new file exists: %v", err)
 	}
 	l.out.write([]byte("more"))

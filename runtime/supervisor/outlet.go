@@ -14,7 +14,7 @@ const (
 	maxStall     = 3 * time.Second
 )
 
-var errUnusable = errors.New("descriptor can't be used without waiting") //nolint:gochecknoglobals // a sentinel
+var errUnusable = errors.New("descriptor can't be used without waiting")
 
 // private returns a descriptor for the same file that never makes us wait,
 // without changing the client's own, and closes fd.

@@ -23,8 +23,8 @@ type process struct {
 }
 
 func (p *process) ready(uint32) {
-	if p.pidfd == linux.NoFD {
-		return
+	if !p.alive() || !p.pidfd.Readable() {
+		return // a spurious call: dying is for the dead only
 	}
 	if p.dying != nil {
 		p.dying()

@@ -8,7 +8,7 @@ import (
 	"github.com/siflet/siflet/runtime/linux"
 )
 
-var errNoExit = errors.New("reply without an exit") //nolint:gochecknoglobals // a sentinel
+var errNoExit = errors.New("reply without an exit")
 
 // Session is a running exec or attach.
 type Session struct {

@@ -86,6 +86,7 @@ func (s *server) namespaces() error {
 func (s *server) cosmetics() {
 	_ = linux.SetName("siflet-instance")
 	_ = linux.DisableTHP()
+	linux.DropChildSignals()
 	if s.cfg.OOMScoreAdj != nil {
 		_ = linux.SetOOMScore(*s.cfg.OOMScoreAdj)
 	}

@@ -70,7 +70,7 @@ func Spawn(ctx context.Context, binary *os.File, cfg Config, attr SpawnAttr) (*P
 		attr.Forked(p.PID)
 	}
 	if err := p.hello(ctx, r); err != nil {
-		return nil, errors.Join(fmt.Errorf("start supervisor: %w", err), p.kill())
+		return nil, errors.Join(fmt.Errorf("start supervisor: %w", err), p.kill()) //nolint:contextcheck // the cleanup outlives ctx
 	}
 	return p, nil
 }

@@ -104,7 +104,8 @@ func (st *stream) deliver(p []byte) {
 
 // drain moves what is there now.
 func (st *stream) drain(limit int) {
-	for ; st.open() && limit > 0 && st.pump(); limit-- { //nolint:revive // the work is in the condition
+	for st.open() && limit > 0 && st.pump() {
+		limit--
 	}
 }
 

@@ -103,11 +103,11 @@ func FuzzRequest(f *testing.F) {
 		_, _ = decodeConfig(doc)
 		_, _ = decodeFailure(doc)
 		_, _ = decodeRequest(doc)
-		var any, want Request
-		if json.Unmarshal(doc, &any) != nil {
+		var loose, want Request
+		if json.Unmarshal(doc, &loose) != nil {
 			return
 		}
-		clean, err := json.Marshal(any)
+		clean, err := json.Marshal(loose)
 		if err != nil {
 			return
 		}

@@ -40,7 +40,8 @@ func BenchmarkSupervisorMemory(b *testing.B) {
 	for _, bench := range []struct {
 		name   string
 		shared bool
-	}{{"alone", false}, {"with sinit", true}} {
+		execs  int
+	}{{"alone", false, 0}, {"with sinit", true, 0}, {"after execs", false, 300}} {
 		b.Run(bench.name, func(b *testing.B) {
 			mode := program.PIDContainer
 			if bench.shared {
@@ -52,6 +53,15 @@ func BenchmarkSupervisorMemory(b *testing.B) {
 				in.startProgram(b, "a", in.program(mode, "sh", "-c", "echo hello; echo err >&2; sleep 1000"))
 				all = append(all, in)
 			}
+			for _, in := range all[:min(bench.execs, 10)] {
+				for range bench.execs {
+					s := in.exec(b, supervisor.ExecRequest{Timeout: time.Second}, "exit 0", nil, nil)
+					waitSession(b, s)
+				}
+			}
+			if bench.execs > 0 {
+				all = all[:10]
+			}
 			<-time.After(3 * time.Second) // what is given back when idle is
 			for b.Loop() {
 				super, init := 0, 0
@@ -61,8 +71,8 @@ func BenchmarkSupervisorMemory(b *testing.B) {
 						init += pss(b, in.proc.Hello.InitPID)
 					}
 				}
-				b.ReportMetric(float64(super)/instances/1024, "supervisor-kB")
-				b.ReportMetric(float64(init)/instances/1024, "sinit-kB")
+				b.ReportMetric(float64(super)/float64(len(all))/1024, "supervisor-kB")
+				b.ReportMetric(float64(init)/float64(len(all))/1024, "sinit-kB")
 			}
 		})
 	}
