@@ -12,14 +12,14 @@ import (
 // unknownExit is the exit code of a container whose end nobody saw.
 const unknownExit = 255
 
-func containerStatus(c *runtime.Container) *criapi.ContainerStatus {
+func (s *Server) containerStatus(c *runtime.Container) *criapi.ContainerStatus {
 	out := &criapi.ContainerStatus{
 		Id: c.ID, Metadata: containerMetadata(c), State: containerState(c.State), CreatedAt: c.CreatedAt.UnixNano(),
 		Image: imageSpec(c), ImageRef: c.ImageID, ImageId: c.ImageID,
 		Labels: c.Spec.Metadata.Labels, Annotations: c.Spec.Metadata.Annotations,
 		Mounts: criMounts(c.Spec.Mounts), LogPath: c.LogPath,
 		Resources:  &criapi.ContainerResources{Linux: limits(c.Resources, c.Spec.OOMScoreAdj)},
-		User:       containerUser(c),
+		User:       s.users.of(c),
 		StopSignal: signalOf(c.StopSignal),
 	}
 	switch c.State {
@@ -66,20 +66,6 @@ func imageSpec(c *runtime.Container) *criapi.ImageSpec {
 	return &criapi.ImageSpec{Image: c.Spec.Image, UserSpecifiedImage: c.Spec.ImageReference}
 }
 
-// containerUser is who the first process runs as, as far as the request says;
-// nil leaves it open.
-func containerUser(c *runtime.Container) *criapi.ContainerUser {
-	u := c.Spec.Security.User
-	if u.UID == nil || u.GID == nil {
-		return nil
-	}
-	user := &criapi.LinuxContainerUser{Uid: int64(*u.UID), Gid: int64(*u.GID)}
-	for _, g := range u.Groups {
-		user.SupplementalGroups = append(user.SupplementalGroups, int64(g))
-	}
-	return &criapi.ContainerUser{Linux: user}
-}
-
 // containerInfo is what inspect shows beside the status. Values of the
 // environment are left out: a status is not the place for secrets.
 func containerInfo(c *runtime.Container) (map[string]string, error) {
@@ -99,7 +85,7 @@ func (s *Server) statusesOf(pod string) []*criapi.ContainerStatus {
 	all := s.engine.Containers()
 	for i := range all {
 		if all[i].InstanceID == pod {
-			out = append(out, containerStatus(&all[i]))
+			out = append(out, s.containerStatus(&all[i]))
 		}
 	}
 	return out

@@ -60,6 +60,9 @@ func (s *Server) StartContainer(ctx context.Context, r *criapi.StartContainerReq
 	if err := s.engine.StartContainer(ctx, c.ID); err != nil {
 		return nil, volumeError(c.Spec.Mounts, err)
 	}
+	if c, err := s.engine.Container(c.ID); err == nil {
+		s.users.of(&c)
+	}
 	return &criapi.StartContainerResponse{}, nil
 }
 
@@ -85,6 +88,7 @@ func (s *Server) RemoveContainer(ctx context.Context, r *criapi.RemoveContainerR
 	c, err := s.container(r.GetContainerId())
 	if err == nil {
 		err = s.engine.RemoveContainer(ctx, c.ID)
+		s.forgetRemoved()
 	}
 	return &criapi.RemoveContainerResponse{}, absent(err)
 }
@@ -95,7 +99,7 @@ func (s *Server) ContainerStatus(_ context.Context, r *criapi.ContainerStatusReq
 	if err != nil {
 		return nil, err
 	}
-	out := &criapi.ContainerStatusResponse{Status: containerStatus(&c)}
+	out := &criapi.ContainerStatusResponse{Status: s.containerStatus(&c)}
 	if r.GetVerbose() {
 		out.Info, err = containerInfo(&c)
 	}

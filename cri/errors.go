@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/siflet/siflet/runtime"
+	"github.com/siflet/siflet/runtime/image"
 )
 
 // code is the gRPC code for an error of the engine, of the image store or of
@@ -21,6 +22,9 @@ func code(err error) codes.Code {
 		{context.Canceled, codes.Canceled},
 		{context.DeadlineExceeded, codes.DeadlineExceeded},
 		{runtime.ErrInvalid, codes.InvalidArgument},
+		{image.ErrUnsupported, codes.Unimplemented},
+		{image.ErrInvalid, codes.InvalidArgument},
+		{image.ErrNotFound, codes.NotFound},
 		{runtime.ErrNotFound, codes.NotFound},
 		{runtime.ErrExists, codes.AlreadyExists},
 		{runtime.ErrNotReady, codes.FailedPrecondition},

@@ -138,6 +138,9 @@ func criMounts(list []runtime.Mount) []*criapi.Mount {
 		if m.Image != "" {
 			c.HostPath, c.ImageSubPath = "", m.Source
 			c.Image = &criapi.ImageSpec{Image: m.Image}
+			if strings.HasPrefix(m.Image, "sha256:") {
+				c.Image.ImageRef = m.Image
+			}
 		}
 		out = append(out, c)
 	}

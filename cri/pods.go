@@ -44,6 +44,7 @@ func (s *Server) RemovePodSandbox(ctx context.Context, r *criapi.RemovePodSandbo
 	pod, err := s.pod(r.GetPodSandboxId())
 	if err == nil {
 		err = s.engine.RemoveInstance(ctx, pod.ID)
+		s.forgetRemoved()
 	}
 	return &criapi.RemovePodSandboxResponse{}, absent(err)
 }

@@ -57,6 +57,7 @@ type Server struct {
 	webPlace net.Listener
 	grpc     *grpc.Server
 	rates    rates
+	users    identities
 	workers  sync.WaitGroup
 }
 
