@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"errors"
 	"os"
 	"path"
 	"slices"
@@ -32,6 +33,9 @@ func programCgroup(h cgroups.Handle) program.Cgroup {
 	return out
 }
 
+// isUnified says that all controllers are v2's.
+func isUnified(c program.Cgroup) bool { return slices.Contains(c.Join, c.Dir+procsFile) }
+
 // bornIn arranges for a supervisor to be born in its cgroup, at path, instead
 // of joining it: it has several threads. Where that can't be arranged it joins.
 func bornIn(group *program.Cgroup, attr *supervisor.SpawnAttr, path string) (leave func(), err error) {
@@ -39,16 +43,23 @@ func bornIn(group *program.Cgroup, attr *supervisor.SpawnAttr, path string) (lea
 	if group.Dir == "" {
 		return leave, nil
 	}
-	if !slices.Contains(group.Join, group.Dir+procsFile) { // beside v1
-		home, ok := homes(group.Join, path)
-		if !ok {
+	if !isUnified(*group) { // v2 beside v1
+		tasks := group.Join
+		if _, ok := homes(tasks, path); !ok {
 			for n, file := range group.Join {
 				group.Join[n] = strings.TrimSuffix(file, tasksFile) + procsFile
 			}
 			group.Join = append(group.Join, group.Dir+procsFile)
 			return leave, nil
 		}
-		attr.Tasks, attr.Home = group.Join, home
+		attr.Tasks = tasks
+		attr.Home = func() ([]string, error) {
+			home, ok := homes(tasks, path)
+			if !ok {
+				return nil, errors.New("the calling thread's cgroups can't be told")
+			}
+			return home, nil
+		}
 	}
 	fd, err := linux.Open(group.Dir, linux.OPath|linux.ODirectory)
 	if err != nil {
@@ -59,10 +70,11 @@ func bornIn(group *program.Cgroup, attr *supervisor.SpawnAttr, path string) (lea
 	return func() { linux.Close(fd) }, nil
 }
 
-// homes are the tasks files of our own cgroups in the hierarchies that tasks
-// are of; ok is false when one can't be told.
+// homes are the tasks files of the calling thread's cgroups in the hierarchies
+// that tasks are of; ok is false when one can't be told. It is the thread's that
+// count: any other may be away in a group of its own making.
 func homes(tasks []string, group string) (home []string, ok bool) {
-	text, err := os.ReadFile("/proc/self/cgroup")
+	text, err := os.ReadFile("/proc/thread-self/cgroup")
 	if err != nil {
 		return nil, false
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -85,4 +86,24 @@ func EnterCgroups(tasks, home []string) (back func() error, err error) {
 		}
 	}
 	return back, nil
+}
+
+// Unshare gives the calling thread new namespaces: network, IPC, UTS. The
+// goroutine is locked to its thread and ends with it.
+func Unshare(flags uintptr) error {
+	if err := unix.Unshare(int(flags)); err != nil {
+		return fmt.Errorf("unshare: %w", err)
+	}
+	return nil
+}
+
+// ThreadID is the calling thread's, under which /proc knows it.
+func ThreadID() int { return unix.Gettid() }
+
+// DeathSignal is the signal that ended a process, or 0.
+func DeathSignal(state *os.ProcessState) int {
+	if ws, ok := state.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		return int(ws.Signal())
+	}
+	return 0
 }

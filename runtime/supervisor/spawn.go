@@ -28,9 +28,11 @@ type SpawnAttr struct {
 	CloneFlags uintptr
 	// CgroupFD is a cgroup v2 directory it is born in; 0 is the caller's.
 	CgroupFD int
-	// Tasks are the tasks files of v1 cgroups it is born in, Home those of the
-	// caller's own; see linux.EnterCgroups.
-	Tasks, Home []string
+	// Tasks are the tasks files of v1 cgroups it is born in; see
+	// linux.EnterCgroups.
+	Tasks []string
+	// Home tells those of the thread that calls it; it is needed with Tasks.
+	Home func() ([]string, error)
 	// Forked is told the PID as soon as the process and its namespaces exist,
 	// while it makes itself ready.
 	Forked func(pid int)
@@ -118,18 +120,35 @@ func spawn(binary *os.File, doc []byte, hello *os.File, cfg *Config, attr *Spawn
 	return &Process{PID: pid, pidfd: os.NewFile(uintptr(pidfd), "pidfd")}, nil
 }
 
-// forkIn forks from within the cgroups that the child is to be in.
+// forkIn forks from within the cgroups that the child is to be in. It does so
+// on a goroutine of its own: a thread that can't get back ends with it.
 func forkIn(attr *SpawnAttr, path string, a *linux.ForkAttr) (pid int, pidfd linux.FD, err error) {
-	goruntime.LockOSThread()
-	defer goruntime.UnlockOSThread()
-	back, err := linux.EnterCgroups(attr.Tasks, attr.Home)
+	if len(attr.Tasks) == 0 {
+		return linux.Fork(path, a)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		goruntime.LockOSThread()
+		if pid, pidfd, err = forkAway(attr, path, a); err == nil {
+			goruntime.UnlockOSThread()
+		}
+	}()
+	<-done
+	return pid, pidfd, err
+}
+
+func forkAway(attr *SpawnAttr, path string, a *linux.ForkAttr) (int, linux.FD, error) {
+	home, err := attr.Home()
 	if err != nil {
-		goruntime.LockOSThread() // for good: a thread in the wrong place ends with its goroutine
 		return 0, linux.NoFD, err
 	}
-	pid, pidfd, err = linux.Fork(path, a)
+	back, err := linux.EnterCgroups(attr.Tasks, home)
+	if err != nil {
+		return 0, linux.NoFD, err
+	}
+	pid, pidfd, err := linux.Fork(path, a)
 	if berr := back(); berr != nil {
-		goruntime.LockOSThread() // likewise
 		if err == nil {
 			_ = linux.SignalProcess(pidfd, linux.SignalKill)
 			_ = pidfd.Close()

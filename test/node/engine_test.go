@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -64,6 +65,9 @@ type testNode struct {
 
 func binaries(t testing.TB) string {
 	t.Helper()
+	if dir := os.Getenv(binEnv); dir != "" {
+		return dir
+	}
 	dir := t.TempDir()
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", dir+"/", "../../cmd/siflet-instance", "../../cmd/siflet-action")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -92,7 +96,7 @@ func newTestNode(t testing.TB) *testNode {
 	n.cfg = runtime.Config{
 		StateDir: n.dir + "/state", RunDir: n.dir + "/run",
 		InstanceBinary: bin + "/siflet-instance", ActionBinary: bin + "/siflet-action",
-		Images: n.store, Cgroups: groups, CgroupParent: "/siflet-test-" + filepath.Base(n.dir) + "-" + t.Name(),
+		Images: n.store, Cgroups: groups, CgroupParent: "/siflet-test-" + strconv.Itoa(os.Getpid()) + "-" + t.Name(),
 		Network: net,
 	}
 	if os.Getenv("SIFLET_TEST_LOG") != "" {

@@ -1,0 +1,295 @@
+package runtime
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	goruntime "runtime"
+	"time"
+
+	"github.com/siflet/siflet/cgroups"
+	"github.com/siflet/siflet/network"
+	"github.com/siflet/siflet/runtime/image"
+	"github.com/siflet/siflet/runtime/linux"
+	"github.com/siflet/siflet/runtime/program"
+	"github.com/siflet/siflet/runtime/supervisor"
+)
+
+// OnceConfig is what RunOnce works with.
+type OnceConfig struct {
+	InstanceBinary, ActionBinary string
+	// Image is the container's, whatever its spec calls it.
+	Image image.Image
+	// Stdio of the process; nil is /dev/null.
+	Stdin, Stdout, Stderr *os.File
+	// Signals are passed on to the process. It may be nil.
+	Signals <-chan os.Signal
+	// Hostname is set in a UTS namespace of the container's own.
+	Hostname string
+	// Cgroups, when not nil, holds the container's limits: in a group of its
+	// own in CgroupParent, which is made.
+	Cgroups      *cgroups.Manager
+	CgroupParent string
+	// Network attaches a network namespace of the container's own; nil leaves
+	// it with loopback. Dir is a directory for what that must remember.
+	Network        *network.Network
+	BuiltInNetwork bool
+	Ports          []Port
+	DNS            *DNS
+	Dir            string
+}
+
+// once is one run.
+type once struct {
+	cfg    OnceConfig
+	id     string
+	spaces Namespaces
+	group  *cgroups.Group
+	join   program.Cgroup
+	net    *network.Request
+	res    network.Result
+}
+
+// RunOnce runs one container as a child of the calling process, with no
+// supervisor and no record, and returns how it ended. Namespaces of ModeInstance
+// are the container's own; its process is PID 1 if that of processes is. When
+// ctx ends the process is killed, as it is when the calling process dies. A
+// process that never ran is an error. Nothing is left behind.
+func RunOnce(ctx context.Context, cfg OnceConfig, spec ContainerSpec, spaces Namespaces) (supervisor.Exit, error) {
+	o := &once{cfg: cfg, id: newID(), spaces: spaces}
+	type result struct {
+		exit supervisor.Exit
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		// The thread enters namespaces, and its end would kill the child: it is
+		// never unlocked, so it ends with the goroutine.
+		goruntime.LockOSThread()
+		exit, err := o.run(ctx, &spec)
+		done <- result{exit, err}
+	}()
+	r := <-done
+	undo, cancel := detached(ctx)
+	defer cancel()
+	if err := o.undo(undo); err != nil && r.err == nil {
+		r.err = err
+	}
+	return r.exit, classify(r.err)
+}
+
+func (o *once) run(ctx context.Context, spec *ContainerSpec) (supervisor.Exit, error) {
+	if err := checkSources(spec.Mounts); err != nil {
+		return supervisor.Exit{}, err
+	}
+	planned, err := o.plan(spec)
+	if err != nil {
+		return supervisor.Exit{}, err
+	}
+	if err := o.makeGroup(planned); err != nil {
+		return supervisor.Exit{}, err
+	}
+	if err := o.enter(ctx); err != nil {
+		return supervisor.Exit{}, err
+	}
+	return o.launch(ctx, planned)
+}
+
+func (o *once) plan(spec *ContainerSpec) (*planned, error) {
+	v := &view{cfg: Config{ActionBinary: o.cfg.ActionBinary}}
+	img := resolved(o.cfg.Image)
+	if o.cfg.Cgroups != nil {
+		path := filepath.Join("/", o.cfg.CgroupParent, "siflet-"+o.id)
+		o.join = programCgroup(o.cfg.Cgroups.Load(path).Handle())
+	}
+	in, extra, err := v.inputs(spec, &img, surroundings{cgroup: o.join})
+	if err != nil {
+		return nil, err
+	}
+	extra.PID = program.PIDContainer
+	if o.spaces.PID == ModeHost {
+		extra.PID = program.PIDHost
+	}
+	return lower(in, extra)
+}
+
+func (o *once) makeGroup(p *planned) (err error) {
+	if o.cfg.Cgroups == nil {
+		return nil
+	}
+	if err := o.cfg.Cgroups.EnsureParent(o.cfg.CgroupParent); err != nil {
+		return err
+	}
+	o.group, err = o.cfg.Cgroups.Create(o.cfg.CgroupParent, "siflet-"+o.id, p.resources)
+	return err
+}
+
+// enter puts the thread where the child is to be born.
+func (o *once) enter(ctx context.Context) error {
+	flags := cloneFlags(o.spaces)
+	if flags == 0 {
+		return nil
+	}
+	if err := linux.Unshare(flags); err != nil {
+		return err
+	}
+	if o.spaces.UTS != ModeHost && o.cfg.Hostname != "" {
+		if err := linux.SetHostname(o.cfg.Hostname); err != nil {
+			return err
+		}
+	}
+	if o.spaces.Network == ModeHost {
+		return nil
+	}
+	if err := linux.LoopbackUp(); err != nil {
+		return err
+	}
+	if o.cfg.Network == nil {
+		return nil
+	}
+	return o.attach(ctx)
+}
+
+func (o *once) attach(ctx context.Context) error {
+	owner := filepath.Join(o.cfg.Dir, "once-"+o.id)
+	if err := writeNew(owner, ""); err != nil {
+		return err
+	}
+	o.net = &network.Request{
+		ID: "siflet-" + o.id, Netns: o.cfg.Network.PinPath("siflet-" + o.id), Owner: owner,
+		Name: "once", Ports: o.cfg.Ports, BuiltIn: o.cfg.BuiltInNetwork,
+	}
+	if o.cfg.DNS != nil {
+		o.net.DNS = *o.cfg.DNS
+	}
+	if err := network.Pin(linux.ThreadID(), o.net.Netns); err != nil {
+		return err
+	}
+	var err error
+	o.res, err = o.cfg.Network.Attach(ctx, *o.net)
+	return err
+}
+
+func (o *once) undo(ctx context.Context) error {
+	var errs error
+	if o.net != nil {
+		errs = errors.Join(o.cfg.Network.Detach(ctx, *o.net, o.res), network.Unpin(o.net.Netns))
+		if errs == nil {
+			errs = missing(os.Remove(o.net.Owner))
+		}
+	}
+	if o.group != nil {
+		errs = errors.Join(errs, o.group.Kill(ctx), o.group.Delete(ctx))
+	}
+	return errs
+}
+
+// launch forks the stage and sees it through.
+func (o *once) launch(ctx context.Context, p *planned) (supervisor.Exit, error) {
+	binary, err := supervisor.OpenBinary(o.cfg.InstanceBinary)
+	if err != nil {
+		return supervisor.Exit{}, fmt.Errorf("open siflet-instance: %w", err)
+	}
+	defer binary.Close() //nolint:errcheck // opened to be executed only
+	ours, theirs, err := linux.Socketpair()
+	if err != nil {
+		return supervisor.Exit{}, err
+	}
+	report := os.NewFile(uintptr(ours), "report")
+	defer report.Close() //nolint:errcheck // read only
+	child, err := o.fork(binary, theirs, p)
+	if err = errors.Join(err, theirs.Close()); err != nil {
+		return supervisor.Exit{}, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = child.Kill() })
+	defer stop()
+	finished := make(chan struct{})
+	defer close(finished)
+	go passSignals(child, o.cfg.Signals, finished)
+	// EOF is the exec, or the end.
+	text, rerr := io.ReadAll(io.LimitReader(report, maxReport))
+	state, err := child.Wait()
+	if err != nil {
+		return supervisor.Exit{}, err
+	}
+	if len(text) > 0 {
+		failure := new(program.Failure)
+		if err := json.Unmarshal(text, failure); err != nil {
+			return supervisor.Exit{}, fmt.Errorf("read the stage's report: %w", err)
+		}
+		return supervisor.Exit{}, failure
+	}
+	if ctx.Err() != nil {
+		return supervisor.Exit{}, ctx.Err()
+	}
+	if rerr != nil {
+		return supervisor.Exit{}, fmt.Errorf("read the stage's report: %w", rerr)
+	}
+	return exitOf(state), nil
+}
+
+// maxReport bounds what a stage says of its failure.
+const maxReport = 64 << 10
+
+func (o *once) fork(binary *os.File, report linux.FD, p *planned) (*os.Process, error) {
+	text, err := linux.MemFile("program", p.text)
+	if err != nil {
+		return nil, err
+	}
+	defer text.Close() //nolint:errcheck // in memory
+	null, err := linux.OpenNull()
+	if err != nil {
+		return nil, err
+	}
+	defer null.Close() //nolint:errcheck // /dev/null
+	files := []linux.FD{null, null, null, report, text, null}
+	for n, f := range []*os.File{o.cfg.Stdin, o.cfg.Stdout, o.cfg.Stderr} {
+		if f != nil {
+			files[n] = linux.FD(f.Fd())
+		}
+	}
+	attr := &linux.ForkAttr{
+		Args: []string{supervisor.StageName, "launch"}, Env: []string{"GOMAXPROCS=1", "GOGC=off"},
+		Files: files, CloneFlags: linux.CloneNewMount, PIDNamespace: linux.NoFD,
+	}
+	if p.program.Namespaces.PID == program.PIDContainer {
+		attr.CloneFlags |= linux.CloneNewPID
+	}
+	if !isUnified(o.join) {
+		attr.CgroupDir = o.join.Dir
+	}
+	pid, pidfd, err := linux.Fork(fmt.Sprintf("/proc/self/fd/%d", binary.Fd()), attr)
+	if err != nil {
+		return nil, err
+	}
+	_ = pidfd.Close()
+	return os.FindProcess(pid)
+}
+
+func passSignals(to *os.Process, signals <-chan os.Signal, finished <-chan struct{}) {
+	for {
+		select {
+		case s, ok := <-signals:
+			if !ok {
+				return
+			}
+			_ = to.Signal(s) // it may have ended
+		case <-finished:
+			return
+		}
+	}
+}
+
+func exitOf(state *os.ProcessState) supervisor.Exit {
+	exit := supervisor.Exit{Version: supervisor.ProtocolVersion, Code: state.ExitCode(), At: time.Now()}
+	if exit.Code < 0 { // by a signal
+		const signalled = 128
+		exit.Signal = linux.DeathSignal(state)
+		exit.Code = signalled + exit.Signal
+	}
+	return exit
+}
