@@ -1,0 +1,79 @@
+package cri_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+func TestExecSyncReturnsOutputAndExitCode(t *testing.T) {
+	a := start(t)
+	pod, p := a.hostPod("p")
+	id := a.launch(pod, containerConfig("c", busybox(t), "sleep", "1000"), p)
+	got := a.execSync(id[:12], "sh", "-c", "echo out; echo err >&2; exit 9")
+	if string(got.Stdout) != "out\n" || string(got.Stderr) != "err\n" || got.ExitCode != 9 {
+		t.Errorf("got %q, %q, %d; want out, err, 9", got.Stdout, got.Stderr, got.ExitCode)
+	}
+}
+
+func TestExecSyncKillsAtItsTimeout(t *testing.T) {
+	a := start(t)
+	pod, p := a.hostPod("p")
+	id := a.launch(pod, containerConfig("c", busybox(t), "sleep", "1000"), p)
+	begin := time.Now()
+	_, err := a.ExecSync(within(t), &criapi.ExecSyncRequest{ContainerId: id, Cmd: []string{"sh", "-c", "sleep 4321 & sleep 4322"}, Timeout: 1})
+	wantCode(t, "exec", err, "DeadlineExceeded")
+	if took := time.Since(begin); took > 5*time.Second {
+		t.Errorf("took %s, want about a second", took)
+	}
+	eventually(t, "the processes of the exec to go", func() bool {
+		return !bytes.Contains(a.execSync(id, "ps", "-o", "args").Stdout, []byte("432"))
+	})
+	if s := a.status(id); s.State != criapi.ContainerState_CONTAINER_RUNNING {
+		t.Errorf("the container is %s, want running", s.State)
+	}
+}
+
+func TestExecSyncCapsItsOutput(t *testing.T) {
+	a := start(t)
+	pod, p := a.hostPod("p")
+	id := a.launch(pod, containerConfig("c", busybox(t), "sleep", "1000"), p)
+	const limit = 16 << 20
+	_, err := a.ExecSync(within(t), &criapi.ExecSyncRequest{ContainerId: id, Cmd: []string{"sh", "-c", "head -c 20000000 /dev/zero"}})
+	// As with other runtimes the capped output does not fit the largest message.
+	wantCode(t, "exec of 20 MB", err, "ResourceExhausted")
+	got := a.execSync(id, "sh", "-c", "head -c 16000000 /dev/zero")
+	if len(got.Stdout) != 16000000 || len(got.Stdout) > limit || got.ExitCode != 0 {
+		t.Errorf("got %d bytes, exit code %d; want 16000000, 0", len(got.Stdout), got.ExitCode)
+	}
+}
+
+func TestExecErrors(t *testing.T) {
+	a := start(t)
+	pod, p := a.hostPod("p")
+	image := busybox(t)
+	running := a.launch(pod, containerConfig("run", image, "sleep", "1000"), p)
+	created := a.create(pod, containerConfig("new", image, "sleep", "1000"), p)
+	for _, c := range []struct {
+		name, id string
+		cmd      []string
+		code     string
+		text     string
+	}{
+		{"missing command", running, []string{"no-such"}, "InvalidArgument", "no-such"},
+		{"not executable", running, []string{"/etc/passwd"}, "InvalidArgument", "permission denied"},
+		{"no command", running, nil, "InvalidArgument", "cmd: is missing"},
+		{"not running", created, []string{"true"}, "FailedPrecondition", "created"},
+		{"no container", "0123456789", []string{"true"}, "NotFound", "0123456789"},
+		{"no id", "", []string{"true"}, "InvalidArgument", "container_id: is missing"},
+	} {
+		_, err := a.ExecSync(within(t), &criapi.ExecSyncRequest{ContainerId: c.id, Cmd: c.cmd})
+		wantCode(t, c.name, err, c.code)
+		if err != nil && !strings.Contains(err.Error(), c.text) {
+			t.Errorf("%s: %v, want one with %q", c.name, err, c.text)
+		}
+	}
+}
