@@ -10,7 +10,7 @@ const (
 	maxBacklog = 256 << 10 // of a client that does not read
 	// Messages above this size are read into memory that goes back to the
 	// kernel at once, not into the heap.
-	largeMessage = 4 << 10
+	largeMessage = 256
 )
 
 // conn is one client, good for one request.

@@ -25,10 +25,7 @@ func failed(step string, err error) *program.Failure {
 // serve carries out a complete request.
 func (s *server) serve(c *conn) {
 	s.soon()
-	s.garbage += largeMessage
-	if !c.mapped {
-		s.garbage += len(c.body)
-	}
+	s.garbage += perRequest
 	defer c.dropBody()
 	q, err := decodeRequest(c.body)
 	if err != nil {

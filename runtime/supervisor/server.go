@@ -11,8 +11,12 @@ import (
 
 const (
 	tidyDelay = time.Second
-	// tidyAfter is how much garbage may pile up before a collection.
-	tidyAfter = 1 << 20
+	// perRequest is about what a request leaves on the heap.
+	perRequest = 3 << 10
+	// The first collection costs the collector's own 250 kB, so it comes late,
+	// if ever; after that nothing is gained by waiting.
+	firstCollection = 512 << 10
+	nextCollection  = 128 << 10
 	// relistenDelay is how long no connection is accepted when descriptors
 	// have run out.
 	relistenDelay = 100 * time.Millisecond
@@ -33,8 +37,9 @@ type server struct {
 	// inbuf and outbuf are outside of the heap and given back when idle.
 	inbuf, outbuf []byte
 	tidying       *timer
-	garbage       int
-	end           ending
+	// garbage estimates the heap's; it is collected above collectAt.
+	garbage, collectAt int
+	end                ending
 }
 
 func (s *server) container(id string) *container {
@@ -111,8 +116,8 @@ func (s *server) tidy() {
 	s.tidying = nil
 	_ = linux.DropScratch(s.inbuf)
 	_ = linux.DropScratch(s.outbuf[:cap(s.outbuf)])
-	if s.garbage > tidyAfter {
-		s.garbage = 0
+	if s.garbage > s.collectAt {
+		s.garbage, s.collectAt = 0, nextCollection
 		collect()
 	}
 }
@@ -131,7 +136,7 @@ func (s *server) complain(what string) {
 // by Spawn.
 func Supervise() error {
 	const helloFD linux.FD = 3
-	s := &server{listener: linux.NoFD, shm: linux.NoFD}
+	s := &server{listener: linux.NoFD, shm: linux.NoFD, collectAt: firstCollection}
 	hello := Hello{Version: ProtocolVersion, PID: linux.PID()}
 	err := s.setup()
 	if err != nil {
