@@ -151,10 +151,13 @@ func (o *once) enter(ctx context.Context) error {
 	if o.cfg.Network == nil {
 		return nil
 	}
-	return o.attach(ctx)
+	thread := linux.ThreadID()
+	done := make(chan error, 1)
+	go func() { done <- o.attach(ctx, thread) }() // from the host's side
+	return <-done
 }
 
-func (o *once) attach(ctx context.Context) error {
+func (o *once) attach(ctx context.Context, thread int) error {
 	owner := filepath.Join(o.cfg.Dir, "once-"+o.id)
 	if err := writeNew(owner, ""); err != nil {
 		return err
@@ -166,7 +169,7 @@ func (o *once) attach(ctx context.Context) error {
 	if o.cfg.DNS != nil {
 		o.net.DNS = *o.cfg.DNS
 	}
-	if err := network.Pin(linux.ThreadID(), o.net.Netns); err != nil {
+	if err := network.Pin(thread, o.net.Netns); err != nil {
 		return err
 	}
 	var err error

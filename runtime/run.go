@@ -116,7 +116,7 @@ func (e *Engine) reserve(spec InstanceSpec) (*instance, *claim, error) {
 		parent = e.cfg.CgroupParent
 	}
 	i.rec.Cgroup = filepath.Join("/", parent, "siflet-"+id)
-	if spec.Namespaces.Network != ModeHost {
+	if spec.Namespaces.Network != ModeHost && !spec.LoopbackOnly {
 		i.rec.Netns = e.cfg.Network.PinPath("siflet-" + id)
 	}
 	e.mu.Lock()

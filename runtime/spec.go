@@ -65,6 +65,8 @@ type InstanceSpec struct {
 	EndWithInit bool `json:"end_with_init,omitempty"`
 	// BuiltInNetwork ignores CNI configuration.
 	BuiltInNetwork bool `json:"built_in_network,omitempty"`
+	// LoopbackOnly leaves a network namespace of its own unattached.
+	LoopbackOnly bool `json:"loopback_only,omitempty"`
 	// Attributes are kept for the caller verbatim (the CLI's options, CRI's
 	// namespace options), at most 64 KiB.
 	Attributes []byte `json:"attributes,omitempty"`

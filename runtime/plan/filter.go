@@ -48,8 +48,12 @@ func Compile(profile *specs.LinuxSeccomp) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	known := abis(profile.Architectures)
+	if len(known) == 0 {
+		return nil, fmt.Errorf("seccomp profile is for none of the architectures known here: %w", ErrInvalid)
+	}
 	code := []bpf.Instruction{bpf.RetConstant{Val: retKillThread}}
-	for _, abi := range slices.Backward(abis(profile.Architectures)) {
+	for _, abi := range slices.Backward(known) {
 		rules, err := collect(profile, table, abi, fallback)
 		if err != nil {
 			return nil, err
