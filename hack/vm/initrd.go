@@ -28,7 +28,7 @@ func usualModules() []string {
 // initScript is the first process. The root is bound over itself first: the
 // initramfs proper can't be the old root of a pivot_root.
 const initScript = `#!/bin/busybox sh
-export PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/root TMPDIR=/tmp
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TMPDIR=/tmp
 /bin/busybox --install -s /bin
 mount --bind / /.root
 cd /.root && mount --move . / && exec chroot . /bin/busybox sh /stage2
@@ -85,8 +85,13 @@ func buildInitrd(ctx context.Context, o options, k kernel, dir, to string) (err 
 		key, value, _ := strings.Cut(name, "=")
 		job.WriteString("export " + key + "=" + quote(value) + "\n")
 	}
-	for i, pkg := range o.tests {
-		line, err := addTest(ctx, a, o, pkg, filepath.Join(dir, strconv.Itoa(i)+".test"))
+	for _, name := range o.tools {
+		if err := addProgram(a, name); err != nil {
+			return fmt.Errorf("-tool %s: %w", name, err)
+		}
+	}
+	for i, words := range o.tests {
+		line, err := addTest(ctx, a, o, words, filepath.Join(dir, strconv.Itoa(i)+".test"))
 		if err != nil {
 			return err
 		}
@@ -152,8 +157,10 @@ func addSystem(a *archive, o options, k kernel) error {
 	return a.err
 }
 
-// addTest builds a package's tests and returns the line that runs them.
-func addTest(ctx context.Context, a *archive, o options, pkg, binary string) (string, error) {
+// addTest builds the tests of the package that words begin with and returns the
+// line that runs them.
+func addTest(ctx context.Context, a *archive, o options, words, binary string) (string, error) {
+	pkg, flags, _ := strings.Cut(strings.TrimSpace(words), " ")
 	list := exec.CommandContext(ctx, "go", "list", "-f", "{{.Dir}}\n{{.Module.Dir}}", pkg)
 	list.Stderr = os.Stderr
 	out, err := list.Output()
@@ -193,6 +200,9 @@ func addTest(ctx context.Context, a *archive, o options, pkg, binary string) (st
 	}
 	if o.bench != "" {
 		run += " -test.bench " + quote(o.bench)
+	}
+	for flag := range strings.FieldsSeq(flags) {
+		run += " " + quote(flag)
 	}
 	return "echo " + quote("# "+filepath.ToSlash(rel)) + "\n{ " + run + "; } || { s=$?; [ $status != 0 ] || status=$s; }\n", nil
 }

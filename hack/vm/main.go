@@ -9,13 +9,17 @@
 // Its flags:
 //
 //	-test PKG         build the tests of PKG without cgo and run them, in
-//	                  /src/PKG with the package's testdata; may be repeated
+//	                  /src/PKG with the package's testdata; may be repeated.
+//	                  Words after PKG are the test binary's: './net -test.short'
 //	-run RE           run only the tests that match
 //	-bench RE         run the benchmarks that match
 //	-v                have the tests name themselves
 //	-file HOST:GUEST  put a file or directory into the machine; may be repeated.
 //	                  The project's root is /src there, so what is ../shared to
 //	                  the project is /shared
+//	-tool NAME        put a program of this machine into the machine's /usr/bin, or
+//	                  where it is here if given as a path, and the libraries that
+//	                  it is linked with; may be repeated
 //	-env NAME=VALUE   set a variable for the tests or the command; may be repeated
 //	-module NAME      load a kernel module besides the usual ones; may be repeated
 //	-memory MB        the machine's memory; the default is 2048
@@ -54,12 +58,12 @@ import (
 
 // options are the command line.
 type options struct {
-	tests, files, env, modules []string
-	run, bench, accel          string
-	verbose, console           bool
-	memory, cpus               int
-	timeout                    time.Duration
-	command                    []string
+	tests, files, tools, env, modules []string
+	run, bench, accel                 string
+	verbose, console                  bool
+	memory, cpus                      int
+	timeout                           time.Duration
+	command                           []string
 }
 
 func main() {
@@ -84,6 +88,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	fs.SetOutput(stderr)
 	fs.Func("test", "build and run the tests of `PKG`", list(&o.tests))
 	fs.Func("file", "put `HOST:GUEST` into the machine", list(&o.files))
+	fs.Func("tool", "put the program `NAME` and its libraries into the machine", list(&o.tools))
 	fs.Func("env", "set `NAME=VALUE`", list(&o.env))
 	fs.Func("module", "load the kernel module `NAME`", list(&o.modules))
 	fs.StringVar(&o.run, "run", "", "run only the tests that match `RE`")

@@ -96,3 +96,22 @@ func TestMachineReturnsOutputAndStatus(t *testing.T) {
 		t.Errorf("left in the temporary directory: %v, %v", left, err)
 	}
 }
+
+func TestToolBringsItsLibraries(t *testing.T) {
+	if _, err := exec.LookPath("mksquashfs"); err != nil {
+		t.Skip(err)
+	}
+	var out bytes.Buffer
+	a := newArchive(&out)
+	if err := addProgram(a, "mksquashfs"); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{
+		"/usr/bin/mksquashfs", "/lib64/ld-linux-x86-64.so.2", "/usr/lib/libc.so.6", "/usr/lib/libz.so.1",
+		"/usr/lib/libgcc_s.so.1",
+	} {
+		if !a.made[name] {
+			t.Errorf("%s is not in the machine", name)
+		}
+	}
+}
