@@ -34,15 +34,7 @@ const newInstance = unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
 func buildInstance(t testing.TB) (binary, root string) {
 	t.Helper()
 	needCaps(t, unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN")
-	dir := t.TempDir()
-	binary = filepath.Join(dir, "siflet-instance")
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary,
-		"github.com/siflet/siflet/cmd/siflet-instance")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	return binary, busyboxRoot(t)
+	return build(t, "siflet-instance"), busyboxRoot(t)
 }
 
 func busyboxRoot(t testing.TB) string {
@@ -107,13 +99,23 @@ func spawnInstance(t testing.TB, binary, root string, cfg supervisor.Config) *in
 	return in
 }
 
-// withCgroup gives the instance's containers a cgroup (v1 memory, as it counts
-// OOM kills), or skips the test.
+// withCgroup gives the instance's containers a cgroup that counts OOM kills: of
+// v2, or of v1's memory hierarchy. It skips the test where there is neither.
 func (in *instance) withCgroup(t testing.TB, limit string) {
 	t.Helper()
-	dir := "/sys/fs/cgroup/memory/supervisor-test-" + filepath.Base(in.dir) + filepath.Base(filepath.Dir(in.dir))
+	const mount = "/sys/fs/cgroup"
+	name := "/supervisor-test-" + filepath.Base(in.dir) + filepath.Base(filepath.Dir(in.dir))
+	dir, limitFile := mount+"/memory"+name, "/memory.limit_in_bytes"
+	var fs unix.Statfs_t
+	v2 := unix.Statfs(mount, &fs) == nil && fs.Type == unix.CGROUP2_SUPER_MAGIC
+	if v2 {
+		dir, limitFile = mount+name, "/memory.max"
+		if err := os.WriteFile(mount+"/cgroup.subtree_control", []byte("+memory"), 0o644); err != nil {
+			t.Skipf("needs the memory controller: %v", err)
+		}
+	}
 	if err := os.Mkdir(dir, 0o755); err != nil {
-		t.Skipf("needs a v1 memory cgroup: %v", err)
+		t.Skipf("needs a memory cgroup: %v", err)
 	}
 	t.Cleanup(func() {
 		in.shutdown(t)
@@ -122,12 +124,15 @@ func (in *instance) withCgroup(t testing.TB, limit string) {
 		}
 	})
 	if limit != "" {
-		if err := os.WriteFile(dir+"/memory.limit_in_bytes", []byte(limit), 0o644); err != nil {
+		if err := os.WriteFile(dir+limitFile, []byte(limit), 0o644); err != nil {
 			t.Skipf("needs a memory limit: %v", err)
 		}
 	}
 	procs := dir + "/cgroup.procs"
 	in.cgroup = program.Cgroup{Join: []string{procs}, Procs: procs, OOM: dir + "/memory.oom_control"}
+	if v2 {
+		in.cgroup.Dir, in.cgroup.Kill, in.cgroup.OOM = dir, dir+"/cgroup.kill", dir+"/memory.events"
+	}
 }
 
 func (in *instance) shutdown(t testing.TB) {
