@@ -62,37 +62,56 @@ func leaseKey(owner, id string) string {
 // called.
 func (l *leases) lock(ctx context.Context) (unlock func(), err error) {
 	path := filepath.Join(l.dir, "lock")
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if errors.Is(err, fs.ErrNotExist) {
-		for _, sub := range []string{"held", "addr", "port"} {
-			if err := os.MkdirAll(filepath.Join(l.dir, sub), 0o700); err != nil {
-				return nil, fmt.Errorf("lock leases: %w", err)
-			}
-		}
-		file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("lock leases: %w", err)
-	}
 	wait := time.NewTimer(0)
 	defer wait.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			_ = file.Close()
 			return nil, fmt.Errorf("lock leases: %w", ctx.Err())
 		case <-wait.C:
 		}
-		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return func() { _ = file.Close() }, nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			_ = file.Close()
+		file, held, err := l.tryLock(path)
+		if err != nil {
 			return nil, fmt.Errorf("lock leases: %w", err)
+		}
+		if held {
+			return func() { _ = file.Close() }, nil
 		}
 		wait.Reset(200 * time.Microsecond)
 	}
+}
+
+func (l *leases) tryLock(path string) (file *os.File, held bool, err error) {
+	file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if errors.Is(err, fs.ErrNotExist) {
+		for _, sub := range []string{"held", "addr", "port"} {
+			if err := os.MkdirAll(filepath.Join(l.dir, sub), 0o700); err != nil {
+				return nil, false, err
+			}
+		}
+		file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, false, nil // removed again: another try
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		// The directory may have been removed between the two calls, and its
+		// lock with it.
+		ours, err1 := file.Stat()
+		now, err2 := os.Stat(path)
+		if err1 == nil && err2 == nil && os.SameFile(ours, now) {
+			return file, true, nil
+		}
+	}
+	_ = file.Close()
+	if err == nil || errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, unix.EINTR) {
+		return nil, false, nil
+	}
+	return nil, false, err
 }
 
 func (l *leases) held(key string) string   { return filepath.Join(l.dir, "held", key) }

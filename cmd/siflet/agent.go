@@ -68,11 +68,19 @@ func runAgent(ctx context.Context, o agentOptions, bins binaries) (err error) {
 	if err != nil {
 		return err
 	}
-	engine, images, err := openEngine(ctx, o, bins, log)
+	nets, err := o.network(log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, engine.Close()) }()
+	engine, images, err := openEngine(ctx, o, bins, nets, log)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		// The last one out takes the bridge away.
+		err = errors.Join(err, engine.Close(), nets.Retire(context.WithoutCancel(ctx)))
+		nets.Close()
+	}()
 	server, err := cri.New(ctx, cri.Config{
 		Engine: engine, Images: images, Version: semanticVersion(version), StreamAddress: o.StreamAddress, Described: o, Log: log,
 		Node: cri.Node{AppArmor: hasAppArmor(), SELinux: hasSELinux(), Devices: runtime.Devices},
@@ -99,21 +107,21 @@ func runAgent(ctx context.Context, o agentOptions, bins binaries) (err error) {
 	return errors.Join(err, server.Stop(grace), <-served)
 }
 
-func openEngine(ctx context.Context, o agentOptions, bins binaries, log *slog.Logger) (*runtime.Engine, *image.Store, error) {
-	groups, err := cgroups.New(cgroups.Config{})
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w; mount the cgroup file systems first", err)
-	}
+func (o agentOptions) network(log *slog.Logger) (*network.Network, error) {
 	subnets, err := o.subnets()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	nets, err := network.New(network.Config{
+	return network.New(network.Config{
 		CNIConfDir: o.CNIConfDir, CNIBinDirs: o.CNIBinDirs, StateDir: filepath.Join(o.StateDir, "network"),
 		Bridge: o.Bridge, Subnets: subnets, Log: log,
 	})
+}
+
+func openEngine(ctx context.Context, o agentOptions, bins binaries, nets *network.Network, log *slog.Logger) (*runtime.Engine, *image.Store, error) {
+	groups, err := cgroups.New(cgroups.Config{})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("%w; mount the cgroup file systems first", err)
 	}
 	images := newLateImages(filepath.Join(o.StateDir, "images"))
 	engine, err := runtime.Open(ctx, runtime.Config{
