@@ -29,7 +29,8 @@ run-deps:
 build: ## bin/siflet, bin/siflet-instance and bin/siflet-action
 	@mkdir -p $(BIN)
 	$(GO) build -trimpath -ldflags '$(LDFLAGS) -X main.version=$(VERSION)' -o $(BIN)/siflet ./cmd/siflet
-	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/siflet-instance ./cmd/siflet-instance
+	# The older collector keeps 50 kB less per process.
+	GOEXPERIMENT=nogreenteagc $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/siflet-instance ./cmd/siflet-instance
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/siflet-action ./cmd/siflet-action
 
 .PHONY: run
