@@ -5,6 +5,8 @@ GO         ?= go
 BIN        := bin
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS    := -s -w
+# The older garbage collector keeps 50 kB less in each of many small processes.
+SMALL      := GOEXPERIMENT=nogreenteagc
 PREFIX     ?= /usr/local
 FUZZTIME   ?= 20s
 TOOL       := $(GO) tool -modfile=hack/tools/go.mod
@@ -29,8 +31,7 @@ run-deps:
 build: ## bin/siflet, bin/siflet-instance and bin/siflet-action
 	@mkdir -p $(BIN)
 	$(GO) build -trimpath -ldflags '$(LDFLAGS) -X main.version=$(VERSION)' -o $(BIN)/siflet ./cmd/siflet
-	# The older collector keeps 50 kB less per process.
-	GOEXPERIMENT=nogreenteagc $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/siflet-instance ./cmd/siflet-instance
+	$(SMALL) $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/siflet-instance ./cmd/siflet-instance
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/siflet-action ./cmd/siflet-action
 
 .PHONY: run
