@@ -28,7 +28,7 @@ func (s *Server) containerStatus(c *runtime.Container) *criapi.ContainerStatus {
 		out.StartedAt = nanoseconds(c.StartedAt)
 	case runtime.ContainerExited:
 		out.StartedAt, out.FinishedAt = nanoseconds(c.StartedAt), nanoseconds(c.FinishedAt)
-		out.ExitCode = int32(min(max(c.ExitCode, math.MinInt32), math.MaxInt32)) //nolint:gosec // bounded
+		out.ExitCode = int32(min(max(c.ExitCode, math.MinInt32), math.MaxInt32))
 		out.Reason, out.Message = exitReason(c), c.Reason
 	case runtime.ContainerUnknown:
 		out.StartedAt, out.FinishedAt = nanoseconds(c.StartedAt), nanoseconds(c.FinishedAt)

@@ -49,7 +49,7 @@ func (s *Server) ExecSync(ctx context.Context, r *criapi.ExecSyncRequest) (*cria
 	if exit.TimedOut {
 		return nil, status.Errorf(codes.DeadlineExceeded, "exec: timeout %s exceeded", timeout)
 	}
-	return &criapi.ExecSyncResponse{Stdout: stdout, Stderr: stderr, ExitCode: int32(exit.Code)}, nil //nolint:gosec // 0 to 255
+	return &criapi.ExecSyncResponse{Stdout: stdout, Stderr: stderr, ExitCode: int32(exit.Code)}, nil
 }
 
 func checkCommand(cmd []string) error {

@@ -165,7 +165,7 @@ func reference(i *criapi.ImageSpec) (string, error) {
 
 func criImage(i *image.Image) *criapi.Image {
 	out := &criapi.Image{
-		Id: i.ID, RepoTags: i.References, Size: uint64(max(i.Size, 0)), Pinned: false, //nolint:gosec // not negative
+		Id: i.ID, RepoTags: i.References, Size: uint64(max(i.Size, 0)), Pinned: false,
 		Spec: &criapi.ImageSpec{Image: i.ID, Annotations: i.Config.Labels},
 	}
 	user, _, _ := strings.Cut(i.Config.User, ":")

@@ -193,7 +193,7 @@ func ports(mappings []*criapi.PortMapping) ([]runtime.Port, error) {
 			continue
 		}
 		port := runtime.Port{
-			Host: uint16(m.GetHostPort()), Container: uint16(m.GetContainerPort()), //nolint:gosec // checked
+			Host: uint16(m.GetHostPort()), Container: uint16(m.GetContainerPort()),
 			Protocol: strings.ToLower(protocol),
 		}
 		if ip := m.GetHostIp(); ip != "" {
@@ -215,7 +215,8 @@ func checkSysctls(field string, sysctls map[string]string, ns runtime.Namespaces
 	for _, key := range slices.Sorted(maps.Keys(sysctls)) {
 		at := fmt.Sprintf("%s[%q]", field, key)
 		name := strings.ReplaceAll(key, "/", ".")
-		owner, kind := runtime.ModeHost, "IPC"
+		var owner runtime.Mode
+		kind := "IPC"
 		switch {
 		case strings.Contains(name, "..") || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
 			return invalid(at, "is not the name of a sysctl")

@@ -44,7 +44,7 @@ func resources(field string, r *criapi.LinuxContainerResources) (*specs.LinuxRes
 
 func cpuLimits(r *criapi.LinuxContainerResources) *specs.LinuxCPU {
 	cpu := &specs.LinuxCPU{
-		Quota: set(r.GetCpuQuota()), Period: set(uint64(r.GetCpuPeriod())), Shares: set(uint64(r.GetCpuShares())), //nolint:gosec // checked
+		Quota: set(r.GetCpuQuota()), Period: set(uint64(r.GetCpuPeriod())), Shares: set(uint64(r.GetCpuShares())),
 		Cpus: r.GetCpusetCpus(), Mems: r.GetCpusetMems(),
 	}
 	if cpu.Quota == nil && cpu.Period == nil && cpu.Shares == nil && cpu.Cpus == "" && cpu.Mems == "" {
@@ -130,4 +130,4 @@ func value[T any](p *T) (v T) {
 	return v
 }
 
-func signed(p *uint64) int64 { return int64(min(value(p), math.MaxInt64)) } //nolint:gosec // bounded
+func signed(p *uint64) int64 { return int64(min(value(p), math.MaxInt64)) }

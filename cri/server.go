@@ -92,7 +92,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	}
 	s.grpc = grpc.NewServer(
 		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage),
-		grpc.SharedWriteBuffer(true), grpc.WriteBufferSize(16<<10), grpc.ReadBufferSize(16<<10),
+		grpc.WriteBufferSize(16<<10), grpc.ReadBufferSize(16<<10),
 		grpc.UnaryInterceptor(s.unary), grpc.StreamInterceptor(s.stream),
 	)
 	criapi.RegisterRuntimeServiceServer(s.grpc, s)

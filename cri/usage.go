@@ -19,7 +19,7 @@ func (s *Server) containerStats(st *runtime.ContainerStats) *criapi.ContainerSta
 		Attributes: &criapi.ContainerAttributes{
 			Id: c.ID, Metadata: containerMetadata(c), Labels: c.Spec.Metadata.Labels, Annotations: c.Spec.Metadata.Annotations,
 		},
-		Cpu: s.cpu(c.ID, st.Time, st.CPU.Usage), Memory: memory(at, &st.Stats.Memory), Swap: swap(at, &st.Stats.Memory),
+		Cpu: s.cpu(c.ID, st.Time, st.CPU.Usage), Memory: memory(at, &st.Memory), Swap: swap(at, &st.Memory),
 	}
 	if d := st.Disk; d != nil {
 		out.WritableLayer = filesystem(d.At, d.Path, d.Bytes, d.Inodes)
@@ -35,7 +35,7 @@ func (s *Server) podStats(st *runtime.InstanceStats) *criapi.PodSandboxStats {
 	at := st.Time.UnixNano()
 	i := &st.Instance
 	linux := &criapi.LinuxPodSandboxStats{
-		Cpu: s.cpu(i.ID, st.Time, st.CPU.Usage), Memory: memory(at, &st.Stats.Memory),
+		Cpu: s.cpu(i.ID, st.Time, st.CPU.Usage), Memory: memory(at, &st.Memory),
 		Process: &criapi.ProcessUsage{Timestamp: at, ProcessCount: number(st.Pids.Current)},
 	}
 	for n := range st.Containers {
@@ -97,7 +97,7 @@ func swap(at int64, m *runtime.Memory) *criapi.SwapUsage {
 
 func psi(p *runtime.Pressure) *criapi.PsiStats {
 	stall := func(s *runtime.Stall) *criapi.PsiData {
-		return &criapi.PsiData{Total: uint64(max(s.Total, 0)), Avg10: s.Avg10, Avg60: s.Avg60, Avg300: s.Avg300} //nolint:gosec // not negative
+		return &criapi.PsiData{Total: uint64(max(s.Total, 0)), Avg10: s.Avg10, Avg60: s.Avg60, Avg300: s.Avg300}
 	}
 	return &criapi.PsiStats{Full: stall(&p.Full), Some: stall(&p.Some)}
 }

@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -63,11 +63,12 @@ func (o *output) String() string {
 // and nothing of it may be left.
 func start(t *testing.T, args ...string) *agent {
 	t.Helper()
-	dir, err := os.MkdirTemp("/run", "a")
+	// A socket's path has to be short, and an upper layer needs a tmpfs.
+	dir, err := os.MkdirTemp("/run", "a") //nolint:usetesting // t.TempDir is neither
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &agent{t: t, dir: dir, parent: "/siflet-cri-test-" + filepath.Base(dir) + fmt.Sprint(os.Getpid()), args: args}
+	a := &agent{t: t, dir: dir, parent: "/siflet-cri-test-" + filepath.Base(dir) + strconv.Itoa(os.Getpid()), args: args}
 	a.run()
 	t.Cleanup(func() {
 		a.removeAll()

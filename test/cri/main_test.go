@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 )
 
 const isolated = "SIFLET_CRI_TEST"
@@ -66,8 +65,7 @@ func outside() (status int, err error) {
 		Unshareflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC, Pdeathsig: syscall.SIGKILL,
 	}
 	err = again.Run()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return exit.ExitCode(), nil
 	}
 	return 0, err
@@ -75,7 +73,7 @@ func outside() (status int, err error) {
 
 func inside(m *testing.M) (int, error) {
 	programs = os.Getenv(isolated)
-	if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, "mode=755"); err != nil {
+	if err := syscall.Mount("tmpfs", "/run", "tmpfs", 0, "mode=755"); err != nil {
 		return 1, fmt.Errorf("mount /run: %w", err)
 	}
 	lo, err := netlink.LinkByName("lo")

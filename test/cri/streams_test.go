@@ -43,7 +43,7 @@ func connectSPDY(t *testing.T, url, protocol string) httpstream.Connection {
 		t.Fatal(err)
 	}
 	request.Header.Set(httpstream.HeaderProtocolVersion, protocol)
-	response, err := (&http.Client{Transport: transport}).Do(request)
+	response, err := (&http.Client{Transport: transport}).Do(request) //nolint:bodyclose // the connection takes it over
 	if err != nil {
 		t.Fatal(err)
 	}
