@@ -265,7 +265,13 @@ func (o *once) fork(binary *os.File, report linux.FD, p *planned) (*os.Process, 
 	if !isUnified(o.join) {
 		attr.CgroupDir = o.join.Dir
 	}
-	pid, pidfd, err := linux.Fork(fmt.Sprintf("/proc/self/fd/%d", binary.Fd()), attr)
+	// Out of the way of the descriptors the child gets.
+	exe, err := linux.FD(binary.Fd()).Dup()
+	if err != nil {
+		return nil, err
+	}
+	defer exe.Close() //nolint:errcheck // read only
+	pid, pidfd, err := linux.Fork(fmt.Sprintf("/proc/self/fd/%d", exe), attr)
 	if err != nil {
 		return nil, err
 	}

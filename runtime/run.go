@@ -54,6 +54,7 @@ func (s *InstanceSpec) validate() error {
 	switch s.Namespaces.PID {
 	case ModeInstance, ModeContainer, ModeHost:
 		return nil
+	case ModeTarget:
 	}
 	return errorf(ErrInvalid, "PID namespace mode %q is not for an instance", s.Namespaces.PID)
 }
@@ -76,7 +77,7 @@ func (e *Engine) RunInstance(ctx context.Context, spec InstanceSpec) (Instance, 
 	if err := spec.validate(); err != nil {
 		return Instance{}, fmt.Errorf("run instance: %w", err)
 	}
-	i, c, err := e.reserve(spec)
+	i, c, err := e.reserve(spec) //nolint:contextcheck // the making goes on when the caller leaves
 	if err != nil {
 		return Instance{}, fmt.Errorf("run instance: %w", err)
 	}
@@ -280,7 +281,7 @@ func (e *Engine) runSupervisor(ctx context.Context, i *instance, cfg supervisor.
 	if err != nil {
 		return err
 	}
-	e.background(func() {
+	e.background(func() { //nolint:contextcheck // the supervisor outlives the call
 		// Reaps it; whoever watches it hears of its end.
 		if err := process.Wait(e.life.ctx()); err != nil && e.life.open() {
 			e.cfg.Log.Debug("supervisor ended", "instance", i.id, "error", err)

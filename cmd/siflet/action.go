@@ -3,14 +3,17 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/siflet/siflet/runtime"
+	"github.com/siflet/siflet/runtime/image"
 	"github.com/siflet/siflet/runtime/supervisor"
 )
 
@@ -53,18 +56,39 @@ func (w *workshop) inInstance(ctx context.Context, o *actionOptions, verb, name 
 	}
 	t, err := w.target(ctx, name)
 	if err != nil {
-		return err
+		return fmt.Errorf("while setting image/instance: %w", err)
 	}
-	spec := runtime.ExecSpec{Args: args, Cwd: o.cwd, Terminal: interactive()}
+	spec := runtime.ExecSpec{Cwd: o.cwd, Terminal: interactive()}
 	s := subject{image: t.container.Spec.ImageReference, instance: t.instance.Spec.Name}
-	if spec.Action, err = o.encodedRequest(ctx, verb, args, s); err != nil {
+	if spec.Action, err = o.encodedRequest(ctx, w.stderr, verb, args, s); err != nil {
 		return err
 	}
-	if spec.Args == nil {
-		// An image without Singularity's scripts still has a shell to offer.
-		spec.Args = []string{"/bin/sh"}
+	// What follows is for an image without Singularity's scripts.
+	if spec.Env, err = o.plainEnv(ctx, verb, nil, s); err != nil {
+		return err
+	}
+	switch verb {
+	case "exec":
+		spec.Args = args
+	case "shell":
+		spec.Args = append(o.plainShell(), args...)
+	default:
+		spec.Args = w.entryPoint(t, args)
 	}
 	return w.session(ctx, t, spec)
+}
+
+// entryPoint is what an image of OCI's making runs; nil leaves it to the
+// runtime.
+func (w *workshop) entryPoint(t target, args []string) []string {
+	if len(args) == 0 || !filepath.IsAbs(t.container.Spec.Image) {
+		return nil
+	}
+	img, err := image.File(t.container.Spec.Image)
+	if err != nil {
+		return nil // the file was taken away meanwhile; the runtime says so
+	}
+	return append(img.Config.Entrypoint[:len(img.Config.Entrypoint):len(img.Config.Entrypoint)], args...)
 }
 
 // interactive says whether a person is at both ends.
@@ -78,14 +102,14 @@ func (w *workshop) session(ctx context.Context, t target, spec runtime.ExecSpec)
 	if spec.Terminal {
 		stdin, stdout, stderr = nil, nil, nil
 	}
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, forwarded()...)
+	defer signal.Stop(signals)
 	session, err := t.view.ExecFiles(ctx, t.container.ID, spec, stdin, stdout, stderr)
 	if err != nil {
 		return err
 	}
 	defer session.Close()
-	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, forwarded()...)
-	defer signal.Stop(signals)
 	done := make(chan struct{})
 	defer close(done)
 	if spec.Terminal {
@@ -105,10 +129,7 @@ func (w *workshop) session(ctx context.Context, t target, spec runtime.ExecSpec)
 	if err != nil {
 		return err
 	}
-	if exit.Code != 0 {
-		return statusError{code: exit.Code, signal: exit.Signal}
-	}
-	return nil
+	return ended(exit)
 }
 
 // relay passes on the signals that siflet gets, until done.

@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,18 +25,23 @@ type subject struct {
 }
 
 // request makes the request for siflet-action: the caller's environment,
-// what the flags and the *ENV_ variables set, and what is always set.
-func (o *actionOptions) request(ctx context.Context, command string, args, environ []string, s subject) (action.Request, error) {
+// what the flags and the *ENV_ variables set, and what is always set. What can't
+// be set is warned about on warnings.
+func (o *actionOptions) request(ctx context.Context, warnings io.Writer, command string, args, environ []string, s subject) (action.Request, error) {
 	req := action.Request{
 		Command: command, Args: args, App: o.app, Shell: o.shell,
 		CleanEnv: o.cleanEnv, NoEval: o.noEval, HomeDir: o.homeTarget(),
+	}
+	var err error
+	if req.Timeout, err = o.timeout(); err != nil {
+		return req, err
 	}
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
 		plain, prefix := envPrefix(name)
 		switch {
 		case prefix == "":
-			if passThrough(name, o.cleanEnv) {
+			if passThrough(name, o.cleanEnv) && !slices.Contains(o.noEnv, name) {
 				req.Host = append(req.Host, entry)
 			}
 		case plain == "PREPEND_PATH":
@@ -46,35 +52,55 @@ func (o *actionOptions) request(ctx context.Context, command string, args, envir
 			req.Path = value
 		}
 	}
-	// In increasing precedence, each prefix after the other.
-	for _, prefix := range []string{"SINGULARITYENV_", "APPTAINERENV_", "SIFLETENV_"} {
+	if req.Set, err = o.settings(ctx, warnings, environ); err != nil {
+		return req, err
+	}
+	req.Defaults = o.defaults(s, command)
+	return req, nil
+}
+
+// settings are the variables to set, in increasing precedence: those of
+// each prefix after the other, of --env-file, of --env.
+func (o *actionOptions) settings(ctx context.Context, warnings io.Writer, environ []string) ([]action.Var, error) {
+	var set []action.Var
+	add := func(v action.Var, source string) {
+		if v.Name == "HOME" {
+			warn(warnings, "Overriding HOME environment variable with %s is not permitted; use --home", source)
+			return
+		}
+		set = append(set, v)
+	}
+	for _, prefix := range envPrefixes() {
 		for _, entry := range environ {
 			name, value, _ := strings.Cut(entry, "=")
 			plain, found := strings.CutPrefix(name, prefix)
 			if found && plain != "" && !slices.Contains([]string{"PREPEND_PATH", "APPEND_PATH", "PATH"}, plain) {
-				req.Set = append(req.Set, action.Var{Name: plain, Value: value})
+				add(action.Var{Name: plain, Value: value}, name)
 			}
 		}
 	}
 	for _, file := range o.envFiles {
 		vars, err := readEnvFile(ctx, file, environ)
 		if err != nil {
-			return action.Request{}, err
+			return nil, err
 		}
-		req.Set = append(req.Set, vars...)
+		for _, v := range vars {
+			add(v, "--env-file")
+		}
 	}
 	vars, err := parseEnv(o.env)
 	if err != nil {
-		return action.Request{}, err
+		return nil, err
 	}
-	req.Set = append(req.Set, vars...)
-	req.Defaults = o.defaults(s, command)
-	return req, nil
+	for _, v := range vars {
+		add(v, "--env")
+	}
+	return set, nil
 }
 
 // encodedRequest is request as the runtime takes it.
-func (o *actionOptions) encodedRequest(ctx context.Context, command string, args []string, s subject) ([]byte, error) {
-	req, err := o.request(ctx, command, args, os.Environ(), s)
+func (o *actionOptions) encodedRequest(ctx context.Context, warnings io.Writer, command string, args []string, s subject) ([]byte, error) {
+	req, err := o.request(ctx, warnings, command, args, os.Environ(), s)
 	if err != nil {
 		return nil, err
 	}
@@ -101,8 +127,11 @@ func (o *actionOptions) defaults(s subject, command string) []string {
 	return out
 }
 
+// envPrefixes are those of variables that set others in the container; the last wins.
+func envPrefixes() []string { return []string{"SINGULARITYENV_", "APPTAINERENV_", "SIFLETENV_"} }
+
 func envPrefix(name string) (plain, prefix string) {
-	for _, prefix := range []string{"SINGULARITYENV_", "APPTAINERENV_", "SIFLETENV_"} {
+	for _, prefix := range envPrefixes() {
 		if plain, found := strings.CutPrefix(name, prefix); found {
 			return plain, prefix
 		}

@@ -4,8 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
+	"github.com/siflet/siflet/runtime"
 	"github.com/siflet/siflet/runtime/program"
+	"github.com/siflet/siflet/runtime/supervisor"
 )
 
 // Exit statuses of the command line, as Singularity's.
@@ -35,8 +38,24 @@ type messageError struct {
 
 func (e messageError) Error() string { return e.text }
 
+// missingError says that no instance has a name.
+type missingError struct{ text string }
+
+func (e missingError) Error() string { return e.text }
+
+// Unwrap gives the error its kind.
+func (missingError) Unwrap() error { return runtime.ErrNotFound }
+
+// ended turns how a process ended into how siflet does.
+func ended(exit supervisor.Exit) error {
+	if exit.Code == 0 {
+		return nil
+	}
+	return statusError{code: exit.Code, signal: exit.Signal}
+}
+
 // report writes what a person should read about err and returns the exit
-// status.
+// status. command is the one that was called: "instance stop".
 func report(w io.Writer, command string, err error) int {
 	var (
 		status  statusError
@@ -53,12 +72,13 @@ func report(w io.Writer, command string, err error) int {
 		fmt.Fprintln(w, message.text)
 		return message.code
 	case errors.As(err, &usage):
-		fmt.Fprintf(w, "Error for command %q: %s\n\nUsage: see siflet %s --help\n", command, usage.text, command)
+		name := command[strings.LastIndexByte(command, ' ')+1:]
+		fmt.Fprintf(w, "Error for command %q: %s\n\nUsage: see %s --help\n", name, usage.text, command)
 		return exitUsage
 	case errors.As(err, &failure) && failure.Code == exitUsage:
 		fmt.Fprintln(w, failure.Reason)
 		return exitUsage
-	case errors.As(err, &failure) && (failure.Code != 0 || failure.Step == "exec" || failure.Step == "start"):
+	case errors.As(err, &failure) && failure.Code != 0:
 		// What the command itself was about needs no path to it.
 		fmt.Fprintf(w, "FATAL:   %s\n", failure.Reason)
 		return exitFatal

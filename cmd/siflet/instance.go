@@ -5,18 +5,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/siflet/siflet/network"
 	"github.com/siflet/siflet/runtime"
+	"github.com/siflet/siflet/runtime/image"
 )
 
 // instanceAttributes is what the command line keeps with an instance.
@@ -34,13 +34,12 @@ func attributes(i runtime.Instance) instanceAttributes {
 }
 
 func (w *workshop) instanceCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "instance", Short: "run services in the background", Args: cobra.NoArgs}
-	cmd.AddCommand(
+	return group(
+		&cobra.Command{Use: "instance", Short: "run services in the background"},
 		w.startCommand("start", "start an instance and the image's startscript in it"),
 		w.startCommand("run", "start an instance and the image's runscript in it"),
 		w.listCommand(), w.stopCommand(), w.statsCommand(), w.logsCommand(),
 	)
-	return cmd
 }
 
 func (w *workshop) startCommand(verb, short string) *cobra.Command {
@@ -61,14 +60,22 @@ func (w *workshop) startCommand(verb, short string) *cobra.Command {
 	return cmd
 }
 
-func (w *workshop) startInstance(ctx context.Context, o *actionOptions, verb, imagePath, name string, args []string) error {
+func (w *workshop) startInstance(ctx context.Context, o *actionOptions, verb, ref, name string, args []string) error {
 	if !validInstanceName(name) {
 		return fmt.Errorf("while checking instance name: %s is not a valid instance name; use letters, digits, '.', '_' and '-'", name)
 	}
 	if err := needRoot(); err != nil {
 		return err
 	}
+	img, err := w.findImage(ref)
+	if err != nil {
+		return err
+	}
 	r, err := callerRoots()
+	if err != nil {
+		return err
+	}
+	instance, container, err := o.instance(ctx, w.stderr, verb, img, name, args, r)
 	if err != nil {
 		return err
 	}
@@ -80,17 +87,10 @@ func (w *workshop) startInstance(ctx context.Context, o *actionOptions, verb, im
 	if err := clearDead(ctx, engine, name); err != nil {
 		return err
 	}
-	path, err := imageFile(imagePath)
-	if err != nil {
-		return err
-	}
-	instance, container, err := o.instance(ctx, verb, path, name, args, r)
-	if err != nil {
-		return err
-	}
+	before := fileSize(container.ErrPath)
 	running, err := launch(ctx, engine, instance, container)
 	if err != nil {
-		return err
+		return startFailure(err, container.ErrPath, before)
 	}
 	if o.pidFile != "" {
 		text := []byte(strconv.Itoa(running.InitPID) + "\n")
@@ -102,17 +102,17 @@ func (w *workshop) startInstance(ctx context.Context, o *actionOptions, verb, im
 	return nil
 }
 
-// clearDead removes an instance of that name that has ended; a live one is in
-// the way.
+// clearDead removes the instances that have ended, so that no name is kept by
+// what is no more; a live one of that name is in the way.
 func clearDead(ctx context.Context, engine *runtime.Engine, name string) error {
 	for _, i := range engine.Instances() {
-		if i.Spec.Name != name {
+		if i.State == runtime.InstanceReady {
+			if i.Spec.Name == name {
+				return fmt.Errorf("instance %s already exists; stop it first: siflet instance stop %s", name, name)
+			}
 			continue
 		}
-		if i.State == runtime.InstanceReady {
-			return fmt.Errorf("instance %s already exists; stop it first: siflet instance stop %s", name, name)
-		}
-		if err := engine.RemoveInstance(ctx, i.ID); err != nil {
+		if err := engine.RemoveInstance(ctx, i.ID); err != nil && i.Spec.Name == name {
 			return fmt.Errorf("remove the ended instance %s: %w", name, err)
 		}
 	}
@@ -120,57 +120,38 @@ func clearDead(ctx context.Context, engine *runtime.Engine, name string) error {
 }
 
 // instance makes the specifications of an instance and its one container.
-func (o *actionOptions) instance(ctx context.Context, verb, path, name string, args []string, r roots) (runtime.InstanceSpec, runtime.ContainerSpec, error) {
+func (o *actionOptions) instance(ctx context.Context, warnings io.Writer, verb string, img image.Image, name string, args []string, r roots) (
+	instance runtime.InstanceSpec, container runtime.ContainerSpec, err error,
+) {
 	p, err := here()
 	if err != nil {
-		return runtime.InstanceSpec{}, runtime.ContainerSpec{}, err
+		return instance, container, err
 	}
-	container, err := o.container(path, p, true)
-	if err != nil {
-		return runtime.InstanceSpec{}, runtime.ContainerSpec{}, err
+	if container, err = o.container(img.Path, p, true); err != nil {
+		return instance, container, err
 	}
 	container.PID = runtime.ModeInstance
-	if container.Action, err = o.encodedRequest(ctx, verb, args, subject{image: path, instance: name}); err != nil {
-		return runtime.InstanceSpec{}, runtime.ContainerSpec{}, err
+	what := subject{image: img.Path, instance: name}
+	if container.Action, err = o.encodedRequest(ctx, warnings, verb, args, what); err != nil {
+		return instance, container, err
+	}
+	if err := o.plainProcess(ctx, &container, verb, args, img, what); err != nil {
+		return instance, container, err
 	}
 	if err := os.MkdirAll(r.logs, 0o700); err != nil {
-		return runtime.InstanceSpec{}, runtime.ContainerSpec{}, fmt.Errorf("make the log directory: %w", err)
+		return instance, container, fmt.Errorf("make the log directory: %w; set SIFLET_CONFIGDIR to a directory that can be written", err)
 	}
 	container.OutPath = filepath.Join(r.logs, name+".out")
 	container.ErrPath = filepath.Join(r.logs, name+".err")
-	instance := runtime.InstanceSpec{
-		Name: name, Hostname: o.hostname, EndWithInit: true, BuiltInNetwork: true,
+	instance = runtime.InstanceSpec{
+		Name: name, Hostname: o.hostname, EndWithInit: true, BuiltInNetwork: true, LoopbackOnly: o.network == "none",
 		Namespaces: runtime.Namespaces{Network: own(o.net), IPC: own(o.ipc), UTS: own(o.uts)},
 	}
-	if instance.Attributes, err = json.Marshal(instanceAttributes{Image: path, LogOut: container.OutPath, LogErr: container.ErrPath}); err != nil {
+	if instance.Attributes, err = json.Marshal(instanceAttributes{Image: img.Path, LogOut: container.OutPath, LogErr: container.ErrPath}); err != nil {
 		return instance, container, err
 	}
 	instance.Ports, err = o.ports()
 	return instance, container, err
-}
-
-func own(namespace bool) runtime.Mode {
-	if namespace {
-		return runtime.ModeInstance
-	}
-	return runtime.ModeHost
-}
-
-func (o *actionOptions) ports() ([]network.Port, error) {
-	pairs, err := o.portmaps()
-	if err != nil || len(pairs) == 0 {
-		return nil, err
-	}
-	if !o.net {
-		return nil, usageError{text: "--network-args portmap=... needs --net"}
-	}
-	var ports []network.Port
-	for _, pair := range pairs {
-		host, _ := strconv.ParseUint(pair[0], 10, 16)
-		inside, _ := strconv.ParseUint(pair[1], 10, 16)
-		ports = append(ports, network.Port{Host: uint16(host), Container: uint16(inside), Protocol: pair[2]})
-	}
-	return ports, nil
 }
 
 // launch brings the instance and its container up, or leaves nothing.
@@ -191,23 +172,8 @@ func launch(ctx context.Context, engine *runtime.Engine, i runtime.InstanceSpec,
 }
 
 func validInstanceName(name string) bool {
-	return regexp.MustCompile(`^[a-zA-Z0-9._-]+$`).MatchString(name) && name != "." && name != ".." && len(name) <= 128
-}
-
-// imageFile is the absolute path of an image named on the command line.
-func imageFile(path string) (string, error) {
-	path = strings.TrimPrefix(path, "sif://")
-	if scheme, _, found := strings.Cut(path, "://"); found && scheme != "" {
-		return "", fmt.Errorf("image %s: images in registries can't be used yet; give the path of a SIF file", path)
-	}
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		return "", fmt.Errorf("image %s: %w", path, err)
-	}
-	if _, err := os.Stat(abs); err != nil {
-		return "", fmt.Errorf("image %s: %w", path, unwrapPath(err))
-	}
-	return abs, nil
+	return name != "" && name != "." && name != ".." && len(name) <= 128 &&
+		strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == ""
 }
 
 // matching returns the live instances whose names match a glob, sorted.
@@ -235,30 +201,4 @@ func firstAddress(addresses []netip.Addr) string {
 		return addresses[0].String()
 	}
 	return ""
-}
-
-func needRoot() error {
-	if os.Geteuid() != 0 {
-		return errors.New("running without root is not supported yet; run siflet as root: sudo siflet ...")
-	}
-	return nil
-}
-
-// atLeast wants n arguments or says what is missing.
-func atLeast(n int, text string) cobra.PositionalArgs {
-	return func(_ *cobra.Command, args []string) error {
-		if len(args) < n {
-			return usageError{text: text}
-		}
-		return nil
-	}
-}
-
-// unwrapPath drops the path that an os error repeats.
-func unwrapPath(err error) error {
-	var path *os.PathError
-	if errors.As(err, &path) {
-		return path.Err
-	}
-	return err
 }

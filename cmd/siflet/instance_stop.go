@@ -52,7 +52,7 @@ func (w *workshop) stop(ctx context.Context, o stopOptions, glob string) error {
 	if o.signal != "" {
 		var err error
 		if signal, err = runtime.ParseSignal(o.signal); err != nil {
-			return messageError{text: fmt.Sprintf("FATAL:   Could not convert stop signal: %v", err), code: exitFatal}
+			return messageError{text: fmt.Sprintf("FATAL:   Could not convert stop signal: %s is not a number, nor the name of a signal", o.signal), code: exitFatal}
 		}
 	}
 	if o.force {

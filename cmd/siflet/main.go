@@ -4,9 +4,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"github.com/siflet/siflet/runtime/linux"
 )
 
 // version is set by the linker.
@@ -15,19 +18,28 @@ var version = "dev"
 func main() {
 	root := rootCommand()
 	ran, err := root.ExecuteContextC(context.Background())
-	os.Exit(report(os.Stderr, ran.Name(), err))
+	code := report(os.Stderr, ran.CommandPath(), err)
+	if status := (statusError{}); errors.As(err, &status) && status.signal != 0 {
+		// Whoever waits for siflet sees what became of the process that it ran.
+		linux.DieOf(status.signal)
+	}
+	os.Exit(code)
 }
 
 func rootCommand() *cobra.Command {
-	root := &cobra.Command{
-		Use: "siflet", Short: "Run pods and instances from SIF images",
-		SilenceErrors: true, SilenceUsage: true, Version: version,
-	}
-	w := &workshop{stderr: os.Stderr, agent: roots{
-		state: envOr("SIFLET_STATE_DIR", "/var/lib/siflet"), run: envOr("SIFLET_RUN_DIR", "/run/siflet"),
-	}}
-	root.AddCommand(agentCommand(), versionCommand(), w.instanceCommand())
+	w := &workshop{stderr: os.Stderr}
+	root := group(
+		&cobra.Command{
+			Use: "siflet", Short: "Run pods and instances from SIF images",
+			SilenceErrors: true, SilenceUsage: true, Version: version,
+		},
+		agentCommand(), versionCommand(), w.instanceCommand(), w.imageCommand(),
+	)
 	root.AddCommand(w.actionCommands()...)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{text: err.Error()} })
+	// The agent's own flags of these names win over them.
+	root.PersistentFlags().StringVar(&w.agent.state, "state-dir", envOr("SIFLET_STATE_DIR", "/var/lib/siflet"), "state directory of the node agent")
+	root.PersistentFlags().StringVar(&w.agent.run, "run-dir", envOr("SIFLET_RUN_DIR", "/run/siflet"), "run directory of the node agent")
 	return root
 }
 

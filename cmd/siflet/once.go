@@ -2,10 +2,107 @@ package main
 
 import (
 	"context"
-	"errors"
+	"os"
+	"os/signal"
+	"path/filepath"
+
+	"github.com/siflet/siflet/cgroups"
+	"github.com/siflet/siflet/network"
+	"github.com/siflet/siflet/runtime"
 )
 
-// inImage runs an action in an image, with no instance.
-func (w *workshop) inImage(ctx context.Context, o *actionOptions, verb, path string, args []string) error {
-	return errors.New("not yet")
+// inImage runs an action in an image, with no instance, and ends as it does.
+// It opens no engine and looks at no store unless the image is named by its tag.
+func (w *workshop) inImage(ctx context.Context, o *actionOptions, verb, ref string, args []string) error {
+	if err := needRoot(); err != nil {
+		return err
+	}
+	img, err := w.findImage(ref)
+	if err != nil {
+		return err
+	}
+	p, err := here()
+	if err != nil {
+		return err
+	}
+	spec, err := o.container(img.Path, p, o.pid)
+	if err != nil {
+		return err
+	}
+	if spec.Action, err = o.encodedRequest(ctx, w.stderr, verb, args, subject{image: img.Path}); err != nil {
+		return err
+	}
+	if err := o.plainProcess(ctx, &spec, verb, args, img, subject{image: img.Path}); err != nil {
+		return err
+	}
+	cfg, err := w.onceConfig(o)
+	if err != nil {
+		return err
+	}
+	cfg.Image = img
+	if spec.Resources != nil {
+		if cfg.Cgroups, err = cgroups.New(cgroups.Config{}); err != nil {
+			return err
+		}
+		cfg.CgroupParent = cgroupParent()
+	}
+	signals, stop := signalsToPass()
+	defer stop()
+	cfg.Signals = signals
+	exit, err := runtime.RunOnce(ctx, cfg, spec, runtime.Namespaces{
+		Network: own(o.net), IPC: own(o.ipc), UTS: own(o.uts), PID: own(o.pid),
+	})
+	if err != nil {
+		return err
+	}
+	return ended(exit)
+}
+
+func (w *workshop) onceConfig(o *actionOptions) (runtime.OnceConfig, error) {
+	bins, err := binaries{}.complete()
+	if err != nil {
+		return runtime.OnceConfig{}, err
+	}
+	cfg := runtime.OnceConfig{
+		InstanceBinary: bins.instance, ActionBinary: bins.action, Hostname: o.hostname,
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, BuiltInNetwork: true,
+	}
+	if cfg.Ports, err = o.ports(); err != nil || !o.net || o.network == "none" {
+		return cfg, err
+	}
+	r, err := callerRoots()
+	if err != nil {
+		return cfg, err
+	}
+	cfg.Dir = filepath.Join(r.run, "once")
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return cfg, err
+	}
+	cfg.Network, err = network.New(network.Config{StateDir: filepath.Join(r.state, "network"), Log: w.logger()})
+	return cfg, err
+}
+
+// signalsToPass are the signals for a child that shares siflet's terminal: in its
+// foreground the child has those of the keyboard already.
+func signalsToPass() (pass <-chan os.Signal, stop func()) {
+	got, out, done := make(chan os.Signal, 16), make(chan os.Signal), make(chan struct{})
+	signal.Notify(got, forwarded()...)
+	go func() {
+		for {
+			select {
+			case s := <-got:
+				if fromKeyboard(s) && foreground() {
+					continue
+				}
+				select {
+				case out <- s:
+				case <-done:
+					return
+				}
+			case <-done:
+				return
+			}
+		}
+	}()
+	return out, func() { signal.Stop(got); close(done) }
 }

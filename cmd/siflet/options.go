@@ -1,8 +1,11 @@
 package main
 
 import (
+	"fmt"
 	"os"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -17,7 +20,7 @@ type actionOptions struct {
 	home, workdir, cwd, shell             string
 	noHome, contain, containAll, compat   bool
 	writableTmpfs                         bool
-	env, envFiles                         []string
+	env, envFiles, noEnv                  []string
 	cleanEnv, noEval, noUmask             bool
 	pid, noPID, ipc, uts, net             bool
 	network                               string
@@ -31,6 +34,7 @@ type actionOptions struct {
 	cpuShares, pidsLimit                  int64
 	blkioWeight                           uint16
 	pidFile                               string
+	scriptTimeout                         string
 }
 
 // register adds the flags that every action has.
@@ -50,11 +54,24 @@ func (o *actionOptions) register(flags *pflag.FlagSet) {
 	flags.BoolVarP(&o.containAll, "containall", "C", false, "--contain --pid --ipc --cleanenv")
 	flags.BoolVar(&o.compat, "compat", false, "--containall --no-umask --no-eval --writable-tmpfs")
 	flags.BoolVar(&o.writableTmpfs, "writable-tmpfs", false, "a writable root that is forgotten at the end")
+	flags.StringVar(&o.scriptTimeout, "runscript-timeout", "", "how long the image's environment scripts may take: 60s")
+	o.registerEnvironment(flags)
+	o.registerNamespaces(flags)
+	o.registerPrivileges(flags)
+	o.registerLimits(flags)
+	registerOthers(flags)
+}
+
+func (o *actionOptions) registerEnvironment(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&o.env, "env", nil, "environment of the container: NAME=VALUE[,NAME=VALUE]")
 	flags.StringArrayVar(&o.envFiles, "env-file", nil, "environment of the container from a file")
+	flags.StringSliceVar(&o.noEnv, "no-env", nil, "variables of the caller not to pass on")
 	flags.BoolVarP(&o.cleanEnv, "cleanenv", "e", false, "do not pass the caller's environment")
 	flags.BoolVar(&o.noEval, "no-eval", false, "do not expand $ in environment values and arguments")
 	flags.BoolVar(&o.noUmask, "no-umask", false, "umask 0022 in the container, not the caller's")
+}
+
+func (o *actionOptions) registerNamespaces(flags *pflag.FlagSet) {
 	flags.BoolVarP(&o.ipc, "ipc", "i", false, "a new IPC namespace")
 	flags.BoolVar(&o.uts, "uts", false, "a new UTS namespace")
 	flags.BoolVarP(&o.net, "net", "n", false, "a new network namespace")
@@ -62,12 +79,14 @@ func (o *actionOptions) register(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&o.networkArgs, "network-args", nil, "portmap=HOST:CONTAINER[/tcp|/udp], with --net")
 	flags.StringVar(&o.hostname, "hostname", "", "host name in the container (implies --uts)")
 	flags.StringSliceVar(&o.dns, "dns", nil, "name servers, comma separated")
+}
+
+func (o *actionOptions) registerPrivileges(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&o.addCaps, "add-caps", nil, "capabilities to add")
 	flags.StringSliceVar(&o.dropCaps, "drop-caps", nil, "capabilities to drop, or all")
 	flags.BoolVar(&o.noPrivs, "no-privs", false, "drop every capability")
 	flags.BoolVar(&o.keepPrivs, "keep-privs", false, "keep root's capabilities (the default)")
-	flags.BoolVar(&o.allowSetuid, "allow-setuid", false, "honour set-user-ID files in the image")
-	o.registerLimits(flags)
+	flags.BoolVar(&o.allowSetuid, "allow-setuid", false, "honour set-user-ID files in the image (the default)")
 }
 
 func (o *actionOptions) registerLimits(flags *pflag.FlagSet) {
@@ -89,11 +108,61 @@ func (o *actionOptions) registerPID(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.noPID, "no-pid", false, "the host's PID namespace, whatever else is asked")
 }
 
+// unsupported are Singularity's and Apptainer's flags that siflet does not
+// have yet: the kind, the letter if any, the names.
+func unsupported() map[string][]string {
+	return map[string][]string{
+		"bool": {
+			"boot", "fakeroot f", "nv", "nvccli", "rocm", "userns u", "writable w", "oom-kill-disable", "sif-fuse",
+			"unsquash", "sharens", "intel-hpu",
+		},
+		"value": {
+			"security", "apply-cgroups", "data", "containlibs", "fusemount", "netns-path", "device", "cdi-dirs",
+			"blkio-weight-device", "proot", "dmtcp-launch", "dmtcp-restart",
+		},
+	}
+}
+
+// needless are their flags that ask for what siflet does anyway, or speak of what it
+// has no need of.
+func needless() map[string][]string {
+	return map[string][]string{
+		"bool": {
+			"disable-cache", "no-nv", "no-rocm", "no-compat", "no-init", "no-setgroups", "underlay", "ignore-subuid",
+			"ignore-fakeroot-command", "ignore-userns",
+		},
+		"value": {"tmpdir"},
+	}
+}
+
+// registerOthers accepts the flags that have no meaning here, hidden.
+func registerOthers(flags *pflag.FlagSet) {
+	for _, table := range []map[string][]string{unsupported(), needless()} {
+		for _, entry := range table["bool"] {
+			name, letter, _ := strings.Cut(entry, " ")
+			flags.BoolP(name, letter, false, "")
+			_ = flags.MarkHidden(name)
+		}
+		for _, name := range table["value"] {
+			flags.StringArray(name, nil, "")
+			_ = flags.MarkHidden(name)
+		}
+	}
+}
+
 // settle reads what flags left out from the environment and works out what
 // one flag implies for another.
 func (o *actionOptions) settle(cmd *cobra.Command) error {
 	if err := flagsFromEnvironment(cmd.Flags(), os.LookupEnv); err != nil {
 		return err
+	}
+	for _, entries := range unsupported() {
+		for _, entry := range entries {
+			name, _, _ := strings.Cut(entry, " ")
+			if flag := cmd.Flags().Lookup(name); flag != nil && flag.Changed && flag.Value.String() != "false" {
+				return fmt.Errorf("--%s is not supported yet; leave it out", name)
+			}
+		}
 	}
 	if o.compat {
 		o.containAll, o.noUmask, o.noEval, o.writableTmpfs = true, true, true, true
@@ -107,7 +176,31 @@ func (o *actionOptions) settle(cmd *cobra.Command) error {
 	if o.hostname != "" {
 		o.uts = true
 	}
-	return nil
+	return o.check()
+}
+
+// check finds what can't be meant.
+func (o *actionOptions) check() error {
+	if o.net && !slices.Contains([]string{"bridge", "none"}, o.network) {
+		return fmt.Errorf("--network %q is not supported yet; want bridge or none", o.network)
+	}
+	if o.cwd != "" && !strings.HasPrefix(o.cwd, "/") {
+		return usageError{text: fmt.Sprintf("--cwd %q must be an absolute path", o.cwd)}
+	}
+	_, err := o.timeout()
+	return err
+}
+
+// timeout is --runscript-timeout, zero if it is not given.
+func (o *actionOptions) timeout() (time.Duration, error) {
+	if o.scriptTimeout == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(o.scriptTimeout)
+	if err != nil || d <= 0 {
+		return 0, usageError{text: fmt.Sprintf("--runscript-timeout %q: want a time such as 60s", o.scriptTimeout)}
+	}
+	return d, nil
 }
 
 // flagsFromEnvironment sets each flag that was not given from the variable
@@ -119,7 +212,7 @@ func flagsFromEnvironment(flags *pflag.FlagSet, lookup func(string) (string, boo
 		"scratch": {"SCRATCH", "SCRATCHDIR"}, "cwd": {"CWD", "TARGET_CWD"},
 		"pwd": {"PWD", "TARGET_PWD"},
 		// SINGULARITY_ENV and the like would be too easy to meet by accident.
-		"env": nil, "help": nil, "json": nil, "all": nil,
+		"env": nil, "help": nil, "json": nil, "all": nil, "state-dir": nil, "run-dir": nil,
 	}
 	var failure error
 	flags.VisitAll(func(flag *pflag.Flag) {

@@ -49,6 +49,14 @@ type workshop struct {
 	agent  roots // of the node agent
 }
 
+// logger complains to the person who called.
+func (w *workshop) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(w.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+}
+
+// cgroupParent is where a person's instances go.
+func cgroupParent() string { return envOr("SIFLET_CGROUP_PARENT", "/siflet") }
+
 // config is what an engine or a reader on r works with.
 func (w *workshop) config(r roots) (runtime.Config, error) {
 	bins, err := binaries{}.complete()
@@ -59,14 +67,14 @@ func (w *workshop) config(r roots) (runtime.Config, error) {
 	if err != nil {
 		return runtime.Config{}, err
 	}
-	log := slog.New(slog.NewTextHandler(w.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	log := w.logger()
 	nets, err := network.New(network.Config{StateDir: filepath.Join(r.state, "network"), Log: log})
 	if err != nil {
 		return runtime.Config{}, err
 	}
 	return runtime.Config{
 		StateDir: r.state, RunDir: r.run, InstanceBinary: bins.instance, ActionBinary: bins.action,
-		Cgroups: groups, Network: nets, Log: log, LockWait: 30 * time.Second,
+		Cgroups: groups, CgroupParent: cgroupParent(), Network: nets, Log: log, LockWait: 30 * time.Second,
 	}, nil
 }
 

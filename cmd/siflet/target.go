@@ -85,7 +85,7 @@ func (w *workshop) target(ctx context.Context, name string) (target, error) {
 			return target{}, fmt.Errorf("%s means %d pods; use NAMESPACE/NAME or an ID: siflet instance list --pods", name, len(found))
 		}
 	}
-	return target{}, fmt.Errorf("no instance found with name %s: %w", name, runtime.ErrNotFound)
+	return target{}, missingError{text: "no instance found with name " + name}
 }
 
 // addressed says whether name means instance i, and which container of it.

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall" //nolint:depguard // the names of signals; no system call
 
 	"golang.org/x/term"
@@ -12,11 +14,28 @@ import (
 	"github.com/siflet/siflet/runtime/linux"
 )
 
-// forwarded are the signals that a command passes on to what it runs.
+// forwarded are the signals that a command passes on to what it runs. In the
+// foreground of a terminal both get those of the keyboard: they are taken, so
+// that siflet outlives them, and dropped.
 func forwarded() []os.Signal {
 	return []os.Signal{
 		syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2,
 	}
+}
+
+// fromKeyboard says that a signal may be one that the terminal sends to everybody
+// in its foreground.
+func fromKeyboard(s os.Signal) bool { return s == syscall.SIGINT || s == syscall.SIGQUIT }
+
+// foreground says that the process is in the foreground of a terminal.
+func foreground() bool {
+	text, err := os.ReadFile("/proc/self/stat")
+	if err != nil {
+		return false
+	}
+	// PID (NAME) STATE PPID PGRP SESSION TTY TPGID, and the name may hold anything.
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	return len(fields) > 5 && fields[2] == fields[5]
 }
 
 // connectTerminal makes the caller's terminal raw and joins it to another

@@ -2,9 +2,20 @@ package image
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 )
+
+// File reads the SIF at path, of no store. The errors are those of Lookup.
+func File(path string) (Image, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return Image{}, err
+	}
+	p := parser{parsed: map[string]parsedFile{}}
+	return p.open(path)
+}
 
 // Lookup finds an image by path ("/abs/x.sif", "sif:///abs/x.sif"), by tag
 // ("web", "web:latest"), by ID, or by the beginning of an ID that only one image

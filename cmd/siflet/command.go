@@ -1,0 +1,52 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+// group is a command that only has others below it.
+func group(cmd *cobra.Command, below ...*cobra.Command) *cobra.Command {
+	cmd.AddCommand(below...)
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		text := fmt.Sprintf("unknown command %q", args[0])
+		if meant := cmd.SuggestionsFor(args[0]); len(meant) > 0 {
+			text += fmt.Sprintf("; did you mean %q?", meant[0])
+		}
+		return usageError{text: text}
+	}
+	return cmd
+}
+
+func needRoot() error {
+	if os.Geteuid() != 0 {
+		return errors.New("running without root is not supported yet; run siflet as root: sudo siflet ...")
+	}
+	return nil
+}
+
+// atLeast wants n arguments or says what is missing.
+func atLeast(n int, text string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) < n {
+			return usageError{text: text}
+		}
+		return nil
+	}
+}
+
+// unwrapPath drops the path that an os error repeats.
+func unwrapPath(err error) error {
+	var path *os.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
