@@ -118,7 +118,7 @@ func (e *Engine) adoptOne(ctx context.Context, i *instance) error {
 		if err := e.down(ctx, i); err != nil {
 			return err
 		}
-		return e.eraseHalf(ctx, i)
+		return e.eraseHalf(i)
 	case rec.StoppedAt.IsZero() && rec.BootID != e.cfg.BootID:
 		i.rec.Reason = "the machine was started anew"
 		if err := e.down(ctx, i); err != nil {
@@ -127,7 +127,7 @@ func (e *Engine) adoptOne(ctx context.Context, i *instance) error {
 	case rec.StoppedAt.IsZero():
 		status, err := e.observe(ctx, i)
 		if err != nil {
-			e.lost(i)
+			e.lost(i) //nolint:contextcheck // what a dead supervisor left is killed whoever asks
 		} else {
 			believe(i, status)
 		}
@@ -136,7 +136,7 @@ func (e *Engine) adoptOne(ctx context.Context, i *instance) error {
 }
 
 // eraseHalf removes the records of an instance that never was ready.
-func (e *Engine) eraseHalf(ctx context.Context, i *instance) error {
+func (e *Engine) eraseHalf(i *instance) error {
 	for _, c := range i.containers {
 		if err := e.unpin(c); err != nil {
 			return err

@@ -19,7 +19,7 @@ func (e *Engine) CreateContainer(ctx context.Context, instanceID string, spec Co
 	if err != nil {
 		return Container{}, fmt.Errorf("create container: %w", err)
 	}
-	c, held, err := e.reserveContainer(i, spec)
+	c, held, err := e.reserveContainer(i, spec) //nolint:contextcheck // the making goes on when the caller leaves
 	if err != nil {
 		return Container{}, fmt.Errorf("create container: %w", err)
 	}

@@ -51,7 +51,7 @@ func (e *Engine) stopClaimed(ctx context.Context, i *instance) error {
 func (e *Engine) RemoveInstance(ctx context.Context, id string) error {
 	i, err := e.instance(id)
 	if err != nil {
-		return nil //nolint:nilerr // removing what is not there succeeds
+		return nil
 	}
 	c, err := i.take(ctx, claimRemove)
 	if err != nil {
@@ -120,7 +120,7 @@ func (e *Engine) down(ctx context.Context, i *instance) error {
 	if i.rec.Netns != "" {
 		errs = errors.Join(errs, network.Unpin(i.rec.Netns))
 	}
-	e.ended(i, "")
+	e.ended(i, "") //nolint:contextcheck // it waits for nothing here
 	if errs == nil {
 		errs = group.Delete(ctx)
 	}

@@ -57,7 +57,7 @@ func signalInit(ctx context.Context, client *supervisor.Client, signal int) erro
 	if err != nil {
 		return err
 	}
-	defer process.Close()
+	defer process.Close() //nolint:errcheck // nothing was written
 	// The supervisor has not collected it, so the descriptor is of that process
 	// and not of a later one with the same number.
 	if _, err := client.Status(ctx); err != nil {

@@ -109,7 +109,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	}
 	life, stop := context.WithCancel(context.Background())
 	e := &Engine{lock: lock, stop: stop, life: lifetime{life.Done()}, warm: warmth{log: cfg.Log}}
-	e.view.init(cfg)
+	e.init(cfg)
 	if e.binary, err = supervisor.OpenBinary(cfg.InstanceBinary); err != nil {
 		return nil, errors.Join(fmt.Errorf("open siflet-instance: %w", err), e.Close())
 	}

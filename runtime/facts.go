@@ -101,16 +101,6 @@ type claim struct {
 
 func newClaim(what string) *claim { return &claim{what: what, done: make(chan struct{})} }
 
-// wait returns when the operation has ended, with its error, or with ctx's.
-func (c *claim) wait(ctx context.Context) error {
-	select {
-	case <-c.done:
-		return c.err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // settle ends a claim. The caller no longer holds the mutex.
 func (i *instance) settle(c *claim, err error) {
 	i.mu.Lock()

@@ -19,7 +19,7 @@ func Devices(hostPath, containerPath string) ([]specs.LinuxDevice, error) {
 	if containerPath == "" {
 		containerPath = hostPath
 	}
-	real, err := filepath.EvalSymlinks(hostPath)
+	source, err := filepath.EvalSymlinks(hostPath)
 	if err != nil {
 		if cause := (*fs.PathError)(nil); errors.As(err, &cause) {
 			err = cause.Err
@@ -27,7 +27,7 @@ func Devices(hostPath, containerPath string) ([]specs.LinuxDevice, error) {
 		return nil, fmt.Errorf("device %s: %w", hostPath, err)
 	}
 	var out []specs.LinuxDevice
-	err = filepath.WalkDir(real, func(path string, d fs.DirEntry, err error) error {
+	err = filepath.WalkDir(source, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.Type()&fs.ModeDevice == 0 {
 			return err
 		}
@@ -37,7 +37,7 @@ func Devices(hostPath, containerPath string) ([]specs.LinuxDevice, error) {
 		}
 		mode, uid, gid := fs.FileMode(st.Mode&0o777), st.UID, st.GID
 		out = append(out, specs.LinuxDevice{
-			Path: containerPath + strings.TrimPrefix(path, real), Type: kind, Major: int64(major), Minor: int64(minor),
+			Path: containerPath + strings.TrimPrefix(path, source), Type: kind, Major: int64(major), Minor: int64(minor),
 			FileMode: &mode, UID: &uid, GID: &gid,
 		})
 		return nil

@@ -5,12 +5,17 @@ import (
 	"github.com/siflet/siflet/network"
 )
 
-// Types of the packages below, under names that callers of the engine may use
-// without knowing those packages.
+// Names for types of the packages below, for callers of the engine that may not
+// import those packages.
 type (
-	Port     = network.Port
-	DNS      = network.DNS
-	Memory   = cgroups.Memory
+	// Port is network.Port.
+	Port = network.Port
+	// DNS is network.DNS.
+	DNS = network.DNS
+	// Memory is cgroups.Memory.
+	Memory = cgroups.Memory
+	// Pressure is cgroups.Pressure.
 	Pressure = cgroups.Pressure
-	Stall    = cgroups.Stall
+	// Stall is cgroups.Stall.
+	Stall = cgroups.Stall
 )

@@ -116,7 +116,7 @@ func ended(err error) bool {
 func (e *Engine) RemoveContainer(ctx context.Context, id string) error {
 	c, err := e.container(id)
 	if err != nil {
-		return nil //nolint:nilerr // removing what is not there succeeds
+		return nil
 	}
 	held, err := c.take(ctx, claimRemove)
 	if err != nil {

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sync"
 )
@@ -61,9 +62,7 @@ func (v *view) add(i *instance) {
 	if i.rec.Spec.Name != "" {
 		v.names[i.rec.Spec.Name] = i.id
 	}
-	for id, c := range i.containers {
-		v.containers[id] = c
-	}
+	maps.Copy(v.containers, i.containers)
 }
 
 // drop forgets an instance and its containers.

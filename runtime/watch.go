@@ -25,7 +25,7 @@ func (w *watch) close() {
 
 // observe begins to watch an instance's supervisor, until it ends or the
 // engine is closed.
-func (e *Engine) observe(ctx context.Context, i *instance) (supervisor.Status, error) {
+func (e *Engine) observe(ctx context.Context, i *instance) (supervisor.Status, error) { //nolint:contextcheck // the watch outlives the call
 	client, err := supervisor.Dial(ctx, i.run)
 	if err != nil {
 		return supervisor.Status{}, err

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"slices"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/net/bpf"
 )
@@ -74,8 +76,8 @@ func leaf(r rule) []bpf.Instruction {
 // otherwise.
 func check(c conditional) []bpf.Instruction {
 	code := []bpf.Instruction{bpf.RetConstant{Val: c.ret}}
-	for i := len(c.args) - 1; i >= 0; i-- {
-		code = append(compare(c.args[i], len(code)), code...)
+	for _, arg := range slices.Backward(c.args) {
+		code = append(compare(arg, len(code)), code...)
 	}
 	return code
 }
@@ -106,8 +108,10 @@ func compare(a specs.LinuxSeccompArg, rest int) []bpf.Instruction {
 		return append(head, tail...)
 	case specs.OpNotEqual:
 		return []bpf.Instruction{
-			loadHigh, bpf.JumpIf{Cond: bpf.JumpEqual, Val: vHigh, SkipFalse: 2},
-			loadLow, bpf.JumpIf{Cond: bpf.JumpEqual, Val: vLow, SkipTrue: fail(0)},
+			loadHigh,
+			bpf.JumpIf{Cond: bpf.JumpEqual, Val: vHigh, SkipFalse: 2},
+			loadLow,
+			bpf.JumpIf{Cond: bpf.JumpEqual, Val: vLow, SkipTrue: fail(0)},
 		}
 	case specs.OpGreaterThan, specs.OpGreaterEqual:
 		cond := bpf.JumpGreaterThan

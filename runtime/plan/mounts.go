@@ -137,8 +137,13 @@ func flags(m Mount) (options []string) {
 		on   bool
 		word string
 	}{
-		{m.RecursiveRO, "rro"}, {m.Readonly && !m.RecursiveRO, "ro"}, {!m.Readonly, "rw"},
-		{m.NoExec, "noexec"}, {m.NoSuid, "nosuid"}, {m.NoDev, "nodev"}, {m.Optional, optOptional},
+		{m.RecursiveRO, "rro"},
+		{m.Readonly && !m.RecursiveRO, "ro"},
+		{!m.Readonly, "rw"},
+		{m.NoExec, "noexec"},
+		{m.NoSuid, "nosuid"},
+		{m.NoDev, "nodev"},
+		{m.Optional, optOptional},
 	} {
 		if f.on {
 			options = append(options, f.word)
@@ -151,10 +156,10 @@ func flags(m Mount) (options []string) {
 func rootPropagation(list []Mount) string {
 	strongest := ""
 	for _, m := range list {
-		switch {
-		case m.Propagation == "shared":
+		switch m.Propagation {
+		case "shared":
 			return "rshared"
-		case m.Propagation == "slave":
+		case "slave":
 			strongest = "rslave"
 		}
 	}

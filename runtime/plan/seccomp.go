@@ -35,7 +35,7 @@ func ParseProfile(text []byte, k Kernel, caps []string) (*specs.LinuxSeccomp, er
 		return nil, fmt.Errorf("seccomp profile has both architectures and archMap: %w", ErrInvalid)
 	}
 	for _, call := range config.Syscalls {
-		if call == nil || call.Name != "" && len(call.Names) > 0 {
+		if call == nil || call.Name != "" && len(call.Names) > 0 { //nolint:staticcheck // old profiles have it
 			return nil, fmt.Errorf("seccomp profile has a rule with both name and names: %w", ErrInvalid)
 		}
 	}
@@ -58,8 +58,8 @@ func resolve(config *seccomp.Seccomp, k Kernel, caps []string) *specs.LinuxSecco
 	for _, call := range config.Syscalls {
 		if included(call.Includes, k, caps) && !excluded(call.Excludes, k, caps) {
 			rule := call.LinuxSyscall
-			if call.Name != "" {
-				rule.Names = []string{call.Name}
+			if call.Name != "" { //nolint:staticcheck // old profiles have it
+				rule.Names = []string{call.Name} //nolint:staticcheck // likewise
 			}
 			out.Syscalls = append(out.Syscalls, rule)
 		}

@@ -139,9 +139,15 @@ func devices(in Input) ([]specs.LinuxDevice, *specs.LinuxResources) {
 		// No list leaves every device usable, as far as the nodes go.
 		return nodes, &r
 	}
-	r.Devices = append(defaultDeviceRules(), r.Devices...)
+	asked := r.Devices
+	r.Devices = append(defaultDeviceRules(), asked...)
 	for _, d := range in.Devices {
 		major, minor := d.Major, d.Minor
+		if slices.ContainsFunc(asked, func(rule specs.LinuxDeviceCgroup) bool {
+			return rule.Type == d.Type && rule.Major != nil && *rule.Major == major && rule.Minor != nil && *rule.Minor == minor
+		}) {
+			continue // the caller says how it may be used
+		}
 		r.Devices = append(r.Devices, specs.LinuxDeviceCgroup{
 			Allow: true, Type: d.Type, Major: &major, Minor: &minor, Access: "rwm",
 		})

@@ -12,7 +12,7 @@ import (
 )
 
 //go:embed syscalls.txt
-var syscallTable string //nolint:gochecknoglobals // embedding needs a package variable
+var syscallTable string
 
 // The columns of the table.
 const (

@@ -40,7 +40,7 @@ func TestAgentToBeKilled(t *testing.T) {
 	n := a.node(t)
 	e, err := runtime.Open(t.Context(), n.cfg)
 	must(t, err)
-	fmt.Println("ready")
+	say("ready")
 	var w sync.WaitGroup
 	for k := range 4 {
 		w.Go(func() {
@@ -52,11 +52,13 @@ func TestAgentToBeKilled(t *testing.T) {
 	w.Wait()
 }
 
+func say(what any) { _, _ = fmt.Fprintln(os.Stdout, what) }
+
 // life is a pod's, most of the time to its end.
 func (n *testNode) life(ctx context.Context, e *runtime.Engine, name string, host bool) {
 	i, err := e.RunInstance(ctx, pod(name, host))
 	if err != nil {
-		fmt.Println(err)
+		say(err)
 		return
 	}
 	spec := n.container(name, "sh", "-c", "echo begin; echo end; exit 3")
@@ -71,7 +73,7 @@ func (n *testNode) life(ctx context.Context, e *runtime.Engine, name string, hos
 		_, _, _, _ = e.ExecSync(ctx, c.ID, runtime.ExecSpec{Args: []string{"true"}}, 100)
 	}
 	if err != nil {
-		fmt.Println(err)
+		say(err)
 	}
 	if rand.IntN(3) == 0 {
 		return // stays
@@ -84,21 +86,21 @@ func (n *testNode) life(ctx context.Context, e *runtime.Engine, name string, hos
 		_ = e.StopInstance(ctx, i.ID)
 	}
 	if err := e.RemoveInstance(ctx, i.ID); err != nil {
-		fmt.Println(err)
+		say(err)
 	}
 }
 
-func (a agentConfig) node(t testing.TB) *testNode {
-	t.Helper()
+func (a agentConfig) node(tb testing.TB) *testNode {
+	tb.Helper()
 	n := &testNode{dir: a.Dir, image: a.Image}
 	groups, err := cgroups.New(cgroups.Config{})
-	must(t, err)
+	must(tb, err)
 	net, err := network.New(network.Config{
 		CNIConfDir: n.dir + "/cni", StateDir: n.dir + "/netstate", PinDir: n.dir + "/netns", LeaseDir: n.dir + "/leases",
 	})
-	must(t, err)
+	must(tb, err)
 	n.store, err = image.Open(n.dir + "/images")
-	must(t, err)
+	must(tb, err)
 	n.cfg = runtime.Config{
 		StateDir: n.dir + "/state", RunDir: n.dir + "/run",
 		InstanceBinary: a.Bin + "/siflet-instance", ActionBinary: a.Bin + "/siflet-action",

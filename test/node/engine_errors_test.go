@@ -158,7 +158,9 @@ func TestStopKillsAfterGraceAndRemoveDuringExec(t *testing.T) {
 		done <- err
 	}()
 	must(t, e.RemoveContainer(t.Context(), c.ID))
-	<-done
+	if err := <-done; err == nil {
+		t.Log("the exec ended by itself")
+	}
 }
 
 func TestRunOnceRunsAndLeavesNothing(t *testing.T) {

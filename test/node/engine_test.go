@@ -63,99 +63,99 @@ type testNode struct {
 	image string
 }
 
-func binaries(t testing.TB) string {
-	t.Helper()
+func binaries(tb testing.TB) string {
+	tb.Helper()
 	if dir := os.Getenv(binEnv); dir != "" {
 		return dir
 	}
-	dir := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", dir+"/", "../../cmd/siflet-instance", "../../cmd/siflet-action")
+	dir := tb.TempDir()
+	cmd := exec.CommandContext(tb.Context(), "go", "build", "-o", dir+"/", "../../cmd/siflet-instance", "../../cmd/siflet-action")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+		tb.Fatalf("build: %v\n%s", err, out)
 	}
 	return dir
 }
 
-func newTestNode(t testing.TB) *testNode {
-	t.Helper()
-	must(t, syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_SLAVE, ""))
-	bin := binaries(t)
-	n := &testNode{dir: t.TempDir()}
+func newTestNode(tb testing.TB) *testNode {
+	tb.Helper()
+	must(tb, syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_SLAVE, ""))
+	bin := binaries(tb)
+	n := &testNode{dir: tb.TempDir()}
 	groups, err := cgroups.New(cgroups.Config{})
-	must(t, err)
+	must(tb, err)
 	net, err := network.New(network.Config{
 		CNIConfDir: n.dir + "/cni", StateDir: n.dir + "/netstate", PinDir: n.dir + "/netns", LeaseDir: n.dir + "/leases",
 	})
-	must(t, err)
-	t.Cleanup(net.Close)
-	must(t, os.MkdirAll(n.dir+"/images", 0o755))
+	must(tb, err)
+	tb.Cleanup(net.Close)
+	must(tb, os.MkdirAll(n.dir+"/images", 0o755))
 	n.store, err = image.Open(n.dir + "/images")
-	must(t, err)
-	n.image = siftest.Build(t, siftest.Options{Busybox: true, Bare: true, Files: map[string]string{"srv/": ""}})
+	must(tb, err)
+	n.image = siftest.Build(tb, siftest.Options{Busybox: true, Bare: true, Files: map[string]string{"srv/": ""}})
 	n.cfg = runtime.Config{
 		StateDir: n.dir + "/state", RunDir: n.dir + "/run",
 		InstanceBinary: bin + "/siflet-instance", ActionBinary: bin + "/siflet-action",
-		Images: n.store, Cgroups: groups, CgroupParent: "/siflet-test-" + strconv.Itoa(os.Getpid()) + "-" + t.Name(),
+		Images: n.store, Cgroups: groups, CgroupParent: "/siflet-test-" + strconv.Itoa(os.Getpid()) + "-" + tb.Name(),
 		Network: net,
 	}
 	if os.Getenv("SIFLET_TEST_LOG") != "" {
 		n.cfg.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		_ = syscall.Unmount(n.dir+"/netns", syscall.MNT_DETACH)
-		must(t, groups.Load(n.cfg.CgroupParent).Delete(context.Background()))
-		n.checkClean(t)
+		must(tb, groups.Load(n.cfg.CgroupParent).Delete(context.Background()))
+		n.checkClean(tb)
 	})
 	return n
 }
 
-func (n *testNode) open(t testing.TB) *runtime.Engine {
-	t.Helper()
-	e, err := runtime.Open(t.Context(), n.cfg)
-	must(t, err)
-	t.Cleanup(func() {
+func (n *testNode) open(tb testing.TB) *runtime.Engine {
+	tb.Helper()
+	e, err := runtime.Open(tb.Context(), n.cfg)
+	must(tb, err)
+	tb.Cleanup(func() {
 		for _, i := range e.Instances() {
 			if err := e.RemoveInstance(context.Background(), i.ID); err != nil {
-				t.Error(err)
+				tb.Error(err)
 			}
 		}
-		must(t, e.Close())
+		must(tb, e.Close())
 	})
 	return e
 }
 
 // checkClean fails the test for anything an instance left.
-func (n *testNode) checkClean(t testing.TB) {
-	t.Helper()
+func (n *testNode) checkClean(tb testing.TB) {
+	tb.Helper()
 	for _, dir := range []string{"state/instances", "run/instances", "netns"} {
 		entries, err := os.ReadDir(filepath.Join(n.dir, dir))
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			t.Error(err)
+			tb.Error(err)
 		}
 		for _, entry := range entries {
-			t.Errorf("%s/%s is left", dir, entry.Name())
+			tb.Errorf("%s/%s is left", dir, entry.Name())
 		}
 	}
 	procs, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	must(t, err)
+	must(tb, err)
 	for _, p := range procs {
 		text, err := os.ReadFile(p)
 		if err == nil && strings.Contains(string(text), n.dir) {
-			t.Errorf("process %s is left: %q", p, text)
+			tb.Errorf("process %s is left: %q", p, text)
 		}
 	}
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	must(t, err)
+	must(tb, err)
 	for line := range strings.Lines(string(mounts)) {
 		if strings.Contains(line, n.dir+"/netns/") || strings.Contains(line, n.dir+"/state") {
-			t.Errorf("mount is left: %s", line)
+			tb.Errorf("mount is left: %s", line)
 		}
 	}
 	if leases, err := filepath.Glob(n.dir + "/leases/*"); err == nil && slices.ContainsFunc(leases, func(l string) bool {
 		return strings.Contains(filepath.Base(l), "10.213.0.") && !strings.HasSuffix(l, "10.213.0.1")
 	}) {
-		t.Errorf("leases are left: %v", leases)
+		tb.Errorf("leases are left: %v", leases)
 	}
 }
 
@@ -179,18 +179,6 @@ func (n *testNode) container(name string, command ...string) runtime.ContainerSp
 		Name: name, Metadata: runtime.Metadata{Name: name}, Image: n.image, Command: command,
 		LogPath: filepath.Join(n.dir, "logs", name+".log"),
 	}
-}
-
-func (n *testNode) up(t testing.TB, e *runtime.Engine, name string, host bool) (runtime.Instance, runtime.Container) {
-	t.Helper()
-	i, err := e.RunInstance(t.Context(), pod(name, host))
-	must(t, err)
-	c, err := e.CreateContainer(t.Context(), i.ID, n.sleeper(name))
-	must(t, err)
-	must(t, e.StartContainer(t.Context(), c.ID))
-	c, err = e.Container(c.ID)
-	must(t, err)
-	return i, c
 }
 
 func TestEngineRunsAPodFromStartToRemoval(t *testing.T) {
