@@ -34,19 +34,16 @@ func (s *Server) containerSpec(c *criapi.ContainerConfig, pod *runtime.InstanceS
 	if spec.Mounts, err = mounts(c.GetMounts()); err != nil {
 		return none, err
 	}
-	if spec.Devices, err = s.devices(c.GetDevices()); err != nil {
-		return none, err
-	}
 	if spec.LogPath, err = logPath(pod.LogDir, c.GetLogPath()); err != nil {
 		return none, err
 	}
 	if spec.StopSignal, err = stopSignal(c.GetStopSignal()); err != nil {
 		return none, err
 	}
-	return spec, s.linuxPart(c.GetLinux(), pod, &spec)
+	return spec, s.linuxPart(c.GetLinux(), c.GetDevices(), pod, &spec)
 }
 
-func (s *Server) linuxPart(c *criapi.LinuxContainerConfig, pod *runtime.InstanceSpec, spec *runtime.ContainerSpec) error {
+func (s *Server) linuxPart(c *criapi.LinuxContainerConfig, list []*criapi.Device, pod *runtime.InstanceSpec, spec *runtime.ContainerSpec) error {
 	var err error
 	options := c.GetSecurityContext().GetNamespaceOptions()
 	if spec.PID, spec.PIDTarget, err = containerPID(securityField+".namespace_options", options, pod.Namespaces); err != nil {
@@ -56,6 +53,9 @@ func (s *Server) linuxPart(c *criapi.LinuxContainerConfig, pod *runtime.Instance
 		return err
 	}
 	if spec.Resources, err = resources("linux.resources", c.GetResources()); err != nil {
+		return err
+	}
+	if err := s.devices(list, spec); err != nil {
 		return err
 	}
 	if c.GetResources() != nil {
@@ -133,25 +133,36 @@ func logPath(dir, name string) (string, error) {
 	return filepath.Join(dir, name), nil
 }
 
-// devices are looked up on the node. Permissions limit the container's cgroup.
-func (s *Server) devices(list []*criapi.Device) ([]specs.LinuxDevice, error) {
-	var out []specs.LinuxDevice
+// devices are looked up on the node; permissions become rules of the cgroup.
+func (s *Server) devices(list []*criapi.Device, spec *runtime.ContainerSpec) error {
 	for i, d := range list {
 		field := fmt.Sprintf("devices[%d]", i)
 		if !cleanAbs(d.GetHostPath()) {
-			return nil, invalid(field+".host_path", "%q is not an absolute path", d.GetHostPath())
+			return invalid(field+".host_path", "%q is not an absolute path", d.GetHostPath())
 		}
 		if d.GetContainerPath() != "" && !cleanAbs(d.GetContainerPath()) {
-			return nil, invalid(field+".container_path", "%q is not an absolute path", d.GetContainerPath())
+			return invalid(field+".container_path", "%q is not an absolute path", d.GetContainerPath())
 		}
-		if p := d.GetPermissions(); strings.Trim(p, "rwm") != "" {
-			return nil, invalid(field+".permissions", "%q is not made of r, w and m", p)
+		if p := d.GetPermissions(); strings.Trim(p, "rwm") != "" || len(p) > 3 {
+			return invalid(field+".permissions", "%q is not made of r, w and m", p)
 		}
 		found, err := s.node.Devices(d.GetHostPath(), d.GetContainerPath())
 		if err != nil {
-			return nil, invalid(field+".host_path", "%v", err)
+			return invalid(field+".host_path", "%v", err)
 		}
-		out = append(out, found...)
+		spec.Devices = append(spec.Devices, found...)
+		if d.GetPermissions() == "" {
+			continue
+		}
+		if spec.Resources == nil {
+			spec.Resources = &specs.LinuxResources{}
+		}
+		for _, node := range found {
+			major, minor := node.Major, node.Minor
+			spec.Resources.Devices = append(spec.Resources.Devices, specs.LinuxDeviceCgroup{
+				Allow: true, Type: node.Type, Major: &major, Minor: &minor, Access: d.GetPermissions(),
+			})
+		}
 	}
-	return out, nil
+	return nil
 }

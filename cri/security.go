@@ -160,6 +160,8 @@ func (s *Server) appArmorProfile(c *criapi.LinuxContainerSecurityContext) (strin
 		return "", unsupported(field, "profile %q: this node's kernel runs without AppArmor", local)
 	case name == "runtime/default" && s.node.AppArmor:
 		return "", unsupported(field, "siflet brings no AppArmor profile of its own; name a loaded one as localhost")
+	case !s.node.AppArmor:
+		return "", nil
 	default:
 		return local, nil
 	}
