@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/klog/v2"
 
 	"github.com/siflet/siflet/cgroups"
 	"github.com/siflet/siflet/cri"
@@ -72,6 +73,8 @@ func runAgent(ctx context.Context, o agentOptions, bins binaries) (err error) {
 	if err != nil {
 		return err
 	}
+	// The streaming library logs by itself.
+	klog.SetSlogLogger(log)
 	engine, images, err := openEngine(ctx, o, bins, nets, log)
 	if err != nil {
 		return err
