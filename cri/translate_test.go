@@ -162,8 +162,13 @@ func TestEverySignalIsKnownToTheEngine(t *testing.T) {
 func TestPodNamesAreUniqueAndPlain(t *testing.T) {
 	seen := map[string]runtime.Metadata{}
 	for _, m := range []runtime.Metadata{
-		{Name: "web", Namespace: "default", UID: "1"}, {Name: "web", Namespace: "default", UID: "1", Attempt: 1},
-		{Name: "a b"}, {Name: "a-b"}, {Name: "a:b"}, {Name: strings.Repeat("x", 250)}, {Name: strings.Repeat("x", 251)},
+		{Name: "web", Namespace: "default", UID: "1"},
+		{Name: "web", Namespace: "default", UID: "1", Attempt: 1},
+		{Name: "a b"},
+		{Name: "a-b"},
+		{Name: "a:b"},
+		{Name: strings.Repeat("x", 250)},
+		{Name: strings.Repeat("x", 251)},
 	} {
 		name := podName(m)
 		if other, ok := seen[name]; ok {
