@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	goruntime "runtime"
 	"strconv"
 
 	"golang.org/x/sys/unix" //nolint:depguard // for the names of two errors
@@ -25,6 +26,9 @@ import (
 )
 
 func main() {
+	// The signal that comes when the parent dies was asked for by this thread, and
+	// an exec from another one forgets it.
+	goruntime.LockOSThread()
 	os.Exit(run(os.Args[1:]))
 }
 
