@@ -138,6 +138,9 @@ func (e *Engine) down(ctx context.Context, i *instance) error {
 	if running {
 		e.tell(EventStopped, i.id, i.id)
 	}
+	if !rec.RemovingAt.IsZero() {
+		return nil // the record is about to go, and a crash takes all these steps again
+	}
 	return missing(record.WriteVolatile(i.recordPath(), rec))
 }
 

@@ -143,9 +143,12 @@ func (e *Engine) removeContainer(ctx context.Context, c *container) error {
 	c.rec.RemovingAt = time.Now()
 	rec := c.rec
 	client, alive := i.client, i.alive
+	known := !i.rec.RemovingAt.IsZero() // the instance's record says it for all
 	i.mu.Unlock()
-	if err := missing(record.WriteVolatile(c.recordPath(), rec)); err != nil {
-		return err
+	if !known {
+		if err := missing(record.WriteVolatile(c.recordPath(), rec)); err != nil {
+			return err
+		}
 	}
 	if err := e.stopProcess(ctx, c, 0, ""); err != nil {
 		return err

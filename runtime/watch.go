@@ -31,7 +31,7 @@ func (e *Engine) observe(ctx context.Context, i *instance) (supervisor.Status, e
 		return supervisor.Status{}, err
 	}
 	life, cancel := context.WithCancel(e.life.ctx())
-	status, changes, err := client.Watch(life)
+	status, changes, err := client.Watch(life) //nolint:contextcheck // likewise
 	if err != nil {
 		cancel()
 		return supervisor.Status{}, err
@@ -47,7 +47,7 @@ func (e *Engine) observe(ctx context.Context, i *instance) (supervisor.Status, e
 			e.happened(i, change)
 		}
 		if life.Err() == nil {
-			e.ended(i, "its supervisor ended")
+			e.ended(i, "its supervisor ended") //nolint:contextcheck // likewise
 		}
 	})
 	return status, nil

@@ -16,7 +16,9 @@ import (
 	"io/fs"
 	"os"
 	goruntime "runtime"
+	"slices"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix" //nolint:depguard // for the names of two errors
 
@@ -42,6 +44,10 @@ func run(args []string) int {
 	err = errors.Join(err, request.Close())
 	if err != nil {
 		return fail(report, err)
+	}
+	if req.HomeDir == "" && !slices.ContainsFunc(req.Host, func(v string) bool { return strings.HasPrefix(v, "HOME=") }) {
+		// The launch stage found it in the container's /etc/passwd.
+		req.HomeDir = os.Getenv("HOME")
 	}
 	ctx := context.Background()
 	p, err := action.Resolve(ctx, req, "/")
