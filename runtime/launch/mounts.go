@@ -169,19 +169,10 @@ func (s *stage) imageMount(m *program.Mount) (int, error) {
 		last = mount
 	}
 	if len(layers) > 1 {
-		overlay, err := linux.NewMount("overlay", []string{"source=overlay", "lowerdir=" + strings.Join(layers, ":")}, linux.Attr{})
-		if err != nil {
+		var err error
+		if last, err = s.mountOverlay(linux.Overlay{Lower: layers}, linux.Attr{}); err != nil {
 			return -1, err
 		}
-		_, at, err := s.scratchDir()
-		if err != nil {
-			return -1, err
-		}
-		if err := linux.MoveMount(overlay, at); err != nil {
-			return -1, err
-		}
-		linux.Close(at)
-		last = overlay
 	}
 	source, err := linux.OpenIn(last, m.Source, linux.OPath, 0)
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"strconv"
-	"strings"
 
 	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/program"
@@ -23,24 +22,22 @@ func (s *stage) mountRoot() error {
 	if err != nil {
 		return err
 	}
-	options := []string{"source=overlay", "lowerdir=" + strings.Join(layers, ":"), "upperdir=" + upper, "workdir=" + work}
+	overlay := linux.Overlay{Lower: layers, Options: []string{"upperdir=" + upper, "workdir=" + work}}
 	if r.Volatile {
-		options = append(options, "volatile")
+		overlay.Options = append(overlay.Options, "volatile")
 	}
-	root, err := linux.NewMount("overlay", options, linux.Attr{NoSuid: r.NoSuid, NoDev: r.NoDev})
+	s.root, err = s.mountOverlay(overlay, linux.Attr{NoSuid: r.NoSuid, NoDev: r.NoDev})
+	return err
+}
+
+// mountOverlay mounts an overlay in the scratch space.
+func (s *stage) mountOverlay(o linux.Overlay, a linux.Attr) (int, error) {
+	name, at, err := s.scratchDir()
 	if err != nil {
-		return err
+		return -1, err
 	}
-	_, at, err := s.scratchDir()
-	if err != nil {
-		return err
-	}
-	defer linux.Close(at)
-	if err := linux.MoveMount(root, at); err != nil {
-		return err
-	}
-	s.root = root
-	return nil
+	linux.Close(at)
+	return o.MountAt(name, a)
 }
 
 // mountLayers mounts the image's file systems in the scratch space. It returns

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -144,6 +145,29 @@ func TestLayersLieInTheirOrder(t *testing.T) {
 	p.Root.Extents = []program.Extent{base, top, second}
 	if out, _ := s.run(t, p); out != "+second" {
 		t.Errorf("output %q", out)
+	}
+}
+
+func TestAHundredLayersMount(t *testing.T) {
+	s := newStage(t)
+	base, dir := squashfs(t, nil), t.TempDir()
+	must(t, os.MkdirAll(dir+"/etc", 0o755))
+	must(t, os.WriteFile(dir+"/etc/layer", []byte("upper"), 0o644))
+	layer := filepath.Join(t.TempDir(), "layer")
+	if out, err := exec.CommandContext(t.Context(), "mksquashfs", dir, layer, "-quiet").CombinedOutput(); err != nil {
+		t.Fatalf("mksquashfs: %v\n%s", err, out)
+	}
+	data, err := os.ReadFile(layer)
+	must(t, err)
+	const layers = 100
+	must(t, os.WriteFile(layer, bytes.Repeat(data, layers-1), 0o644))
+	p := container(base, "cat", "/etc/layer")
+	size := int64(len(data))
+	for n := range int64(layers - 1) {
+		p.Root.Extents = append(p.Root.Extents, program.Extent{Path: layer, Offset: n * size, Size: size, FS: "squashfs"})
+	}
+	if out, code := s.run(t, p); code != 0 || out != "upper" {
+		t.Errorf("exit %d: %s", code, out)
 	}
 }
 
