@@ -28,6 +28,9 @@ type OnceConfig struct {
 	Stdin, Stdout, Stderr *os.File
 	// Signals are passed on to the process. It may be nil.
 	Signals <-chan os.Signal
+	// NoInit makes the process PID 1 of its PID namespace, where it gets no signal
+	// that it has no handler for. Otherwise sinit is.
+	NoInit bool
 	// Hostname is set in a UTS namespace of the container's own.
 	Hostname string
 	// Cgroups, when not nil, holds the container's limits: in a group of its
@@ -52,11 +55,12 @@ type once struct {
 	join   program.Cgroup
 	net    *network.Request
 	res    network.Result
+	init   *onceInit
 }
 
 // RunOnce runs one container as a child of the calling process, with no
 // supervisor and no record, and returns how it ended. Namespaces of ModeInstance
-// are the container's own; its process is PID 1 if that of processes is. When
+// are the container's own. When
 // ctx ends the process is killed, as it is when the calling process dies. A
 // process that never ran is an error. Nothing is left behind.
 func RunOnce(ctx context.Context, cfg OnceConfig, spec ContainerSpec, spaces Namespaces) (supervisor.Exit, error) {
@@ -204,7 +208,18 @@ func (o *once) launch(ctx context.Context, p *planned) (supervisor.Exit, error) 
 	}
 	report := os.NewFile(uintptr(ours), "report")
 	defer report.Close() //nolint:errcheck // read only
-	child, err := o.fork(binary, theirs, p)
+	// Out of the way of the descriptors the children get.
+	exe, err := linux.FD(binary.Fd()).Dup()
+	if err != nil {
+		return supervisor.Exit{}, errors.Join(err, theirs.Close())
+	}
+	defer exe.Close() //nolint:errcheck // read only
+	end, err := o.startInit(exe, p)
+	if err != nil {
+		return supervisor.Exit{}, errors.Join(err, theirs.Close())
+	}
+	defer end()
+	child, err := o.fork(exe, theirs, p)
 	if err = errors.Join(err, theirs.Close()); err != nil {
 		return supervisor.Exit{}, err
 	}
@@ -238,7 +253,7 @@ func (o *once) launch(ctx context.Context, p *planned) (supervisor.Exit, error) 
 // maxReport bounds what a stage says of its failure.
 const maxReport = 64 << 10
 
-func (o *once) fork(binary *os.File, report linux.FD, p *planned) (*os.Process, error) {
+func (o *once) fork(exe, report linux.FD, p *planned) (*os.Process, error) {
 	text, err := linux.MemFile("program", p.text)
 	if err != nil {
 		return nil, err
@@ -259,18 +274,15 @@ func (o *once) fork(binary *os.File, report linux.FD, p *planned) (*os.Process, 
 		Args: []string{supervisor.StageName, "launch"}, Env: []string{"GOMAXPROCS=1", "GOGC=off"},
 		Files: files, CloneFlags: linux.CloneNewMount, PIDNamespace: linux.NoFD,
 	}
-	if p.program.Namespaces.PID == program.PIDContainer {
+	switch {
+	case o.init != nil:
+		attr.PIDNamespace = o.init.pidfd
+	case p.program.Namespaces.PID == program.PIDContainer:
 		attr.CloneFlags |= linux.CloneNewPID
 	}
 	if !isUnified(o.join) {
 		attr.CgroupDir = o.join.Dir
 	}
-	// Out of the way of the descriptors the child gets.
-	exe, err := linux.FD(binary.Fd()).Dup()
-	if err != nil {
-		return nil, err
-	}
-	defer exe.Close() //nolint:errcheck // read only
 	pid, pidfd, err := linux.Fork(fmt.Sprintf("/proc/self/fd/%d", exe), attr)
 	if err != nil {
 		return nil, err

@@ -64,7 +64,7 @@ func (w *workshop) onceConfig(o *actionOptions) (runtime.OnceConfig, error) {
 		return runtime.OnceConfig{}, err
 	}
 	cfg := runtime.OnceConfig{
-		InstanceBinary: bins.instance, ActionBinary: bins.action, Hostname: o.hostname,
+		InstanceBinary: bins.instance, ActionBinary: bins.action, Hostname: o.hostname, NoInit: o.noInit,
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, BuiltInNetwork: true,
 	}
 	if cfg.Ports, err = o.ports(); err != nil || !o.net || o.network == "none" {

@@ -22,7 +22,7 @@ type actionOptions struct {
 	writableTmpfs                         bool
 	env, envFiles, noEnv                  []string
 	cleanEnv, noEval, noUmask             bool
-	pid, noPID, ipc, uts, net             bool
+	pid, noPID, noInit, ipc, uts, net     bool
 	network                               string
 	networkArgs                           []string
 	hostname                              string
@@ -72,6 +72,7 @@ func (o *actionOptions) registerEnvironment(flags *pflag.FlagSet) {
 }
 
 func (o *actionOptions) registerNamespaces(flags *pflag.FlagSet) {
+	flags.BoolVar(&o.noInit, "no-init", false, "with --pid: no init process, the command is PID 1")
 	flags.BoolVarP(&o.ipc, "ipc", "i", false, "a new IPC namespace")
 	flags.BoolVar(&o.uts, "uts", false, "a new UTS namespace")
 	flags.BoolVarP(&o.net, "net", "n", false, "a new network namespace")
@@ -128,7 +129,7 @@ func unsupported() map[string][]string {
 func needless() map[string][]string {
 	return map[string][]string{
 		"bool": {
-			"disable-cache", "no-nv", "no-rocm", "no-compat", "no-init", "no-setgroups", "underlay", "ignore-subuid",
+			"disable-cache", "no-nv", "no-rocm", "no-compat", "no-setgroups", "underlay", "ignore-subuid",
 			"ignore-fakeroot-command", "ignore-userns",
 		},
 		"value": {"tmpdir"},

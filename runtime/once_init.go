@@ -1,0 +1,51 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/siflet/siflet/runtime/linux"
+	"github.com/siflet/siflet/runtime/program"
+	"github.com/siflet/siflet/runtime/supervisor"
+)
+
+// onceInit is PID 1 of the PID namespace that a process is born in.
+type onceInit struct {
+	process *os.Process
+	pidfd   linux.FD
+}
+
+// startInit starts sinit if the process is to have a PID namespace of its own.
+// end kills it, and with it whoever is left in there.
+func (o *once) startInit(exe linux.FD, p *planned) (end func(), err error) {
+	if o.cfg.NoInit || p.program.Namespaces.PID != program.PIDContainer {
+		return func() {}, nil
+	}
+	null, err := linux.OpenNull()
+	if err != nil {
+		return nil, err
+	}
+	defer null.Close() //nolint:errcheck // /dev/null
+	ours, theirs, err := linux.Socketpair()
+	if err != nil {
+		return nil, err
+	}
+	pid, pidfd, err := linux.Fork(fmt.Sprintf("/proc/self/fd/%d", exe), &linux.ForkAttr{
+		Args: []string{supervisor.InitName, "init"}, Env: []string{"GOMAXPROCS=1", "GOGC=off"},
+		Files: []linux.FD{null, null, null, theirs}, CloneFlags: linux.CloneNewPID, PIDNamespace: linux.NoFD, Setsid: true,
+	})
+	if err = errors.Join(err, theirs.Close()); err != nil {
+		return nil, errors.Join(fmt.Errorf("start %s: %w", supervisor.InitName, err), ours.Close())
+	}
+	process, err := os.FindProcess(pid)
+	if err != nil {
+		return nil, errors.Join(err, linux.SignalProcess(pidfd, linux.SignalKill), pidfd.Close(), ours.Close())
+	}
+	o.init = &onceInit{process: process, pidfd: pidfd}
+	return func() {
+		// Our end of the socket is how sinit sees that we are gone.
+		_ = errors.Join(process.Kill(), pidfd.Close(), ours.Close())
+		_, _ = process.Wait()
+	}, nil
+}
