@@ -154,18 +154,18 @@ func (e *Engine) openLog(i *instance, spec *ContainerSpec) (string, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return "", as(ErrInvalid, fmt.Errorf("log directory: %w", err))
 	}
-	_, statErr := os.Lstat(path)
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
+	// The file itself is the supervisor's to make.
+	probe, err := os.CreateTemp(filepath.Dir(path), ".siflet-*")
+	if err == nil {
+		err = errors.Join(probe.Close(), os.Remove(probe.Name()))
+	}
+	if err == nil {
+		if info, serr := os.Stat(path); serr == nil && info.IsDir() {
+			err = fmt.Errorf("%s is a directory", path)
+		}
+	}
 	if err != nil {
 		return "", as(ErrInvalid, fmt.Errorf("log: %w", err))
-	}
-	if err := f.Close(); err != nil {
-		return "", fmt.Errorf("log: %w", err)
-	}
-	if statErr != nil {
-		if err := os.Remove(path); err != nil {
-			return "", fmt.Errorf("log: %w", err)
-		}
 	}
 	return path, nil
 }

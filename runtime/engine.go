@@ -125,7 +125,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 }
 
 // Close gives the root back. Instances keep running. Operations under way are
-// finished first.
+// finished or undone first.
 func (e *Engine) Close() error {
 	e.stop()
 	for _, i := range e.all() {

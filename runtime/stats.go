@@ -54,20 +54,23 @@ func (v *view) ContainerStats(id string) (ContainerStats, error) {
 	if err != nil {
 		return ContainerStats{}, fmt.Errorf("container statistics: %w", err)
 	}
-	out, err := v.measure(c)
+	out, err := v.measure(c, (*cgroups.Group).Stats)
 	if err != nil {
 		return ContainerStats{}, fmt.Errorf("statistics of container %s: %w", id, err)
 	}
 	return out, nil
 }
 
-func (v *view) measure(c *container) (ContainerStats, error) {
+// meter reads a group: all of it for one, less for the lists.
+type meter func(*cgroups.Group) (cgroups.Stats, error)
+
+func (v *view) measure(c *container, read meter) (ContainerStats, error) {
 	c.inst.mu.Lock()
 	out := ContainerStats{Container: c.snapshotLocked()}
 	upper := c.rec.Upper
 	c.inst.mu.Unlock()
 	var err error
-	if out.Stats, err = v.cfg.Cgroups.Load(out.Container.Cgroup).Usage(); err != nil {
+	if out.Stats, err = read(v.cfg.Cgroups.Load(out.Container.Cgroup)); err != nil {
 		return out, err
 	}
 	if upper != "" {
@@ -82,14 +85,14 @@ func (v *view) InstanceStats(id string) (InstanceStats, error) {
 	if err != nil {
 		return InstanceStats{}, fmt.Errorf("instance statistics: %w", err)
 	}
-	out, err := v.measureInstance(i)
+	out, err := v.measureInstance(i, (*cgroups.Group).Stats)
 	if err != nil {
 		return InstanceStats{}, fmt.Errorf("statistics of instance %s: %w", id, err)
 	}
 	return out, nil
 }
 
-func (v *view) measureInstance(i *instance) (InstanceStats, error) {
+func (v *view) measureInstance(i *instance, read meter) (InstanceStats, error) {
 	i.mu.Lock()
 	out := InstanceStats{Instance: i.snapshotLocked()}
 	list := i.listLocked()
@@ -105,7 +108,7 @@ func (v *view) measureInstance(i *instance) (InstanceStats, error) {
 		return out, errorf(ErrNotReady, "instance %s is not running", i.id)
 	}
 	var err error
-	if out.Stats, err = v.cfg.Cgroups.Load(out.Instance.Cgroup).Usage(); err != nil {
+	if out.Stats, err = read(v.cfg.Cgroups.Load(out.Instance.Cgroup)); err != nil {
 		return out, err
 	}
 	if r := out.Instance.Network; r != nil && v.cfg.Network != nil {
@@ -114,7 +117,7 @@ func (v *view) measureInstance(i *instance) (InstanceStats, error) {
 		}
 	}
 	for _, c := range running {
-		one, err := v.measure(c)
+		one, err := v.measure(c, read)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // it ended meanwhile
 		}
@@ -126,8 +129,9 @@ func (v *view) measureInstance(i *instance) (InstanceStats, error) {
 	return out, nil
 }
 
-// AllStats measures every ready instance. One that can't be measured, because
-// it is ending, is left out.
+// AllStats measures every ready instance, without what costs much time to read
+// (see cgroups.Group.Usage). One that can't be measured, because it is ending,
+// is left out.
 func (v *view) AllStats() []InstanceStats {
 	list := v.all()
 	results := make([]*InstanceStats, len(list))
@@ -137,7 +141,7 @@ func (v *view) AllStats() []InstanceStats {
 	for range together {
 		w.Go(func() {
 			for n := range next {
-				if one, err := v.measureInstance(list[n]); err == nil {
+				if one, err := v.measureInstance(list[n], (*cgroups.Group).Usage); err == nil {
 					results[n] = &one
 				}
 			}

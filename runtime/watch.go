@@ -56,16 +56,18 @@ func (e *Engine) observe(ctx context.Context, i *instance) (supervisor.Status, e
 // happened takes note of what a supervisor tells.
 func (e *Engine) happened(i *instance, change supervisor.Event) {
 	i.mu.Lock()
-	defer i.mu.Unlock()
 	c := i.containers[change.Container]
-	if c == nil {
-		return
-	}
-	if change.Exit == nil {
+	switch {
+	case c == nil:
+	case change.Exit == nil:
 		e.startedLocked(c, change.PID)
-		return
+	default:
+		e.exitedLocked(c, change.Exit)
 	}
-	e.exitedLocked(c, change.Exit)
+	i.mu.Unlock()
+	if c != nil && change.Exit != nil {
+		e.cfg.Log.Info("container exited", "container", c.id, "code", change.Exit.Code, "oom", change.Exit.OOM)
+	}
 }
 
 // startedLocked notes that a container's process runs. Who hears of it first,
@@ -90,7 +92,6 @@ func (e *Engine) exitedLocked(c *container, exit *supervisor.Exit) {
 	}
 	c.endLocked()
 	e.tell(EventStopped, c.inst.id, c.id)
-	e.cfg.Log.Info("container exited", "container", c.id, "code", exit.Code, "oom", exit.OOM)
 }
 
 // ended takes note that an instance has no supervisor any more: what it left
