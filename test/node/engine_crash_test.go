@@ -223,7 +223,7 @@ func (n *testNode) compare(t *testing.T, e *runtime.Engine, when string) {
 			}
 		}
 	}
-	for _, h := range []string{"memory", "pids", "unified"} {
+	for _, h := range []string{"", "memory", "pids", "unified"} { // "": all is v2
 		found, _ := filepath.Glob("/sys/fs/cgroup/" + h + n.cfg.CgroupParent + "/siflet-*")
 		for _, dir := range found {
 			if _, ok := known[strings.TrimPrefix(filepath.Base(dir), "siflet-")]; !ok {
