@@ -126,7 +126,7 @@ func openEngine(ctx context.Context, o agentOptions, bins binaries, nets *networ
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w; mount the cgroup file systems first", err)
 	}
-	images := newLateImages(filepath.Join(o.StateDir, "images"))
+	images := newLateImages(filepath.Join(o.StateDir, "images")) //nolint:contextcheck // opening a store ends by itself
 	engine, err := runtime.Open(ctx, runtime.Config{
 		StateDir: o.StateDir, RunDir: o.RunDir, InstanceBinary: bins.instance, ActionBinary: bins.action,
 		Images: images, Cgroups: groups, CgroupParent: o.CgroupParent, Network: nets, Log: log,
