@@ -9,9 +9,10 @@
 //	images/NAME.json     what is known of an image: references, path, times
 //	pins/NAME.json       which images an owner needs
 //	sha256/HEX.sif       imported files
-//	ingest/              imports under way; emptied when the store is opened
+//	ingest/              imports under way; those left behind go when the store is opened
+//	lock                 held by the process that changes something, while it does
 //
-// Many processes may read a store with View; one at a time may Open it.
+// Many processes may have a store open, and each sees what the others did.
 package image
 
 import (

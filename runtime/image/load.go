@@ -8,42 +8,71 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/record"
 )
 
+// load reads all records. Of a store that is not read-only, the caller has the turn.
 func (s *Store) load() error {
-	err := s.eachFile(imagesDir, func(name string) {
+	entries, problems, err := s.readEntries()
+	if err != nil {
+		return err
+	}
+	pins, unread, err := s.readPins()
+	if err != nil {
+		return err
+	}
+	for path, cause := range unread {
+		// Pins are not synced: a power cut ends them as it ends their owners.
+		if !s.readOnly {
+			cause = errors.Join(cause, removeIfThere(path))
+		}
+		problems = append(problems, cause)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.entries, s.pins, s.problems = entries, pins, problems
+	return nil
+}
+
+func (s *Store) readEntries() (entries map[string]entry, problems []error, err error) {
+	entries = map[string]entry{}
+	err = s.eachFile(imagesDir, func(name string) {
 		var e entry
 		err := record.Read(filepath.Join(s.dir, imagesDir, name), &e)
+		if errors.Is(err, os.ErrNotExist) {
+			return // another process has just removed it
+		}
 		if err == nil && (!e.valid() || name != e.key()+suffix) {
 			err = fmt.Errorf("image record %s: %w", name, record.ErrCorrupt)
 		}
 		if err != nil {
-			s.problems = append(s.problems, err)
+			problems = append(problems, err)
 			return
 		}
 		if !e.InPlace {
 			e.Path = s.blob(e.ID)
 		}
-		s.entries[e.key()] = e
+		entries[e.key()] = e
 	})
-	if err != nil {
-		return err
-	}
-	s.dropMovedReferences()
-	return s.eachFile(pinsDir, func(name string) {
+	dropMovedReferences(entries)
+	return entries, problems, err
+}
+
+// readPins reads the pins by owner, and says which files can't be read and why.
+func (s *Store) readPins() (pins map[string]pin, unread map[string]error, err error) {
+	pins, unread = map[string]pin{}, map[string]error{}
+	err = s.eachFile(pinsDir, func(name string) {
 		var p pin
 		path := filepath.Join(s.dir, pinsDir, name)
-		if err := record.Read(path, &p); err != nil {
-			// Pins are not synced: a power cut ends them as it ends their owners.
-			if !s.readOnly {
-				err = errors.Join(err, removeIfThere(path))
-			}
-			s.problems = append(s.problems, err)
-			return
+		switch err := record.Read(path, &p); {
+		case err == nil:
+			pins[p.Owner] = p
+		case !errors.Is(err, os.ErrNotExist):
+			unread[path] = err
 		}
-		s.pins[p.Owner] = p
 	})
+	return pins, unread, err
 }
 
 func (s *Store) eachFile(dir string, visit func(name string)) error {
@@ -64,25 +93,26 @@ func (s *Store) eachFile(dir string, visit func(name string)) error {
 
 // dropMovedReferences settles a tag that two images have: the store was killed
 // after it gave the tag to the newer one and before it took it from the older.
-func (s *Store) dropMovedReferences() {
+func dropMovedReferences(entries map[string]entry) {
 	newest := map[string]string{}
-	for key, e := range s.entries {
+	for key, e := range entries {
 		for _, ref := range e.References {
-			if other, ok := newest[ref]; !ok || s.entries[other].UpdatedAt.Before(e.UpdatedAt) {
+			if other, ok := newest[ref]; !ok || entries[other].UpdatedAt.Before(e.UpdatedAt) {
 				newest[ref] = key
 			}
 		}
 	}
-	for key, e := range s.entries {
+	for key, e := range entries {
 		e.References = slices.DeleteFunc(e.References, func(ref string) bool { return newest[ref] != key })
-		s.entries[key] = e
+		entries[key] = e
 	}
 }
 
-// clean removes what no record speaks of: temporary files of records, imported
-// files without a record, and images without a reference or a pin.
+// clean removes what no record speaks of: imports that no process has under way,
+// temporary files of records, imported files without a record, and images without
+// a reference or a pin. The caller has the turn.
 func (s *Store) clean() error {
-	var err error
+	err := s.cleanIngest()
 	for key, e := range s.entries {
 		if len(e.References) == 0 {
 			_, forgetErr := s.forget(key)
@@ -107,6 +137,26 @@ func (s *Store) clean() error {
 		if _, ok := s.entries[entry{ID: id}.key()]; !ok {
 			err = errors.Join(err, os.Remove(filepath.Join(s.dir, blobsDir, b.Name())))
 		}
+	}
+	return err
+}
+
+func (s *Store) cleanIngest() error {
+	dir := filepath.Join(s.dir, ingestDir)
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		f, openErr := os.Open(path)
+		if openErr != nil {
+			err = errors.Join(err, os.RemoveAll(path))
+			continue
+		}
+		abandoned, lockErr := linux.TryLock(f)
+		err = errors.Join(err, lockErr)
+		if abandoned {
+			err = errors.Join(err, os.RemoveAll(path))
+		}
+		err = errors.Join(err, f.Close())
 	}
 	return err
 }

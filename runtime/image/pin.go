@@ -14,46 +14,42 @@ import (
 )
 
 // Pin keeps the image with the ID on disk until its owner unpins. Pinning twice
-// for one owner is one pin. Calls for one owner must not overlap.
+// for one owner is one pin.
 func (s *Store) Pin(id, owner string) error {
-	if s.readOnly {
-		return fmt.Errorf("%w: the image store %s is open for reading only", ErrUnsupported, s.dir)
+	end, err := s.begin(context.Background())
+	if err != nil {
+		return err
 	}
+	defer end()
 	// A file in place that was looked up by path has no record.
 	inPlace := len(s.files.byID(strings.TrimPrefix(id, idScheme))) > 0
 	s.mu.Lock()
-	if !inPlace && !s.knownLocked(id) {
-		s.mu.Unlock()
+	known, old := inPlace || s.knownLocked(id), s.pins[owner]
+	s.mu.Unlock()
+	if !known {
 		return &kindError{ErrNotFound, fmt.Errorf("pin image %s: not found", id)}
 	}
-	old, had := s.pins[owner]
 	if slices.Contains(old.IDs, id) {
-		s.mu.Unlock()
 		return nil
 	}
-	// From here on Remove sees the pin, before it is on disk.
 	p := pin{Version: formatVersion, Owner: owner, IDs: append(slices.Clone(old.IDs), id)}
-	s.pins[owner] = p
-	s.mu.Unlock()
-	err := record.WriteVolatile(s.pinPath(owner), p)
-	if err != nil {
-		s.mu.Lock()
-		if had {
-			s.pins[owner] = old
-		} else {
-			delete(s.pins, owner)
-		}
-		s.mu.Unlock()
+	if err := record.WriteVolatile(s.pinPath(owner), p); err != nil {
+		return err
 	}
-	return err
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pins[owner] = p
+	return nil
 }
 
 // Unpin drops the owner's pins. An imported image that was removed while it was
 // pinned is deleted with its last pin. An owner without pins is fine.
 func (s *Store) Unpin(owner string) error {
-	if s.readOnly {
-		return fmt.Errorf("%w: the image store %s is open for reading only", ErrUnsupported, s.dir)
+	end, err := s.begin(context.Background())
+	if err != nil {
+		return err
 	}
+	defer end()
 	s.mu.Lock()
 	p, ok := s.pins[owner]
 	delete(s.pins, owner)
@@ -61,11 +57,11 @@ func (s *Store) Unpin(owner string) error {
 	if !ok {
 		return nil
 	}
-	err := removeIfThere(s.pinPath(owner))
+	err = removeIfThere(s.pinPath(owner))
 	for _, id := range p.IDs {
-		key := entry{ID: id}.key()
-		if s.orphan(key) {
-			err = errors.Join(err, s.collect(key))
+		if key := (entry{ID: id}).key(); s.orphan(key) {
+			_, forgetErr := s.forget(key)
+			err = errors.Join(err, forgetErr)
 		}
 	}
 	return err
@@ -154,19 +150,6 @@ func (s *Store) saveOrForget(e entry) error {
 		}
 	}
 	return s.save(e)
-}
-
-// collect deletes an imported image that became an orphan.
-func (s *Store) collect(key string) error {
-	end, err := s.begin(context.Background())
-	if err != nil {
-		return err
-	}
-	defer end()
-	if s.orphan(key) {
-		_, err = s.forget(key)
-	}
-	return err
 }
 
 // orphan says that an image has neither a reference nor a pin.

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/record"
 )
 
@@ -84,13 +85,14 @@ func (s *Store) Import(ctx context.Context, path, tag string, progress func(done
 	if err != nil {
 		return Image{}, fmt.Errorf("import %s: %w", path, err)
 	}
+	defer temp.Close() //nolint:errcheck // synced already; until it has its name it must be open
 	end, err := s.begin(ctx)
 	if err != nil {
-		return Image{}, errors.Join(err, os.Remove(temp))
+		return Image{}, errors.Join(err, os.Remove(temp.Name()))
 	}
 	defer end()
-	if err := s.place(temp, id); err != nil {
-		return Image{}, fmt.Errorf("import %s: %w", path, errors.Join(err, removeIfThere(temp)))
+	if err := s.place(temp.Name(), id); err != nil {
+		return Image{}, fmt.Errorf("import %s: %w", path, errors.Join(err, removeIfThere(temp.Name())))
 	}
 	e := entry{ID: id, Path: s.blob(id), UpdatedAt: time.Now()}
 	s.mu.Lock()
@@ -107,21 +109,19 @@ func (s *Store) Import(ctx context.Context, path, tag string, progress func(done
 }
 
 // ingest copies the file while hashing it, and syncs and checks the copy.
-func (s *Store) ingest(ctx context.Context, path string, progress func(done, total int64)) (temp, id string, err error) {
+func (s *Store) ingest(ctx context.Context, path string, progress func(done, total int64)) (dst *os.File, id string, err error) {
 	src, err := os.Open(path)
 	if err != nil {
-		return "", "", err
+		return nil, "", err
 	}
-	defer func() { err = errors.Join(err, src.Close()) }()
+	defer src.Close() //nolint:errcheck // read only
 	info, err := src.Stat()
 	if err != nil {
-		return "", "", err
+		return nil, "", err
 	}
-	dst, err := os.CreateTemp(filepath.Join(s.dir, ingestDir), "*.sif")
-	if err != nil {
-		return "", "", err
+	if dst, err = s.newIngest(ctx); err != nil {
+		return nil, "", err
 	}
-	temp = dst.Name()
 	sum := sha256.New()
 	reader := watched(ctx, io.LimitReader(src, info.Size()), info.Size(), progress)
 	n, err := io.CopyBuffer(struct{ io.Writer }{io.MultiWriter(dst, sum)}, reader, make([]byte, 1<<20))
@@ -134,14 +134,32 @@ func (s *Store) ingest(ctx context.Context, path string, progress func(done, tot
 	if err == nil {
 		err = dst.Sync()
 	}
-	if err = errors.Join(err, dst.Close()); err == nil {
+	if err == nil {
 		// The source may have changed since it was looked at; the copy can't.
-		_, err = parse(temp, info)
+		_, err = parse(dst.Name(), info)
 	}
 	if err != nil {
-		return "", "", errors.Join(err, os.Remove(temp))
+		return nil, "", errors.Join(err, dst.Close(), os.Remove(dst.Name()))
 	}
-	return temp, idScheme + hex.EncodeToString(sum.Sum(nil)), nil
+	return dst, idScheme + hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+// newIngest makes a file to copy to. As long as it is open no other process
+// takes it for one that was left behind.
+func (s *Store) newIngest(ctx context.Context) (*os.File, error) {
+	end, err := s.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	f, err := os.CreateTemp(filepath.Join(s.dir, ingestDir), "*.sif")
+	if err != nil {
+		return nil, err
+	}
+	if _, err := linux.TryLock(f); err != nil {
+		return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
+	}
+	return f, nil
 }
 
 // place gives the copy its name. A file that is there already stays, since it

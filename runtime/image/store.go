@@ -6,10 +6,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -45,7 +43,8 @@ type pin struct {
 	IDs     []string `json:"ids"`
 }
 
-// Store is a directory of images. It is safe for concurrent use.
+// Store is a directory of images. It is safe for concurrent use, and many
+// processes may have one directory open.
 type Store struct {
 	dir      string
 	readOnly bool
@@ -53,33 +52,33 @@ type Store struct {
 	problems []error
 
 	// turn is held by the one operation that changes image records, across its
-	// writes, so that they reach the disk in the order they were decided.
+	// writes, so that they reach the disk in the order they were decided. With it
+	// goes the lock that keeps other processes out.
 	turn chan struct{}
 
 	mu      sync.Mutex
+	changes changes
 	entries map[string]entry // by key
 	pins    map[string]pin   // by owner
 }
 
 // Open opens the store in dir, making the directory if it is not there, and
-// clears away what a store that was killed left behind. The caller must be the
-// only one that has the store open.
+// clears away what a store that was killed left behind.
 func Open(dir string) (*Store, error) {
 	s, err := newStore(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open image store: %w", err)
-	}
-	if err := os.RemoveAll(filepath.Join(s.dir, ingestDir)); err != nil {
-		return nil, fmt.Errorf("open image store: empty ingest: %w", err)
 	}
 	for _, name := range []string{imagesDir, pinsDir, blobsDir, ingestDir} {
 		if err := os.MkdirAll(filepath.Join(s.dir, name), 0o700); err != nil {
 			return nil, fmt.Errorf("open image store: %w", err)
 		}
 	}
-	if err := s.load(); err != nil {
+	end, err := s.begin(context.Background())
+	if err != nil {
 		return nil, fmt.Errorf("open image store: %w", err)
 	}
+	defer end()
 	if err := s.clean(); err != nil {
 		return nil, fmt.Errorf("open image store: %w", err)
 	}
@@ -102,7 +101,11 @@ func View(dir string) (*Store, error) {
 
 // Problems are the records that could not be read when the store was opened.
 // They and the files they may speak of are left alone.
-func (s *Store) Problems() []error { return s.problems }
+func (s *Store) Problems() []error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.problems
+}
 
 func newStore(dir string) (*Store, error) {
 	dir, err := filepath.Abs(dir)
@@ -138,19 +141,6 @@ func (s *Store) blob(id string) string {
 }
 
 func (s *Store) recordPath(key string) string { return filepath.Join(s.dir, imagesDir, key+suffix) }
-
-// begin waits for the turn to change records; the caller must call end.
-func (s *Store) begin(ctx context.Context) (end func(), err error) {
-	if s.readOnly {
-		return nil, fmt.Errorf("%w: the image store %s is open for reading only", ErrUnsupported, s.dir)
-	}
-	select {
-	case s.turn <- struct{}{}:
-		return func() { <-s.turn }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
 
 // save writes the entry, then shows it. The caller has the turn.
 func (s *Store) save(e entry) error {
@@ -189,15 +179,4 @@ func removeIfThere(path string) error {
 		return err
 	}
 	return nil
-}
-
-// snapshot is the records as they are now, in a stable order.
-func (s *Store) snapshot() []entry {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	list := make([]entry, 0, len(s.entries))
-	for _, key := range slices.Sorted(maps.Keys(s.entries)) {
-		list = append(list, s.entries[key])
-	}
-	return list
 }
