@@ -190,9 +190,10 @@ func cliExec(ctx context.Context, b *bench) ([]result, error) {
 	var taken []time.Duration
 	for range samples {
 		cmd := exec.CommandContext(ctx, filepath.Join(b.bin, "siflet"), "exec", b.image, "true")
+		cmd.Dir = b.dir
 		began := time.Now()
 		if text, err := cmd.CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("%w: %s", err, text)
+			return nil, fmt.Errorf("siflet exec: %v: %s", err, text) //nolint:errorlint // not the exit status of this program
 		}
 		taken = append(taken, time.Since(began))
 	}
