@@ -11,13 +11,10 @@ import (
 	"github.com/siflet/siflet/runtime/image"
 )
 
-// plainProcess says what to run in an image without Singularity's scripts, one
-// of OCI's making: its entry point where they have a runscript. The environment
+// plainProcess says what to run in an image without Singularity's scripts: a bare
+// SIF, or one of OCI's making with an entry point for a runscript. The environment
 // joins as it does in others: the caller's, then the image's, then what was set.
 func (o *actionOptions) plainProcess(ctx context.Context, spec *runtime.ContainerSpec, verb string, args []string, img image.Image, what subject) error {
-	if img.Native {
-		return nil
-	}
 	switch verb {
 	case "exec":
 		spec.Command = args
