@@ -208,12 +208,7 @@ func (o *once) launch(ctx context.Context, p *planned) (supervisor.Exit, error) 
 	}
 	report := os.NewFile(uintptr(ours), "report")
 	defer report.Close() //nolint:errcheck // read only
-	// Out of the way of the descriptors the children get.
-	exe, err := linux.FD(binary.Fd()).Dup()
-	if err != nil {
-		return supervisor.Exit{}, errors.Join(err, theirs.Close())
-	}
-	defer exe.Close() //nolint:errcheck // read only
+	exe := linux.FD(binary.Fd())
 	end, err := o.startInit(exe, p)
 	if err != nil {
 		return supervisor.Exit{}, errors.Join(err, theirs.Close())
@@ -271,8 +266,8 @@ func (o *once) fork(exe, report linux.FD, p *planned) (*os.Process, error) {
 		}
 	}
 	attr := &linux.ForkAttr{
-		Args: []string{supervisor.StageName, "launch"}, Env: []string{"GOMAXPROCS=1", "GOGC=off"},
-		Files: files, CloneFlags: linux.CloneNewMount, PIDNamespace: linux.NoFD,
+		Args: []string{supervisor.StageName, "launch"}, Env: []string{"GOMAXPROCS=2", "GOGC=off"},
+		Exe: exe, Files: files, CloneFlags: linux.CloneNewMount, PIDNamespace: linux.NoFD,
 	}
 	switch {
 	case o.init != nil:
@@ -283,7 +278,7 @@ func (o *once) fork(exe, report linux.FD, p *planned) (*os.Process, error) {
 	if !isUnified(o.join) {
 		attr.CgroupDir = o.join.Dir
 	}
-	pid, pidfd, err := linux.Fork(fmt.Sprintf("/proc/self/fd/%d", exe), attr)
+	pid, pidfd, err := linux.Fork("", attr)
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,8 @@ func (o *once) startInit(exe linux.FD, p *planned) (end func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	pid, pidfd, err := linux.Fork(fmt.Sprintf("/proc/self/fd/%d", exe), &linux.ForkAttr{
+	pid, pidfd, err := linux.Fork("", &linux.ForkAttr{
+		Exe:  exe,
 		Args: []string{supervisor.InitName, "init"}, Env: []string{"GOMAXPROCS=1", "GOGC=off"},
 		Files: []linux.FD{null, null, null, theirs}, CloneFlags: linux.CloneNewPID, PIDNamespace: linux.NoFD, Setsid: true,
 	})

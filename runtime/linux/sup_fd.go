@@ -106,8 +106,11 @@ func (f FD) Kind() Kind {
 
 // Dup returns another descriptor, above those of stdio and its like, for the
 // same open file.
-func (f FD) Dup() (FD, error) {
-	n, err := unix.FcntlInt(uintptr(f), unix.F_DUPFD_CLOEXEC, 10)
+func (f FD) Dup() (FD, error) { return f.dupFrom(10) }
+
+// dupFrom is Dup with the lowest number that the descriptor may have.
+func (f FD) dupFrom(number int) (FD, error) {
+	n, err := unix.FcntlInt(uintptr(f), unix.F_DUPFD_CLOEXEC, number)
 	if err != nil {
 		return NoFD, fmt.Errorf("dup: %w", err)
 	}
@@ -137,6 +140,9 @@ func OpenRead(path string) (FD, error) { return openFD(path, unix.O_RDONLY, 0) }
 
 // OpenNull opens /dev/null for reading and writing.
 func OpenNull() (FD, error) { return openFD("/dev/null", unix.O_RDWR, 0) }
+
+// OpenAgain opens the same file anew, for reading and writing.
+func (f FD) OpenAgain() (FD, error) { return openFD(fdPath(f), unix.O_RDWR, 0) }
 
 // OpenAppend opens path for appending and says whether it made the file. It
 // never waits, also not for a reader of a named pipe.

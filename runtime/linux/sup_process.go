@@ -14,6 +14,8 @@ import (
 type ForkAttr struct {
 	Args []string
 	Env  []string
+	// Exe is an open file to run instead of a path; 0 is none.
+	Exe FD
 	// Files become descriptors 0, 1, ...; NoFD leaves that one closed.
 	Files      []FD
 	CloneFlags uintptr
@@ -36,8 +38,8 @@ const (
 	CloneNewUser  = unix.CLONE_NEWUSER
 )
 
-// Fork starts path and returns the child's PID and a pidfd. The caller is
-// locked to its thread if PIDNamespace is set.
+// Fork starts path, or the open file a.Exe, and returns the child's PID and a
+// pidfd. The caller is locked to its thread if PIDNamespace is set.
 func Fork(path string, a *ForkAttr) (pid int, pidfd FD, err error) {
 	raw := -1
 	sys := &syscall.SysProcAttr{
@@ -55,6 +57,14 @@ func Fork(path string, a *ForkAttr) (pid int, pidfd FD, err error) {
 	files := make([]uintptr, len(a.Files))
 	for i, f := range a.Files {
 		files[i] = uintptr(f)
+	}
+	if a.Exe > 0 {
+		name, done, err := placeExe(a.Exe, files)
+		if err != nil {
+			return 0, NoFD, err
+		}
+		defer done()
+		path = name
 	}
 	back := func() error { return nil }
 	if a.PIDNamespace != NoFD {
@@ -75,6 +85,27 @@ func Fork(path string, a *ForkAttr) (pid int, pidfd FD, err error) {
 		return 0, NoFD, fmt.Errorf("fork: %w", err)
 	}
 	return pid, FD(raw), nil
+}
+
+// placeExe names a program by a descriptor that is there until the child runs it.
+// On the way, ForkExec gives the child's descriptors the numbers from 0 on and,
+// passing, those above the highest in files: the one for the program must lie
+// between them.
+func placeExe(exe FD, files []uintptr) (path string, done func(), err error) {
+	some := slices.IndexFunc(files, func(f uintptr) bool { return FD(f) != NoFD })
+	if some < 0 {
+		return "", nil, errors.New("fork: a child without descriptors")
+	}
+	low, err := exe.dupFrom(len(files))
+	if err != nil {
+		return "", nil, err
+	}
+	high, err := FD(files[some]).dupFrom(int(low) + 1)
+	if err != nil {
+		return "", nil, errors.Join(err, low.Close())
+	}
+	files[some] = uintptr(high)
+	return fdPath(low), func() { _ = errors.Join(low.Close(), high.Close()) }, nil
 }
 
 func enterPIDNamespace(pidfd FD) (back func() error, err error) {
@@ -161,8 +192,12 @@ func DieWithParent(witness FD) error {
 // SetName sets what ps shows as the command name.
 func SetName(name string) error { return Put("/proc/self/comm", name) }
 
-// DisableTHP keeps the kernel from backing this process with huge pages.
+// DisableTHP keeps the kernel from backing this process with huge pages, and
+// what it starts and executes until AllowTHP is called there.
 func DisableTHP() error { return unix.Prctl(unix.PR_SET_THP_DISABLE, 1, 0, 0, 0) }
+
+// AllowTHP undoes an inherited DisableTHP.
+func AllowTHP() error { return unix.Prctl(unix.PR_SET_THP_DISABLE, 0, 0, 0, 0) }
 
 // Processes lists the PIDs of /proc.
 func Processes() ([]int, error) {

@@ -78,12 +78,6 @@ func Spawn(ctx context.Context, binary *os.File, cfg Config, attr SpawnAttr) (*P
 }
 
 func spawn(binary *os.File, doc []byte, hello *os.File, cfg *Config, attr *SpawnAttr) (*Process, error) {
-	// Out of the way of the descriptors the child gets.
-	exe, err := linux.FD(binary.Fd()).Dup()
-	if err != nil {
-		return nil, err
-	}
-	defer exe.Close() //nolint:errcheck // read only
 	in, err := linux.MemFile("config", doc)
 	if err != nil {
 		return nil, err
@@ -102,7 +96,8 @@ func spawn(binary *os.File, doc []byte, hello *os.File, cfg *Config, attr *Spawn
 	if argv0 == "" {
 		argv0 = cfg.Title
 	}
-	pid, pidfd, err := forkIn(attr, fmt.Sprintf("/proc/self/fd/%d", exe), &linux.ForkAttr{
+	pid, pidfd, err := forkIn(attr, &linux.ForkAttr{
+		Exe:          linux.FD(binary.Fd()),
 		Args:         []string{argv0},
 		Env:          []string{"GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=16MiB"},
 		Files:        []linux.FD{in, null, stderr, linux.FD(hello.Fd())},
@@ -122,15 +117,15 @@ func spawn(binary *os.File, doc []byte, hello *os.File, cfg *Config, attr *Spawn
 
 // forkIn forks from within the cgroups that the child is to be in. It does so
 // on a goroutine of its own: a thread that can't get back ends with it.
-func forkIn(attr *SpawnAttr, path string, a *linux.ForkAttr) (pid int, pidfd linux.FD, err error) {
+func forkIn(attr *SpawnAttr, a *linux.ForkAttr) (pid int, pidfd linux.FD, err error) {
 	if len(attr.Tasks) == 0 {
-		return linux.Fork(path, a)
+		return linux.Fork("", a)
 	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		goruntime.LockOSThread()
-		if pid, pidfd, err = forkAway(attr, path, a); err == nil {
+		if pid, pidfd, err = forkAway(attr, a); err == nil {
 			goruntime.UnlockOSThread()
 		}
 	}()
@@ -138,7 +133,7 @@ func forkIn(attr *SpawnAttr, path string, a *linux.ForkAttr) (pid int, pidfd lin
 	return pid, pidfd, err
 }
 
-func forkAway(attr *SpawnAttr, path string, a *linux.ForkAttr) (int, linux.FD, error) {
+func forkAway(attr *SpawnAttr, a *linux.ForkAttr) (int, linux.FD, error) {
 	home, err := attr.Home()
 	if err != nil {
 		return 0, linux.NoFD, err
@@ -147,7 +142,7 @@ func forkAway(attr *SpawnAttr, path string, a *linux.ForkAttr) (int, linux.FD, e
 	if err != nil {
 		return 0, linux.NoFD, err
 	}
-	pid, pidfd, err := linux.Fork(path, a)
+	pid, pidfd, err := linux.Fork("", a)
 	if berr := back(); berr != nil {
 		if err == nil {
 			_ = linux.SignalProcess(pidfd, linux.SignalKill)
