@@ -57,18 +57,15 @@ func findKernel(ctx context.Context) (kernel, error) {
 // fetchKernel downloads the package that the meta package depends on and
 // unpacks it below the cache.
 func fetchKernel(ctx context.Context, cache string) error {
-	out, err := exec.CommandContext(ctx, "apt-cache", "depends", metaPackage).Output()
-	if err != nil {
-		return fmt.Errorf("apt-cache depends (run apt-get update first?): %w", err)
-	}
-	var name string
-	for word := range strings.FieldsSeq(string(out)) {
-		if strings.HasPrefix(word, "linux-image-") && word != metaPackage {
-			name = word
+	name := kernelPackage(ctx)
+	if name == "" {
+		if out, err := exec.CommandContext(ctx, "apt-get", "update", "-q").CombinedOutput(); err != nil {
+			return fmt.Errorf("apt-get update: %w: %s", err, out)
 		}
+		name = kernelPackage(ctx)
 	}
 	if name == "" {
-		return errors.New("apt-cache names no kernel; run apt-get update first")
+		return errors.New("apt knows no kernel")
 	}
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return err
@@ -78,10 +75,8 @@ func fetchKernel(ctx context.Context, cache string) error {
 		return err
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // What is left there is only cache.
-	download := exec.CommandContext(ctx, "apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", name)
-	download.Dir = dir
-	if out, err := download.CombinedOutput(); err != nil {
-		return fmt.Errorf("apt-get download %s: %w: %s", name, err, out)
+	if err := download(ctx, dir, name); err != nil {
+		return err
 	}
 	debs, err := filepath.Glob(filepath.Join(dir, "*.deb"))
 	if err != nil || len(debs) != 1 {
@@ -93,6 +88,42 @@ func fetchKernel(ctx context.Context, cache string) error {
 	to := filepath.Join(cache, strings.TrimSuffix(filepath.Base(debs[0]), ".deb"))
 	if err := os.Rename(filepath.Join(dir, "root"), to); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
+	}
+	return nil
+}
+
+// kernelPackage is the package that the meta package stands for, or "" where
+// apt does not know it: it was never told what there is.
+func kernelPackage(ctx context.Context) string {
+	out, err := exec.CommandContext(ctx, "apt-cache", "depends", metaPackage).Output()
+	if err != nil {
+		return ""
+	}
+	for word := range strings.FieldsSeq(string(out)) {
+		if strings.HasPrefix(word, "linux-image-") && word != metaPackage {
+			return word
+		}
+	}
+	return ""
+}
+
+// download puts a package into a directory. What apt knows may be older than
+// what there is: it then asks anew, once.
+func download(ctx context.Context, dir, name string) error {
+	get := func() ([]byte, error) {
+		cmd := exec.CommandContext(ctx, "apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", name)
+		cmd.Dir = dir
+		return cmd.CombinedOutput()
+	}
+	out, err := get()
+	if err == nil {
+		return nil
+	}
+	if text, err := exec.CommandContext(ctx, "apt-get", "update", "-q").CombinedOutput(); err != nil {
+		return fmt.Errorf("apt-get update: %w: %s", err, text)
+	}
+	if out, err = get(); err != nil {
+		return fmt.Errorf("apt-get download %s: %w: %s", name, err, out)
 	}
 	return nil
 }
