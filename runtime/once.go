@@ -87,6 +87,7 @@ func RunOnce(ctx context.Context, cfg OnceConfig, spec ContainerSpec, spaces Nam
 }
 
 func (o *once) run(ctx context.Context, spec *ContainerSpec) (supervisor.Exit, error) {
+	defer o.warmUp(spec)()
 	if err := checkSources(spec.Mounts); err != nil {
 		return supervisor.Exit{}, err
 	}
@@ -101,6 +102,29 @@ func (o *once) run(ctx context.Context, spec *ContainerSpec) (supervisor.Exit, e
 		return supervisor.Exit{}, err
 	}
 	return o.launch(ctx, planned)
+}
+
+// warmUp begins to mount and read what the process will need, on a thread of its
+// own, so that it is there when the launch stage asks. The function it returns
+// lets go of the mounts.
+func (o *once) warmUp(spec *ContainerSpec) (cool func()) {
+	img := resolved(o.cfg.Image)
+	command := ""
+	if len(spec.Command) > 0 {
+		command = spec.Command[0]
+	}
+	held := make(chan []*os.File, 1)
+	go func() {
+		// What can't be mounted is for the launch stage to tell.
+		mounts, _ := holdImage(img.Extents, false)
+		preread(mounts, command)
+		held <- mounts
+	}()
+	return func() {
+		for _, mount := range <-held {
+			_ = mount.Close() // opened to be held only
+		}
+	}
 }
 
 func (o *once) plan(spec *ContainerSpec) (*planned, error) {
@@ -266,7 +290,7 @@ func (o *once) fork(exe, report linux.FD, p *planned) (*os.Process, error) {
 		}
 	}
 	attr := &linux.ForkAttr{
-		Args: []string{supervisor.StageName, "launch"}, Env: []string{"GOMAXPROCS=2", "GOGC=off"},
+		Args: []string{supervisor.StageName, "launch"}, Env: []string{"GOMAXPROCS=1", "GOGC=off"},
 		Exe: exe, Files: files, CloneFlags: linux.CloneNewMount, PIDNamespace: linux.NoFD,
 	}
 	switch {

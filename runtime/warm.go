@@ -4,6 +4,9 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"path"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,6 +38,46 @@ type warmImage struct {
 	cool   *time.Timer
 }
 
+// prereadLimit bounds how much of a program is read ahead of its start.
+const prereadLimit = 4 << 20
+
+// holdImage mounts an image's file systems out of sight. What can't be mounted
+// is left out, with the reason: the container that needs it will say so.
+func holdImage(extents []program.Extent, direct bool) (mounts []*os.File, err error) {
+	for _, e := range extents {
+		if e.FS != "squashfs" {
+			continue
+		}
+		mount, merr := linux.HoldImage(e.Path, e.FS, e.Offset, e.Size, direct)
+		if merr != nil {
+			err = errors.Join(err, merr)
+			continue
+		}
+		mounts = append(mounts, mount)
+	}
+	return mounts, err
+}
+
+// preread brings a program into memory: it is unpacked while its container is
+// being made, not after. The program is looked for where it is likely to be; a
+// wrong guess costs a look-up.
+func preread(mounts []*os.File, command string) {
+	if command == "" {
+		return
+	}
+	dirs := []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}
+	if strings.Contains(command, "/") {
+		dirs = []string{"/"}
+	}
+	for _, mount := range slices.Backward(mounts) {
+		for _, dir := range dirs {
+			if linux.Preread(int(mount.Fd()), path.Join(dir, command), prereadLimit) {
+				return
+			}
+		}
+	}
+}
+
 // keep mounts an image out of sight, or lets it stay so for longer. It never
 // keeps a container from starting: an image that can't be mounted says so there.
 func (w *warmth) keep(id string, extents []program.Extent) {
@@ -54,22 +97,12 @@ func (w *warmth) keep(id string, extents []program.Extent) {
 		w.images[id] = image
 	}
 	w.mu.Unlock()
-	image.once.Do(func() { image.mounts = w.mount(id, extents) })
-}
-
-func (w *warmth) mount(id string, extents []program.Extent) (mounts []*os.File) {
-	for _, e := range extents {
-		if e.FS != "squashfs" {
-			continue
-		}
-		mount, err := linux.HoldImage(e.Path, e.FS, e.Offset, e.Size)
-		if err != nil {
+	image.once.Do(func() {
+		var err error
+		if image.mounts, err = holdImage(extents, true); err != nil {
 			w.log.Debug("image is not kept in memory", "image", id, "error", err)
-			continue
 		}
-		mounts = append(mounts, mount)
-	}
-	return mounts
+	})
 }
 
 func (w *warmth) drop(id string) {

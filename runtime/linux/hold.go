@@ -8,14 +8,14 @@ import (
 // HoldImage mounts size bytes of a file from offset on, read-only and nowhere:
 // nobody sees the mount, but what others read through mounts of the same bytes
 // stays in the page cache until the file returned is closed. The loop device is
-// made for direct reads if there is none yet (see AttachLoop).
-func HoldImage(name, fsType string, offset, size int64) (*os.File, error) {
+// made for direct reads or not, if there is none yet (see AttachLoop).
+func HoldImage(name, fsType string, offset, size int64, direct bool) (*os.File, error) {
 	image, err := Open(name, os.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}
 	defer Close(image)
-	loop, err := AttachLoop(image, offset, size, true)
+	loop, err := AttachLoop(image, offset, size, direct)
 	if err != nil {
 		return nil, err
 	}

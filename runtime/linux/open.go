@@ -270,3 +270,20 @@ func ReadIn(root int, name string, limit int64) ([]byte, error) {
 	}
 	return data, nil
 }
+
+// Preread brings the start of a regular file below root into the page cache
+// and says whether there is such a file.
+func Preread(root int, name string, limit int64) bool {
+	fd, err := OpenIn(root, name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return false
+	}
+	defer Close(fd)
+	st, err := Fstat(fd)
+	if err != nil || !st.IsRegular() {
+		return false
+	}
+	// Only a hint: what it did not read is read when it is needed.
+	_ = unix.Fadvise(fd, 0, min(st.Size, limit), unix.FADV_WILLNEED)
+	return true
+}
