@@ -142,13 +142,13 @@ func TestHeldImageKeepsItsLoopDevice(t *testing.T) {
 		return
 	}
 	image := squashfs(t, nil)
-	held, err := linux.HoldImage(image.Path, image.FS, 0, image.Size)
+	held, err := linux.HoldImage(image.Path, image.FS, 0, image.Size, true)
 	must(t, err)
 	first := loopsOf(t, image.Path)
 	if len(first) != 1 {
 		t.Errorf("loop devices of a held image = %v, want one", first)
 	}
-	again, err := linux.HoldImage(image.Path, image.FS, 0, image.Size)
+	again, err := linux.HoldImage(image.Path, image.FS, 0, image.Size, true)
 	must(t, err)
 	if both := loopsOf(t, image.Path); len(both) != 1 {
 		t.Errorf("loop devices of an image held twice = %v, want one", both)
