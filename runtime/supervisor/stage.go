@@ -193,3 +193,7 @@ func PrepareStage() error {
 	}
 	return linux.UnblockSignals()
 }
+	// The supervisor does without huge pages; its containers may want them.
+	if err := linux.AllowTHP(); err != nil {
+		return err
+	}
