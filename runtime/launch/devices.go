@@ -54,7 +54,7 @@ func (s *stage) makeDevices() error {
 func (s *stage) makeDevice(d *program.Device, host int) error {
 	if host >= 0 {
 		defer linux.Close(host)
-		return s.bindOver(host, d.Path)
+		return s.bindDevice(host, d.Path)
 	}
 	const maxMajor, maxMinor = 1<<12 - 1, 1<<20 - 1
 	if d.Major < 0 || d.Major > maxMajor || d.Minor < 0 || d.Minor > maxMinor {
@@ -77,7 +77,7 @@ func (s *stage) makeDevice(d *program.Device, host int) error {
 			return err
 		}
 		defer linux.Close(tree)
-		return s.bindOver(tree, clean)
+		return s.bindDevice(tree, clean)
 	}
 	return err
 }
@@ -97,6 +97,15 @@ func (s *stage) checkDevice(d *program.Device, clean string, major, minor uint32
 	return err
 }
 
+// bindDevice is bindOver for a node of the host's. That the mount is read-only
+// keeps its mode and owner; the device itself can be written.
+func (s *stage) bindDevice(tree int, name string) error {
+	if err := linux.MountSetattr(tree, linux.Attr{Readonly: true, NoSuid: true, NoExec: true}, false); err != nil {
+		return err
+	}
+	return s.bindOver(tree, name)
+}
+
 // bindOver attaches the detached mount of a file at name in the container,
 // making an empty file for it if need be.
 func (s *stage) bindOver(tree int, name string) error {
@@ -105,5 +114,12 @@ func (s *stage) bindOver(tree int, name string) error {
 		return err
 	}
 	defer linux.Close(target)
+	at, err := linux.Filesystem(target)
+	if err != nil {
+		return err
+	}
+	if at == linux.ProcFS {
+		return fail(kindInvalid, errors.New("leads into /proc"), "mount %s", name)
+	}
 	return linux.MoveMount(tree, target)
 }

@@ -90,7 +90,10 @@ func inStepIf(step string, err error) error {
 // protect hides and write-protects what the program says. What is not there
 // needs no protection.
 func (s *stage) protect() error {
-	null, err := linux.OpenTree(linux.Cwd, "/dev/null", false)
+	if len(s.p.MaskedPaths) == 0 && len(s.p.ReadonlyPaths) == 0 {
+		return nil
+	}
+	null, err := linux.Open("/dev/null", linux.OPath)
 	if err != nil {
 		return err
 	}
@@ -105,7 +108,7 @@ func (s *stage) protect() error {
 	}
 	empty := ""
 	for _, name := range s.p.MaskedPaths {
-		if err := s.mask(name, &empty); err != nil {
+		if err := s.mask(name, null, &empty); err != nil {
 			return inStep("mask "+name, err)
 		}
 	}
@@ -117,15 +120,17 @@ func (s *stage) protect() error {
 	return nil
 }
 
-// mask mounts /dev/null over a file and an empty directory over a directory.
-// empty names the latter in the scratch space, once it is made.
-func (s *stage) mask(name string, empty *string) error {
+// mask mounts the host's /dev/null over a file and an empty directory over a
+// directory, read-only, so that nobody changes the mode of the host's. empty
+// names the directory in the scratch space, once it is made.
+func (s *stage) mask(name string, null int, empty *string) error {
 	target, st, err := s.existing(name)
 	if err != nil || target < 0 {
 		return err
 	}
 	defer linux.Close(target)
 	var tree int
+	a := linux.Attr{Readonly: true, NoSuid: true, NoExec: true, NoDev: st.IsDir()}
 	if st.IsDir() {
 		if *empty == "" {
 			dir, fd, err := s.scratchDir()
@@ -137,17 +142,14 @@ func (s *stage) mask(name string, empty *string) error {
 		}
 		tree, err = linux.OpenTree(s.scratch, *empty, false)
 	} else {
-		tree, err = linux.OpenTree(linux.Cwd, "/dev/null", false)
+		tree, err = linux.OpenTree(null, "", false)
 	}
 	if err != nil {
 		return err
 	}
 	defer linux.Close(tree)
-	if st.IsDir() {
-		a := linux.Attr{Readonly: true, NoSuid: true, NoDev: true, NoExec: true}
-		if err := linux.MountSetattr(tree, a, false); err != nil {
-			return err
-		}
+	if err := linux.MountSetattr(tree, a, false); err != nil {
+		return err
 	}
 	return linux.MoveMount(tree, target)
 }

@@ -55,7 +55,7 @@ func (c *container) streams(req *StartRequest) (theirs [3]linux.FD, err error) {
 	}
 	null := func(i int) {
 		if err == nil {
-			theirs[i], err = linux.OpenNull()
+			theirs[i], err = c.s.openNull()
 		}
 	}
 	if req.Terminal {

@@ -22,7 +22,7 @@ func (s *server) exec(conn *conn, c *container, req *ExecRequest) {
 		conn.fail(notFound("exec", "container is not running"))
 		return
 	}
-	stdio, err := execStdio(conn, req)
+	stdio, err := s.execStdio(conn, req)
 	defer closeAll(stdio[:])
 	if err != nil {
 		conn.fail(invalid("exec", err.Error()))
@@ -55,7 +55,19 @@ func (s *server) exec(conn *conn, c *container, req *ExecRequest) {
 	s.execs = append(s.execs, x)
 }
 
-func execStdio(conn *conn, req *ExecRequest) (stdio [3]linux.FD, err error) {
+// place is where a further process of the container joins. A person's instance
+// goes on when its first process has ended, and so does what that left running.
+func (c *container) place() (into, pidns linux.FD, ok bool) {
+	switch {
+	case c.running():
+		return c.main.pidfd, c.main.pidfd, true
+	case !c.startedAt.IsZero() && c.mounts != linux.NoFD && c.s.sinit != nil && c.s.sinit.alive():
+		return c.mounts, c.s.sinit.pidfd, true
+	}
+	return linux.NoFD, linux.NoFD, false
+}
+
+func (s *server) execStdio(conn *conn, req *ExecRequest) (stdio [3]linux.FD, err error) {
 	stdio = [3]linux.FD{linux.NoFD, linux.NoFD, linux.NoFD}
 	want := [3]bool{req.Stdin, req.Stdout, req.Stderr}
 	if req.Terminal {
@@ -70,7 +82,7 @@ func execStdio(conn *conn, req *ExecRequest) (stdio [3]linux.FD, err error) {
 			stdio[i], fds = fds[0], fds[1:]
 			continue
 		}
-		null, e := linux.OpenNull()
+		null, e := s.openNull()
 		if e != nil && err == nil {
 			err = e
 		}

@@ -27,6 +27,7 @@ type server struct {
 	cfg        Config
 	loop       *loop
 	listener   linux.FD
+	null       linux.FD // /dev/null on a read-only mount; see openNull
 	shm        linux.FD // mount namespace with the instance's /dev/shm
 	sinit      *process
 	witness    linux.FD // the other end of which sinit has
@@ -85,6 +86,10 @@ func (s *server) status() *Status {
 	return st
 }
 
+// openNull opens /dev/null for a container. It can read and write it like any
+// other, but not change the mode or owner of the host's.
+func (s *server) openNull() (linux.FD, error) { return s.null.OpenAgain() }
+
 // own are the processes that belong to no container.
 func (s *server) own() []int {
 	if s.sinit == nil {
@@ -136,7 +141,7 @@ func (s *server) complain(what string) {
 // by Spawn.
 func Supervise() error {
 	const helloFD linux.FD = 3
-	s := &server{listener: linux.NoFD, shm: linux.NoFD, collectAt: firstCollection}
+	s := &server{listener: linux.NoFD, null: linux.NoFD, shm: linux.NoFD, collectAt: firstCollection}
 	hello := Hello{Version: ProtocolVersion, PID: linux.PID()}
 	err := s.setup()
 	if err != nil {

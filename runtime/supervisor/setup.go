@@ -24,6 +24,9 @@ func (s *server) setup() error {
 	if err := linux.NullStdin(); err != nil {
 		return err
 	}
+	if s.null, err = linux.ReadOnlyClone("/dev/null"); err != nil {
+		return err
+	}
 	if err := linux.JoinCgroups(s.cfg.Cgroup.Join); err != nil {
 		return err
 	}
