@@ -59,14 +59,16 @@ func Filesystem(fd int) (int64, error) {
 	return int64(st.Type), nil //nolint:unconvert // not int64 everywhere
 }
 
-// Mknod makes a device node ("c" or "b") below dir with exactly this mode and owner.
+// Mknod makes a device node ("c" or "b") below dir with exactly this mode and
+// owner. It changes the process's umask for a moment.
 func Mknod(dir int, name, kind string, major, minor, mode, uid, gid uint32) error {
-	dev := unix.Mkdev(major, minor)
-	if err := unix.Mknodat(dir, name, deviceType(kind)|mode&0o777, int(dev)); err != nil {
+	// Not with chmod: a container that shares the directory could have put a
+	// symlink in the node's place, which would be followed.
+	old := unix.Umask(0)
+	err := unix.Mknodat(dir, name, deviceType(kind)|mode&0o777, int(unix.Mkdev(major, minor)))
+	unix.Umask(old)
+	if err != nil {
 		return fmt.Errorf("mknod: %w", err)
-	}
-	if err := unix.Fchmodat(dir, name, mode&0o777, 0); err != nil {
-		return fmt.Errorf("chmod: %w", err)
 	}
 	if uid == 0 && gid == 0 {
 		return nil
