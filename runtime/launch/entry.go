@@ -31,6 +31,12 @@ func newEntry(p *program.Process) *entry {
 func (e *entry) prepare() error {
 	const plain = 0o022 // for the stage's own files, whatever the caller's is
 	e.umask = linux.Umask(plain)
+	if !e.p.User.Keep {
+		// A person's own processes keep their keys: AFS and Kerberos need them.
+		if err := linux.NewKeyring(); err != nil {
+			return err
+		}
+	}
 	if score := e.p.OOMScoreAdj; score != nil {
 		// Without the privilege to lower it the score stays as it is, which is
 		// better than no container.
