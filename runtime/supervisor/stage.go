@@ -112,8 +112,11 @@ func (st *stage) read() {
 		b := st.s.inbuf
 		n, fds, err := st.sock.ReceiveFDs(b)
 		for _, fd := range fds {
-			st.s.loop.close(&st.terminal)
-			st.terminal = fd
+			if st.terminal == linux.NoFD {
+				st.terminal = fd
+				continue
+			}
+			_ = fd.Close() // the first one is the stage's, whoever has got hold of its socket since
 		}
 		switch {
 		case again(err):
