@@ -7,12 +7,15 @@
 //	exec       becomes a further process of a container
 //
 // It is started by the engine and by itself, not by people.
+//
+//go:debug containermaxprocs=0
 package main
 
 import (
 	"fmt"
 	"os"
 	goruntime "runtime"
+	"slices"
 
 	"github.com/siflet/siflet/runtime/launch"
 	"github.com/siflet/siflet/runtime/linux"
@@ -34,7 +37,7 @@ func run() int {
 	case "supervise":
 		err = supervisor.Supervise()
 	case "init":
-		err = supervisor.Init()
+		err = supervisor.Init(slices.Contains(os.Args[2:], supervisor.OwnMounts))
 	case "launch":
 		if err = supervisor.PrepareStage(); err == nil {
 			return launch.Main()

@@ -65,11 +65,12 @@ func (f FD) NextSignal() (int, error) {
 // AwaitInput waits until f can be read, or for the timeout; a negative one is
 // for ever.
 func (f FD) AwaitInput(timeout time.Duration) error {
-	ms := -1
+	var within *unix.Timespec
 	if timeout >= 0 {
-		ms = int(timeout / time.Millisecond)
+		t := unix.NsecToTimespec(int64(timeout))
+		within = &t
 	}
-	_, err := unix.Poll([]unix.PollFd{{Fd: int32(f), Events: unix.POLLIN}}, ms)
+	_, err := unix.Ppoll([]unix.PollFd{{Fd: int32(f), Events: unix.POLLIN}}, within, nil)
 	if err == unix.EINTR {
 		return nil
 	}

@@ -149,10 +149,10 @@ func (s *server) startInit() error {
 	defer theirs.Close() //nolint:errcheck // the child has its copy
 	p := &process{s: s, ended: s.initEnded}
 	p.pid, p.pidfd, err = linux.Fork("/proc/self/exe", &linux.ForkAttr{
-		Args: []string{InitName, roleInit}, Env: childEnv(),
+		Args: []string{InitName, roleInit, OwnMounts}, Env: childEnv(),
 		// Our end stays open until we die, which is how sinit sees it.
 		Files:      []linux.FD{null, null, 2, theirs},
-		CloneFlags: linux.CloneNewPID, PIDNamespace: linux.NoFD, Setsid: true,
+		CloneFlags: linux.CloneNewPID | linux.CloneNewMount, PIDNamespace: linux.NoFD, Setsid: true,
 	})
 	if err != nil {
 		return errors.Join(fmt.Errorf("start %s: %w", InitName, err), ours.Close())

@@ -10,6 +10,8 @@ const (
 	// InitName is the name of PID 1 of an instance's PID namespace.
 	InitName = "sinit"
 	roleInit = "init"
+	// OwnMounts is a further argument of one that has a mount namespace of its own.
+	OwnMounts = "own-mounts"
 	// leaving is how often sinit looks whether everybody else has gone, once
 	// it was told to end.
 	leaving = 20 * time.Millisecond
@@ -20,8 +22,9 @@ func childEnv() []string { return []string{"GOMAXPROCS=1", "GOGC=off"} }
 
 // Init is the life of sinit: it collects orphans and passes signals on to
 // every process of its PID namespace. It returns once a terminating signal
-// has come and nobody else is left. The process was started by a supervisor.
-func Init() error {
+// has come and nobody else is left. The process was started by a supervisor;
+// ownMounts says that it is in a mount namespace of its own.
+func Init(ownMounts bool) error {
 	_ = linux.SetName(InitName)
 	_ = linux.DisableTHP()
 	if err := linux.DieWithParent(3); err != nil {
@@ -29,6 +32,9 @@ func Init() error {
 	}
 	signals, err := linux.NoteSignals(linux.SentSignals())
 	if err != nil {
+		return err
+	}
+	if err := linux.Confine(ownMounts); err != nil {
 		return err
 	}
 	if _, err := linux.FD(3).Write([]byte{1}); err != nil {

@@ -1,0 +1,111 @@
+//go:build amd64 || arm64
+
+package linux
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	goruntime "runtime"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Confine leaves a process that only signals and waits with nothing worth
+// taking over: an empty root directory, CAP_KILL alone (of what it has), and
+// few system calls. It is for PID 1 of a PID namespace, which a container that
+// may trace others can reach. Without a mount namespace of its own, which
+// ownMounts says it has, it keeps its root.
+func Confine(ownMounts bool) error {
+	if err := HideMemory(); err != nil {
+		return err
+	}
+	if ownMounts {
+		if err := emptyRoot(); err != nil {
+			return err
+		}
+	}
+	if err := onlyKill(); err != nil {
+		return err
+	}
+	return Seccomp(waitFilter(), unix.SECCOMP_FILTER_FLAG_TSYNC)
+}
+
+// emptyRoot leaves the mount namespace with a root directory and nothing in it.
+func emptyRoot() error {
+	if err := MakePrivate("/"); err != nil {
+		return err
+	}
+	a := Attr{Readonly: true, NoSuid: true, NoDev: true, NoExec: true}
+	root, err := NewMount("tmpfs", []string{"mode=555", "size=4k"}, a)
+	if err != nil {
+		return err
+	}
+	defer Close(root)
+	// A root has to be mounted somewhere first; from here on this is out of sight.
+	at, err := Open("/proc", OPath|ODirectory)
+	if err != nil {
+		return err
+	}
+	defer Close(at)
+	return errors.Join(MoveMount(root, at), PivotRoot(root))
+}
+
+// onlyKill takes the capabilities from every thread, and no exec brings one back.
+func onlyKill() error {
+	permitted, err := PermittedCaps()
+	if err != nil {
+		return err
+	}
+	keep := uint32(permitted & (1 << unix.CAP_KILL))
+	if _, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno != 0 {
+		return fmt.Errorf("no_new_privs: %w", errno)
+	}
+	header, data := capHeader(), [2]unix.CapUserData{{Effective: keep, Permitted: keep}}
+	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET,
+		uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])), 0)
+	if errno != 0 {
+		return fmt.Errorf("capset: %w", errno)
+	}
+	return nil
+}
+
+// waitFilter lets through what signalling, waiting and Go's runtime need, and
+// answers EPERM to the rest.
+func waitFilter() []byte {
+	calls := []uint32{
+		unix.SYS_READ, unix.SYS_WRITE, unix.SYS_CLOSE, unix.SYS_PPOLL, unix.SYS_KILL, unix.SYS_WAIT4,
+		unix.SYS_FUTEX, unix.SYS_NANOSLEEP, unix.SYS_CLOCK_NANOSLEEP, unix.SYS_CLOCK_GETTIME, unix.SYS_RESTART_SYSCALL,
+		unix.SYS_RT_SIGRETURN, unix.SYS_RT_SIGPROCMASK, unix.SYS_RT_SIGACTION, unix.SYS_SIGALTSTACK,
+		unix.SYS_MMAP, unix.SYS_MUNMAP, unix.SYS_MADVISE, unix.SYS_CLONE, unix.SYS_TGKILL, unix.SYS_SCHED_YIELD,
+		unix.SYS_GETPID, unix.SYS_GETTID, unix.SYS_EXIT, unix.SYS_EXIT_GROUP,
+	}
+	arch := uint32(unix.AUDIT_ARCH_X86_64)
+	if goruntime.GOARCH == "arm64" {
+		arch = unix.AUDIT_ARCH_AARCH64
+	}
+	const (
+		load     = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
+		equal    = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
+		answer   = unix.BPF_RET | unix.BPF_K
+		number   = 0 // offsets in struct seccomp_data
+		platform = 4
+	)
+	var b []byte
+	add := func(code uint16, yes, no uint8, k uint32) {
+		b = binary.NativeEndian.AppendUint16(b, code)
+		b = binary.NativeEndian.AppendUint32(append(b, yes, no), k)
+	}
+	add(load, 0, 0, platform)
+	add(equal, 1, 0, arch)
+	add(answer, 0, 0, unix.SECCOMP_RET_KILL_PROCESS)
+	add(load, 0, 0, number)
+	for i, call := range calls {
+		add(equal, uint8(len(calls)-i), 0, call)
+	}
+	add(answer, 0, 0, unix.SECCOMP_RET_ERRNO|uint32(unix.EPERM))
+	add(answer, 0, 0, unix.SECCOMP_RET_ALLOW)
+	return b
+}
