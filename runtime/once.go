@@ -242,6 +242,7 @@ func (o *once) launch(ctx context.Context, p *planned) (supervisor.Exit, error) 
 	if err = errors.Join(err, theirs.Close()); err != nil {
 		return supervisor.Exit{}, err
 	}
+	defer child.Close() //nolint:errcheck // a pidfd
 	stop := context.AfterFunc(ctx, func() { _ = child.Kill() })
 	defer stop()
 	finished := make(chan struct{})
@@ -249,7 +250,7 @@ func (o *once) launch(ctx context.Context, p *planned) (supervisor.Exit, error) 
 	go passSignals(child, o.cfg.Signals, finished)
 	// EOF is the exec, or the end.
 	text, rerr := io.ReadAll(io.LimitReader(report, maxReport))
-	state, err := child.Wait()
+	code, signal, err := child.Wait()
 	if err != nil {
 		return supervisor.Exit{}, err
 	}
@@ -266,13 +267,13 @@ func (o *once) launch(ctx context.Context, p *planned) (supervisor.Exit, error) 
 	if rerr != nil {
 		return supervisor.Exit{}, fmt.Errorf("read the stage's report: %w", rerr)
 	}
-	return exitOf(state), nil
+	return supervisor.Exit{Version: supervisor.ProtocolVersion, Code: code, Signal: signal, At: time.Now()}, nil
 }
 
 // maxReport bounds what a stage says of its failure.
 const maxReport = 64 << 10
 
-func (o *once) fork(exe, report linux.FD, p *planned) (*os.Process, error) {
+func (o *once) fork(exe, report linux.FD, p *planned) (*linux.Child, error) {
 	text, err := linux.MemFile("program", p.text)
 	if err != nil {
 		return nil, err
@@ -306,11 +307,10 @@ func (o *once) fork(exe, report linux.FD, p *planned) (*os.Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = pidfd.Close()
-	return os.FindProcess(pid)
+	return linux.NewChild(pid, pidfd), nil
 }
 
-func passSignals(to *os.Process, signals <-chan os.Signal, finished <-chan struct{}) {
+func passSignals(to *linux.Child, signals <-chan os.Signal, finished <-chan struct{}) {
 	for {
 		select {
 		case s, ok := <-signals:
@@ -322,14 +322,4 @@ func passSignals(to *os.Process, signals <-chan os.Signal, finished <-chan struc
 			return
 		}
 	}
-}
-
-func exitOf(state *os.ProcessState) supervisor.Exit {
-	exit := supervisor.Exit{Version: supervisor.ProtocolVersion, Code: state.ExitCode(), At: time.Now()}
-	if exit.Code < 0 { // by a signal
-		const signalled = 128
-		exit.Signal = linux.DeathSignal(state)
-		exit.Code = signalled + exit.Signal
-	}
-	return exit
 }

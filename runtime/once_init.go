@@ -3,7 +3,6 @@ package runtime
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/program"
@@ -12,7 +11,7 @@ import (
 
 // onceInit is PID 1 of the PID namespace that a process is born in.
 type onceInit struct {
-	process *os.Process
+	process *linux.Child
 	pidfd   linux.FD
 }
 
@@ -39,14 +38,12 @@ func (o *once) startInit(exe linux.FD, p *planned) (end func(), err error) {
 	if err = errors.Join(err, theirs.Close()); err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", supervisor.InitName, err), ours.Close())
 	}
-	process, err := os.FindProcess(pid)
-	if err != nil {
-		return nil, errors.Join(err, linux.SignalProcess(pidfd, linux.SignalKill), pidfd.Close(), ours.Close())
-	}
+	process := linux.NewChild(pid, pidfd)
 	o.init = &onceInit{process: process, pidfd: pidfd}
 	return func() {
 		// Our end of the socket is how sinit sees that we are gone.
-		_ = errors.Join(process.Kill(), pidfd.Close(), ours.Close())
-		_, _ = process.Wait()
+		_ = errors.Join(process.Kill(), ours.Close())
+		_, _, _ = process.Wait()
+		_ = process.Close()
 	}, nil
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -99,11 +98,3 @@ func Unshare(flags uintptr) error {
 
 // ThreadID is the calling thread's, under which /proc knows it.
 func ThreadID() int { return unix.Gettid() }
-
-// DeathSignal is the signal that ended a process, or 0.
-func DeathSignal(state *os.ProcessState) int {
-	if ws, ok := state.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-		return int(ws.Signal())
-	}
-	return 0
-}

@@ -1,0 +1,50 @@
+package linux
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Child is a child process that nobody else collects. It does without os.Process,
+// which tries what pidfds can do by starting a process of its own.
+type Child struct {
+	PID   int
+	pidfd FD
+}
+
+// NewChild takes over a child and its pidfd from Fork.
+func NewChild(pid int, pidfd FD) *Child { return &Child{PID: pid, pidfd: pidfd} }
+
+// Kill sends SIGKILL.
+func (c *Child) Kill() error { return SignalProcess(c.pidfd, SignalKill) }
+
+// Signal sends a signal. A child that has ended but was not waited for is no error.
+func (c *Child) Signal(s os.Signal) error {
+	number, ok := s.(unix.Signal)
+	if !ok {
+		return os.ErrInvalid
+	}
+	return SignalProcess(c.pidfd, int(number))
+}
+
+// Wait collects the child when it has ended: its exit status, or the signal it
+// died of, which is zero otherwise. Nothing else may be called afterwards.
+func (c *Child) Wait() (code, signal int, err error) {
+	var ws unix.WaitStatus
+	err = retry(func() error {
+		_, err := unix.Wait4(c.PID, &ws, 0, nil)
+		return err
+	})
+	if err != nil {
+		return 0, 0, os.NewSyscallError("wait4", err)
+	}
+	if ws.Signaled() {
+		const signalled = 128
+		return signalled + int(ws.Signal()), int(ws.Signal()), nil
+	}
+	return ws.ExitStatus(), 0, nil
+}
+
+// Close gives the descriptor back.
+func (c *Child) Close() error { return c.pidfd.Close() }
