@@ -194,9 +194,9 @@ func PrepareStage() error {
 	if err := linux.SetName(StageName); err != nil {
 		return err
 	}
-	return linux.UnblockSignals()
-}
 	// The supervisor does without huge pages; its containers may want them.
 	if err := linux.AllowTHP(); err != nil {
 		return err
 	}
+	return linux.UnblockSignals()
+}
