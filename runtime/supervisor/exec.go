@@ -55,18 +55,6 @@ func (s *server) exec(conn *conn, c *container, req *ExecRequest) {
 	s.execs = append(s.execs, x)
 }
 
-// place is where a further process of the container joins. A person's instance
-// goes on when its first process has ended, and so does what that left running.
-func (c *container) place() (into, pidns linux.FD, ok bool) {
-	switch {
-	case c.running():
-		return c.main.pidfd, c.main.pidfd, true
-	case !c.startedAt.IsZero() && c.mounts != linux.NoFD && c.s.sinit != nil && c.s.sinit.alive():
-		return c.mounts, c.s.sinit.pidfd, true
-	}
-	return linux.NoFD, linux.NoFD, false
-}
-
 func (s *server) execStdio(conn *conn, req *ExecRequest) (stdio [3]linux.FD, err error) {
 	stdio = [3]linux.FD{linux.NoFD, linux.NoFD, linux.NoFD}
 	want := [3]bool{req.Stdin, req.Stdout, req.Stderr}
