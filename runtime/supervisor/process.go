@@ -38,7 +38,9 @@ func (p *process) ready(uint32) {
 	case !ended:
 		return
 	}
-	e.OOM = sig == linux.SignalKill && oomKills(p.cgroup.OOM) > p.oomBase
+	// A shell ends with the status of the command that was killed.
+	const killed = 128 + linux.SignalKill
+	e.OOM = e.Code == killed && oomKills(p.cgroup.OOM) > p.oomBase
 	p.s.loop.close(&p.pidfd)
 	p.ended(e)
 }
