@@ -33,6 +33,15 @@ func TestContainerCannotChangeTheHostsNull(t *testing.T) {
 	}
 }
 
+func TestContainerIsNotProtectedLikeItsSupervisor(t *testing.T) {
+	needCap(t, unix.CAP_SYS_RESOURCE, "CAP_SYS_RESOURCE")
+	score := -500
+	in := startInstance(t, supervisor.Config{OOMScoreAdj: &score})
+	if got := in.run(t, in.program("cat /proc/self/oom_score_adj")); got != "0" {
+		t.Errorf("oom_score_adj = %q, want 0", got)
+	}
+}
+
 func TestContainerDoesNotPossessTheCallersKeys(t *testing.T) {
 	// The session keyring is the thread's, which ends with the test.
 	goruntime.LockOSThread()

@@ -38,7 +38,7 @@ type instance struct {
 
 func startInstance(t *testing.T, cfg supervisor.Config) *instance {
 	t.Helper()
-	needRoot(t)
+	needCap(t, unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN")
 	in := &instance{dir: t.TempDir(), root: busyboxRoot(t)}
 	file, err := supervisor.OpenBinary("/proc/self/exe")
 	must(t, err)
@@ -64,12 +64,12 @@ func startInstance(t *testing.T, cfg supervisor.Config) *instance {
 	return in
 }
 
-func needRoot(t *testing.T) {
+func needCap(t *testing.T, capability int, name string) {
 	t.Helper()
 	header, data := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, [2]unix.CapUserData{}
 	must(t, unix.Capget(&header, &data[0]))
-	if data[0].Effective&(1<<unix.CAP_SYS_ADMIN) == 0 {
-		t.Skip("needs CAP_SYS_ADMIN")
+	if data[capability/32].Effective&(1<<(capability%32)) == 0 {
+		t.Skipf("needs %s", name)
 	}
 }
 

@@ -21,6 +21,8 @@ type entry struct {
 	action int // siflet-action, opened on the host; -1 without
 	umask  int // of the caller, then of the process
 	label  int // where the exec's LSM label is written; -1 without
+
+	labelText, labelStep string
 }
 
 func newEntry(p *program.Process) *entry {
@@ -37,26 +39,11 @@ func (e *entry) prepare() error {
 			return err
 		}
 	}
-	if score := e.p.OOMScoreAdj; score != nil {
-		// Without the privilege to lower it the score stays as it is, which is
-		// better than no container.
-		if _, err := linux.SetOOMScoreAdj(*score); err != nil {
-			return fail(kindInvalid, err, "set oom score %d", *score)
-		}
+	if err := e.scoreOOM(); err != nil {
+		return err
 	}
-	switch {
-	case e.p.AppArmor != "" && e.p.AppArmor != "unconfined":
-		label, err := linux.OpenExecLabel(true)
-		if err != nil {
-			return fail(kindInvalid, err, "apply AppArmor profile %s", e.p.AppArmor)
-		}
-		e.label = label
-	case e.p.SELinux != "":
-		label, err := linux.OpenExecLabel(false)
-		if err != nil {
-			return fail(kindInvalid, err, "apply SELinux label %s", e.p.SELinux)
-		}
-		e.label = label
+	if err := e.openLabel(); err != nil {
+		return err
 	}
 	if len(e.p.Action) > 0 && e.p.ActionPath != "" {
 		// From a read-only mount of its own: the container can't write to the
@@ -68,6 +55,36 @@ func (e *entry) prepare() error {
 		e.action = int(action)
 	}
 	return e.wantedCaps()
+}
+
+func (e *entry) scoreOOM() error {
+	score := e.p.OOMScoreAdj
+	if score == nil {
+		// What protects the supervisor is not meant for its containers.
+		return linux.ResetOOMScoreAdj()
+	}
+	// Without the privilege to lower it the score stays as it is, which is
+	// better than no container.
+	if _, err := linux.SetOOMScoreAdj(*score); err != nil {
+		return fail(kindInvalid, err, "set oom score %d", *score)
+	}
+	return nil
+}
+
+func (e *entry) openLabel() (err error) {
+	profile := e.p.AppArmor
+	switch {
+	case profile != "" && profile != "unconfined":
+		e.labelText, e.labelStep = "exec "+profile, "apply AppArmor profile "+profile
+		e.label, err = linux.OpenExecLabel(true)
+	case e.p.SELinux != "":
+		e.labelText, e.labelStep = e.p.SELinux, "apply SELinux label "+e.p.SELinux
+		e.label, err = linux.OpenExecLabel(false)
+	}
+	if err != nil {
+		return fail(kindInvalid, err, "%s", e.labelStep)
+	}
+	return nil
 }
 
 // wantedCaps cuts the capabilities asked for down to those there are.

@@ -146,12 +146,8 @@ func (e *entry) writeLabel() error {
 	if e.label < 0 {
 		return nil
 	}
-	text, step := e.p.SELinux, "apply SELinux label "+e.p.SELinux
-	if e.p.AppArmor != "" {
-		text, step = "exec "+e.p.AppArmor, "apply AppArmor profile "+e.p.AppArmor
-	}
-	if err := linux.WriteAll(e.label, []byte(text)); err != nil {
-		return fail(kindInvalid, err, "%s", step)
+	if err := linux.WriteAll(e.label, []byte(e.labelText)); err != nil {
+		return fail(kindInvalid, err, "%s", e.labelStep)
 	}
 	linux.Close(e.label)
 	return nil

@@ -183,3 +183,13 @@ func SetOOMScoreAdj(score int) (restricted bool, err error) {
 	}
 	return false, err
 }
+
+// ResetOOMScoreAdj makes a negative score of this process zero.
+func ResetOOMScoreAdj() error {
+	const name, longest = "/proc/self/oom_score_adj", 16
+	score, err := Slurp(name, longest)
+	if err != nil || len(score) == 0 || score[0] != '-' {
+		return err
+	}
+	return Put(name, "0")
+}
