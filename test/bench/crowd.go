@@ -24,7 +24,7 @@ func manyPods(ctx context.Context, b *bench) ([]result, error) {
 			return nil, err
 		}
 	}
-	memory, err := memoryOf()
+	memory, err := b.memory()
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +32,7 @@ func manyPods(ctx context.Context, b *bench) ([]result, error) {
 	if err != nil {
 		return nil, err
 	}
-	idle, err := idleness(ctx)
+	idle, err := b.idleness(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -40,12 +40,14 @@ func manyPods(ctx context.Context, b *bench) ([]result, error) {
 	return slices.Concat(memory, lists, idle), err
 }
 
-func memoryOf() ([]result, error) {
-	supervisors, err := processes("siflet-instance")
-	if err != nil {
-		return nil, err
-	}
-	agent, err := processes("siflet")
+// crew returns the supervisors, with the init processes that some have, and the agent.
+func (b *bench) crew() (supervisors, agent []int, err error) {
+	supervisors, err = processes("siflet instance: ", "sinit")
+	return supervisors, []int{b.agent.Process.Pid}, err
+}
+
+func (b *bench) memory() ([]result, error) {
+	supervisors, agent, err := b.crew()
 	if err != nil {
 		return nil, err
 	}
@@ -107,12 +109,8 @@ func (b *bench) lists(ctx context.Context) (out []result, err error) {
 }
 
 // idleness is the CPU time of everything siflet runs while nobody asks anything.
-func idleness(ctx context.Context) ([]result, error) {
-	supervisors, err := processes("siflet-instance")
-	if err != nil {
-		return nil, err
-	}
-	agent, err := processes("siflet")
+func (b *bench) idleness(ctx context.Context) ([]result, error) {
+	supervisors, agent, err := b.crew()
 	if err != nil {
 		return nil, err
 	}

@@ -40,20 +40,32 @@ func busy() (time.Duration, error) {
 	return time.Duration(ticks) * jiffy, nil
 }
 
-// processes returns the PIDs of the processes whose executable's base name is name.
-func processes(name string) ([]int, error) {
+// processes returns the PIDs of the processes in this mount namespace, the
+// benchmark's own, whose command line starts with one of prefixes.
+func processes(prefixes ...string) ([]int, error) {
 	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	own, err := os.Readlink("/proc/self/ns/mnt")
 	if err != nil {
 		return nil, err
 	}
 	var pids []int
 	for _, entry := range entries {
+		if theirs, err := os.Readlink(filepath.Join("/proc", entry.Name(), "ns/mnt")); err != nil || theirs != own {
+			continue
+		}
 		pid, err := strconv.Atoi(entry.Name())
 		if err != nil {
 			continue
 		}
-		target, err := os.Readlink(filepath.Join("/proc", entry.Name(), "exe"))
-		if err == nil && filepath.Base(strings.TrimSuffix(target, " (deleted)")) == name {
+		line, err := os.ReadFile(filepath.Join("/proc", entry.Name(), "cmdline"))
+		if err != nil {
+			continue // it ended
+		}
+		starts := func(prefix string) bool { return strings.HasPrefix(string(line), prefix) }
+		if slices.ContainsFunc(prefixes, starts) {
 			pids = append(pids, pid)
 		}
 	}
