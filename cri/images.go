@@ -165,8 +165,16 @@ func reference(i *criapi.ImageSpec) (string, error) {
 
 func criImage(i *image.Image) *criapi.Image {
 	out := &criapi.Image{
-		Id: i.ID, RepoTags: i.References, Size: uint64(max(i.Size, 0)), Pinned: false,
+		Id: i.ID, Size: uint64(max(i.Size, 0)), Pinned: false,
 		Spec: &criapi.ImageSpec{Image: i.ID, Annotations: i.Config.Labels},
+	}
+	for _, ref := range i.References {
+		// A path has no tag; clients take what follows the last colon for one.
+		if strings.Contains(ref, "://") || strings.HasPrefix(ref, "/") {
+			out.RepoDigests = append(out.RepoDigests, ref+"@"+i.ID)
+		} else {
+			out.RepoTags = append(out.RepoTags, ref)
+		}
 	}
 	user, _, _ := strings.Cut(i.Config.User, ":")
 	switch uid, err := strconv.ParseInt(user, 10, 64); {

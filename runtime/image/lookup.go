@@ -23,7 +23,9 @@ func File(path string) (Image, error) {
 // here. What is not there is ErrNotFound; what is of no use ErrInvalid or
 // ErrUnsupported.
 func (s *Store) Lookup(ref string) (Image, error) {
-	path, ok, err := asPath(ref)
+	name, id, pinned := strings.Cut(ref, "@"+idScheme)
+	// "/abs/x.sif@sha256:...", as lists show it, is the file while it is that image.
+	path, ok, err := asPath(name)
 	if err != nil {
 		return Image{}, err
 	}
@@ -32,7 +34,10 @@ func (s *Store) Lookup(ref string) (Image, error) {
 		if err != nil {
 			return Image{}, err
 		}
-		return s.inPlace(image, ref), nil
+		if pinned && image.ID != idScheme+id {
+			return Image{}, fmt.Errorf("%s is another image now, %s: %w", path, image.ID, ErrNotFound)
+		}
+		return s.inPlace(image, name), nil
 	}
 	if e, ok := s.byTag(ref); ok {
 		return s.image(e)

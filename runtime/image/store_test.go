@@ -352,3 +352,19 @@ func TestTagsHaveOneSpelling(t *testing.T) {
 		}
 	}
 }
+
+func TestLookupOfAPathWithAnIDIsOfThatImage(t *testing.T) {
+	s := openStore(t, t.TempDir())
+	path := makeSIF(t, filepath.Join(t.TempDir(), "x.sif"), "a")
+	pulled, err := s.Pull(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Lookup(path + "@" + pulled.ID); err != nil || got.ID != pulled.ID {
+		t.Errorf("Lookup(path@ID) = %v, %v, want the image", got.ID, err)
+	}
+	other := strings.Repeat("0", 64)
+	if _, err := s.Lookup(path + "@sha256:" + other); !errors.Is(err, ErrNotFound) {
+		t.Errorf("Lookup(path@another ID) = %v, want ErrNotFound", err)
+	}
+}

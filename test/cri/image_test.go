@@ -30,7 +30,7 @@ func TestImagesByPath(t *testing.T) {
 	}
 	got := status()
 	if got.GetId() != pulled.ImageRef || got.GetSize() == 0 || got.GetUsername() != "www-data" || got.GetUid() != nil ||
-		len(got.GetRepoTags()) != 1 || got.GetRepoTags()[0] != spec.Image {
+		len(got.GetRepoTags()) != 0 || len(got.GetRepoDigests()) != 1 || got.GetRepoDigests()[0] != spec.Image+"@"+pulled.ImageRef {
 		t.Errorf("status = %v, want id %s", got, pulled.ImageRef)
 	}
 	list, err := a.images.ListImages(within(t), &criapi.ListImagesRequest{})
