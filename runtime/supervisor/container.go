@@ -103,6 +103,7 @@ func (c *container) settle(f *program.Failure) {
 		c.starter.reply(&Reply{PID: c.main.pid})
 		c.starter = nil
 	}
+	reserveExit(c.exitFile)
 }
 
 func (c *container) takeTerminal() error {
@@ -184,42 +185,6 @@ func (c *container) finish() {
 	}
 	c.s.tell(&Event{Container: c.id, Exit: c.exit})
 	c.s.progress()
-}
-
-// record writes the exit file. If that does not work now it will be tried
-// again; the exit stays in memory meanwhile.
-func (c *container) record(retry time.Duration) {
-	if c.exitFile == "" {
-		return
-	}
-	if err := writeExit(c.exitFile, c.exit); err != nil {
-		c.s.complain("record the exit of " + c.id + ": " + err.Error())
-		c.s.loop.after(retry, func() {
-			if slices.Contains(c.s.containers, c) {
-				c.record(min(2*retry, time.Minute))
-			}
-		})
-	}
-}
-
-func writeExit(path string, e *Exit) error {
-	temp := path + ".new"
-	fd, err := linux.CreateTruncated(temp, 0o644)
-	if err != nil {
-		return err
-	}
-	for b := encodeExit(e); len(b) > 0 && err == nil; {
-		var n int
-		n, err = fd.Write(b)
-		b = b[n:]
-	}
-	if err = errors.Join(err, fd.Close()); err == nil {
-		err = linux.Rename(temp, path)
-	}
-	if err != nil {
-		return errors.Join(err, linux.Unlink(temp))
-	}
-	return nil
 }
 
 // balance makes the container wait for its clients, within bounds: a client
