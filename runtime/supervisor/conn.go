@@ -152,7 +152,11 @@ func (c *conn) send(r *Reply, fds ...linux.FD) {
 		c.close()
 		return
 	}
-	c.out = append(c.out, frame...)
+	if c.out == nil {
+		c.out = frame
+	} else {
+		c.out = append(c.out, frame...)
+	}
 	c.flush()
 }
 

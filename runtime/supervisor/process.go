@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"bytes"
-	"strconv"
 	"time"
 
 	"github.com/siflet/siflet/runtime/linux"
@@ -59,12 +58,20 @@ func oomKills(path string) uint64 {
 	if path == "" {
 		return 0
 	}
-	b, _ := linux.Slurp(path, 4096)
-	for line := range bytes.Lines(b) {
-		if n, ok := bytes.CutPrefix(line, []byte("oom_kill ")); ok {
-			v, _ := strconv.ParseUint(string(bytes.TrimSpace(n)), 10, 64)
-			return v
-		}
+	fd, err := linux.OpenRead(path)
+	if err != nil {
+		return 0
 	}
-	return 0
+	defer fd.Close() //nolint:errcheck // read only
+	var b [512]byte // on the stack: every exec comes here
+	n, _ := fd.Read(b[:])
+	_, count, _ := bytes.Cut(b[:n], []byte("\noom_kill "))
+	kills := uint64(0)
+	for _, c := range count {
+		if c < '0' || c > '9' {
+			break
+		}
+		kills = kills*10 + uint64(c-'0')
+	}
+	return kills
 }
