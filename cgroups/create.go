@@ -41,6 +41,18 @@ func (m *Manager) EnsureParent(parent string) error {
 	return nil
 }
 
+// RemoveParent removes a parent that EnsureParent made, where nothing is in it.
+// What is in use stays, and so does what cannot be removed.
+func (m *Manager) RemoveParent(parent string) {
+	clean, err := cleanPath(parent)
+	if err != nil || clean == "/" {
+		return
+	}
+	for i := range m.tree {
+		_ = unix.Rmdir(m.tree[i].mount + clean)
+	}
+}
+
 // Create makes the group name in parent with the limits of r, which may be
 // nil. The parent must exist, or the error is ErrNoParent; the group must not,
 // or it is ErrExists. Nothing is left of a group that could not be made.

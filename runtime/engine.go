@@ -125,7 +125,8 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 }
 
 // Close gives the root back. Instances keep running. Operations under way are
-// finished or undone first.
+// finished or undone first. If there are no instances, what served them all goes
+// too: the parent of their cgroups and the built-in bridge, unless others use them.
 func (e *Engine) Close() error {
 	e.stop()
 	for _, i := range e.all() {
@@ -137,6 +138,9 @@ func (e *Engine) Close() error {
 	e.owners.Wait()
 	e.events.close()
 	e.warm.close()
+	if err := e.retire(); err != nil {
+		e.cfg.Log.Warn("the network of the last instance is still there", "error", err)
+	}
 	if e.binary != nil {
 		_ = e.binary.Close() // opened to be executed only
 	}
@@ -212,3 +216,18 @@ func detached(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // background runs f on a goroutine that Close waits for.
 func (e *Engine) background(f func()) { e.owners.Go(f) }
+
+func (e *Engine) retire() error {
+	if len(e.all()) > 0 {
+		return nil
+	}
+	if e.cfg.Cgroups != nil {
+		e.cfg.Cgroups.RemoveParent(e.cfg.CgroupParent)
+	}
+	if e.cfg.Network == nil {
+		return nil
+	}
+	ctx, cancel := detached(context.Background())
+	defer cancel()
+	return e.cfg.Network.Retire(ctx)
+}

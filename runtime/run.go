@@ -230,7 +230,16 @@ func (e *Engine) raise(ctx context.Context, i *instance) error {
 
 func (e *Engine) makeGroup(i *instance) (*cgroups.Group, error) {
 	parent, name := filepath.Split(i.rec.Cgroup)
-	return e.cfg.Cgroups.Create(filepath.Clean(parent), name, i.rec.Spec.Resources)
+	parent = filepath.Clean(parent)
+	group, err := e.cfg.Cgroups.Create(parent, name, i.rec.Spec.Resources)
+	if errors.Is(err, cgroups.ErrNoParent) && parent == filepath.Join("/", e.cfg.CgroupParent) {
+		// Another engine with the same parent took it away with its last instance.
+		if err := e.cfg.Cgroups.EnsureParent(parent); err != nil {
+			return nil, err
+		}
+		return e.cfg.Cgroups.Create(parent, name, i.rec.Spec.Resources)
+	}
+	return group, err
 }
 
 // startSupervisor starts siflet-instance and, once its namespaces exist,

@@ -80,8 +80,7 @@ func runAgent(ctx context.Context, o agentOptions, bins binaries) (err error) {
 		return err
 	}
 	defer func() {
-		// The last one out takes the bridge away.
-		err = errors.Join(err, engine.Close(), nets.Retire(context.WithoutCancel(ctx)))
+		err = errors.Join(err, engine.Close())
 		nets.Close()
 	}()
 	server, err := cri.New(ctx, cri.Config{

@@ -55,6 +55,7 @@ type demo struct {
 	images  criapi.ImageServiceClient
 	pod     string
 	address string
+	fresh   []string // directories of the agent that were not there before
 }
 
 func run(ctx context.Context, image string, clean bool) error {
@@ -67,7 +68,7 @@ func run(ctx context.Context, image string, clean bool) error {
 		return err
 	}
 	defer conn.Close()
-	d := &demo{image: image, runtime: criapi.NewRuntimeServiceClient(conn), images: criapi.NewImageServiceClient(conn)}
+	d := &demo{image: image, fresh: missing("/var/lib/siflet", "/run/siflet"), runtime: criapi.NewRuntimeServiceClient(conn), images: criapi.NewImageServiceClient(conn)}
 	for _, s := range []struct {
 		title string
 		do    func(context.Context) error
@@ -117,20 +118,33 @@ func (d *demo) startAgent(ctx context.Context) error {
 	}
 	d.gone = make(chan error, 1)
 	go func() { d.gone <- d.agent.Wait() }()
-	ready, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	version := make(chan error, 1)
-	go func() {
-		_, err := d.runtime.Version(ready, &criapi.VersionRequest{})
-		version <- err
-	}()
-	select {
-	case err := <-version:
-		return errors.Join(err, d.removePods(ctx))
-	case err := <-d.gone:
-		d.agent = nil
-		return fmt.Errorf("it ended: %w", err)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		// gRPC itself would wait a second before it tries again.
+		if conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket); err == nil {
+			return errors.Join(conn.Close(), d.removePods(ctx))
+		}
+		select {
+		case err := <-d.gone:
+			d.agent = nil
+			return fmt.Errorf("it ended: %w", err)
+		case <-ctx.Done():
+			return fmt.Errorf("nobody answers on %s: %w", socket, ctx.Err())
+		case <-tick.C:
+		}
 	}
+}
+
+func missing(dirs ...string) (absent []string) {
+	for _, dir := range dirs {
+		if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+			absent = append(absent, dir)
+		}
+	}
+	return absent
 }
 
 // removePods removes the pod of an earlier run.
@@ -274,7 +288,9 @@ func (d *demo) finish(clean bool) error {
 	errs = append(errs, d.agent.Process.Signal(syscall.SIGTERM))
 	<-d.gone
 	if clean {
-		errs = append(errs, os.RemoveAll(filepath.Dir(d.image)))
+		for _, dir := range append(d.fresh, filepath.Dir(d.image)) {
+			errs = append(errs, os.RemoveAll(dir))
+		}
 		fmt.Println("removed the pod and its image; the agent has stopped")
 	} else {
 		fmt.Println("the agent has stopped; the pod runs on. Start the agent again and remove it, or: make run CLEAN=1")
