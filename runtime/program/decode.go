@@ -3,209 +3,212 @@ package program
 // Decode reads a program as encoding/json would, faster in a new process.
 // Fields it does not know are skipped.
 func Decode(data []byte) (*Program, error) {
-	s := &scanner{data: data}
+	s := NewReader(data)
 	p := new(Program)
-	s.object(func(key string) { p.field(s, key) })
-	if err := s.end(); err != nil {
+	s.Object(func(key string) { p.field(s, key) })
+	if err := s.End(); err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
-func (p *Program) field(s *scanner, key string) {
+func (p *Program) field(s *Reader, key string) {
 	switch key {
 	case "version":
-		p.Version = int(s.signed())
+		p.Version = int(s.Int())
 	case "cgroup":
-		s.object(func(key string) { p.Cgroup.field(s, key) })
+		p.Cgroup.Read(s)
 	case "namespaces":
-		s.object(func(key string) { p.Namespaces.field(s, key) })
+		s.Object(func(key string) { p.Namespaces.field(s, key) })
 	case "root":
-		s.object(func(key string) { p.Root.field(s, key) })
+		s.Object(func(key string) { p.Root.field(s, key) })
 	case "mounts":
-		p.Mounts = list(s, func(m *Mount) { s.object(func(key string) { m.field(s, key) }) })
+		p.Mounts = list(s, func(m *Mount) { s.Object(func(key string) { m.field(s, key) }) })
 	case "devices":
-		p.Devices = list(s, func(d *Device) { s.object(func(key string) { d.field(s, key) }) })
+		p.Devices = list(s, func(d *Device) { s.Object(func(key string) { d.field(s, key) }) })
 	case "files":
-		p.Files = list(s, func(f *File) { s.object(func(key string) { f.field(s, key) }) })
+		p.Files = list(s, func(f *File) { s.Object(func(key string) { f.field(s, key) }) })
 	case "accounts":
 		p.Accounts = s.accounts()
 	case "masked_paths":
-		p.MaskedPaths = s.strs()
+		p.MaskedPaths = s.Texts()
 	case "readonly_paths":
-		p.ReadonlyPaths = s.strs()
+		p.ReadonlyPaths = s.Texts()
 	case "sysctls":
-		s.object(func(key string) {
+		s.Object(func(key string) {
 			if p.Sysctls == nil {
 				p.Sysctls = map[string]string{}
 			}
-			p.Sysctls[key] = s.str()
+			p.Sysctls[key] = s.Text()
 		})
 	case "process":
-		s.object(func(key string) { p.Process.field(s, key) })
+		s.Object(func(key string) { p.Process.field(s, key) })
 	default:
-		s.skip()
+		s.Skip()
 	}
 }
 
-func (c *Cgroup) field(s *scanner, key string) {
+// Read reads a cgroup into c.
+func (c *Cgroup) Read(s *Reader) { s.Object(func(key string) { c.field(s, key) }) }
+
+func (c *Cgroup) field(s *Reader, key string) {
 	switch key {
 	case "join":
-		c.Join = s.strs()
+		c.Join = s.Texts()
 	case "dir":
-		c.Dir = s.str()
+		c.Dir = s.Text()
 	case "procs":
-		c.Procs = s.str()
+		c.Procs = s.Text()
 	case "kill":
-		c.Kill = s.str()
+		c.Kill = s.Text()
 	case "oom":
-		c.OOM = s.str()
+		c.OOM = s.Text()
 	default:
-		s.skip()
+		s.Skip()
 	}
 }
 
-func (n *Namespaces) field(s *scanner, key string) {
+func (n *Namespaces) field(s *Reader, key string) {
 	switch key {
 	case "pid":
-		n.PID = PIDMode(s.str())
+		n.PID = PIDMode(s.Text())
 	case "target":
-		n.Target = s.str()
+		n.Target = s.Text()
 	case "cgroup":
-		n.Cgroup = s.boolean()
+		n.Cgroup = s.Bool()
 	default:
-		s.skip()
+		s.Skip()
 	}
 }
 
-func (r *Root) field(s *scanner, key string) {
+func (r *Root) field(s *Reader, key string) {
 	switch key {
 	case "extents":
 		r.Extents = s.extents()
 	case "dir":
-		r.Dir = s.str()
+		r.Dir = s.Text()
 	case "upper":
-		r.Upper = s.str()
+		r.Upper = s.Text()
 	case "work":
-		r.Work = s.str()
+		r.Work = s.Text()
 	case "volatile":
-		r.Volatile = s.boolean()
+		r.Volatile = s.Bool()
 	case "tmpfs_size":
-		r.TmpfsSize = s.signed()
+		r.TmpfsSize = s.Int()
 	case "readonly":
-		r.Readonly = s.boolean()
+		r.Readonly = s.Bool()
 	case "nosuid":
-		r.NoSuid = s.boolean()
+		r.NoSuid = s.Bool()
 	case "nodev":
-		r.NoDev = s.boolean()
+		r.NoDev = s.Bool()
 	case "propagation":
-		r.Propagation = s.str()
+		r.Propagation = s.Text()
 	default:
-		s.skip()
+		s.Skip()
 	}
 }
 
-func (s *scanner) extents() []Extent {
+func (s *Reader) extents() []Extent {
 	return list(s, func(e *Extent) {
-		s.object(func(key string) {
+		s.Object(func(key string) {
 			switch key {
 			case "path":
-				e.Path = s.str()
+				e.Path = s.Text()
 			case "offset":
-				e.Offset = s.signed()
+				e.Offset = s.Int()
 			case "size":
-				e.Size = s.signed()
+				e.Size = s.Int()
 			case "fs":
-				e.FS = s.str()
+				e.FS = s.Text()
 			default:
-				s.skip()
+				s.Skip()
 			}
 		})
 	})
 }
 
-func (m *Mount) field(s *scanner, key string) {
+func (m *Mount) field(s *Reader, key string) {
 	switch key {
 	case "type":
-		m.Type = s.str()
+		m.Type = s.Text()
 	case "source":
-		m.Source = s.str()
+		m.Source = s.Text()
 	case "target":
-		m.Target = s.str()
+		m.Target = s.Text()
 	case "data":
-		m.Data = s.str()
+		m.Data = s.Text()
 	case "recursive":
-		m.Recursive = s.boolean()
+		m.Recursive = s.Bool()
 	case "readonly":
-		m.Readonly = s.boolean()
+		m.Readonly = s.Bool()
 	case "recursive_readonly":
-		m.RecursiveReadonly = s.boolean()
+		m.RecursiveReadonly = s.Bool()
 	case "nosuid":
-		m.NoSuid = s.boolean()
+		m.NoSuid = s.Bool()
 	case "nodev":
-		m.NoDev = s.boolean()
+		m.NoDev = s.Bool()
 	case "noexec":
-		m.NoExec = s.boolean()
+		m.NoExec = s.Bool()
 	case "propagation":
-		m.Propagation = s.str()
+		m.Propagation = s.Text()
 	case "optional":
-		m.Optional = s.boolean()
+		m.Optional = s.Bool()
 	case "image":
 		m.Image = s.extents()
 	default:
-		s.skip()
+		s.Skip()
 	}
 }
 
-func (d *Device) field(s *scanner, key string) {
+func (d *Device) field(s *Reader, key string) {
 	switch key {
 	case "path":
-		d.Path = s.str()
+		d.Path = s.Text()
 	case "type":
-		d.Type = s.str()
+		d.Type = s.Text()
 	case "major":
-		d.Major = s.signed()
+		d.Major = s.Int()
 	case "minor":
-		d.Minor = s.signed()
+		d.Minor = s.Int()
 	case "mode":
-		d.Mode = uint32(s.unsigned(32))
+		d.Mode = uint32(s.Uint(32))
 	case "uid":
-		d.UID = uint32(s.unsigned(32))
+		d.UID = uint32(s.Uint(32))
 	case "gid":
-		d.GID = uint32(s.unsigned(32))
+		d.GID = uint32(s.Uint(32))
 	case "host":
-		d.Host = s.str()
+		d.Host = s.Text()
 	default:
-		s.skip()
+		s.Skip()
 	}
 }
 
-func (f *File) field(s *scanner, key string) {
+func (f *File) field(s *Reader, key string) {
 	switch key {
 	case "target":
-		f.Target = s.str()
+		f.Target = s.Text()
 	case "data":
-		f.Data = s.str()
+		f.Data = s.Text()
 	case "mode":
-		f.Mode = uint32(s.unsigned(32))
+		f.Mode = uint32(s.Uint(32))
 	default:
-		s.skip()
+		s.Skip()
 	}
 }
 
-func (s *scanner) accounts() *Accounts {
-	if s.word("null") {
+func (s *Reader) accounts() *Accounts {
+	if s.Null() {
 		return nil
 	}
 	a := new(Accounts)
-	s.object(func(key string) {
+	s.Object(func(key string) {
 		switch key {
 		case "passwd":
-			a.Passwd = s.str()
+			a.Passwd = s.Text()
 		case "groups":
-			a.Groups = s.strs()
+			a.Groups = s.Texts()
 		default:
-			s.skip()
+			s.Skip()
 		}
 	})
 	return a

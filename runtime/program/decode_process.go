@@ -2,129 +2,129 @@ package program
 
 import "strconv"
 
-func (p *Process) field(s *scanner, key string) {
+func (p *Process) field(s *Reader, key string) {
 	switch key {
 	case "args":
-		p.Args = s.strs()
+		p.Args = s.Texts()
 	case "env":
-		p.Env = s.strs()
+		p.Env = s.Texts()
 	case "cwd":
-		p.Cwd = s.str()
+		p.Cwd = s.Text()
 	case "create_cwd":
-		p.CreateCwd = s.boolean()
+		p.CreateCwd = s.Bool()
 	case "cwd_fallback":
-		p.CwdFallback = s.strs()
+		p.CwdFallback = s.Texts()
 	case "home_from_passwd":
-		p.HomeFromPasswd = s.boolean()
+		p.HomeFromPasswd = s.Bool()
 	case "terminal":
-		p.Terminal = s.boolean()
+		p.Terminal = s.Bool()
 	case "rows":
-		p.Rows = uint16(s.unsigned(16))
+		p.Rows = uint16(s.Uint(16))
 	case "cols":
-		p.Cols = uint16(s.unsigned(16))
+		p.Cols = uint16(s.Uint(16))
 	case "user":
-		s.object(func(key string) { p.User.field(s, key) })
+		s.Object(func(key string) { p.User.field(s, key) })
 	case "new_session":
-		p.NewSession = s.boolean()
+		p.NewSession = s.Bool()
 	case "action":
 		p.Action = s.base64()
 	case "action_path":
-		p.ActionPath = s.str()
+		p.ActionPath = s.Text()
 	case "action_always":
-		p.ActionAlways = s.boolean()
+		p.ActionAlways = s.Bool()
 	default:
 		p.privilege(s, key)
 	}
 }
 
 // privilege reads the fields that say what the process may do.
-func (p *Process) privilege(s *scanner, key string) {
+func (p *Process) privilege(s *Reader, key string) {
 	switch key {
 	case "umask":
-		p.Umask = optional(s, func() uint32 { return uint32(s.unsigned(32)) })
+		p.Umask = optional(s, func() uint32 { return uint32(s.Uint(32)) })
 	case "capabilities":
 		p.Capabilities = s.capabilities()
 	case "no_new_privs":
-		p.NoNewPrivs = s.boolean()
+		p.NoNewPrivs = s.Bool()
 	case "rlimits":
-		p.Rlimits = list(s, func(r *Rlimit) { s.object(func(key string) { r.field(s, key) }) })
+		p.Rlimits = list(s, func(r *Rlimit) { s.Object(func(key string) { r.field(s, key) }) })
 	case "oom_score_adj":
-		p.OOMScoreAdj = optional(s, func() int { return int(s.signed()) })
+		p.OOMScoreAdj = optional(s, func() int { return int(s.Int()) })
 	case "seccomp":
 		p.Seccomp = s.base64()
 	case "seccomp_flags":
-		p.SeccompFlags = uint32(s.unsigned(32))
+		p.SeccompFlags = uint32(s.Uint(32))
 	case "apparmor":
-		p.AppArmor = s.str()
+		p.AppArmor = s.Text()
 	case "selinux":
-		p.SELinux = s.str()
+		p.SELinux = s.Text()
 	default:
-		s.skip()
+		s.Skip()
 	}
 }
 
 // optional reads a value that may be null.
-func optional[T any](s *scanner, read func() T) *T {
-	if s.word("null") {
+func optional[T any](s *Reader, read func() T) *T {
+	if s.Null() {
 		return nil
 	}
 	v := read()
 	return &v
 }
 
-func (u *User) field(s *scanner, key string) {
+func (u *User) field(s *Reader, key string) {
 	switch key {
 	case "spec":
-		u.Spec = s.str()
+		u.Spec = s.Text()
 	case "uid":
-		u.UID = optional(s, func() uint32 { return uint32(s.unsigned(32)) })
+		u.UID = optional(s, func() uint32 { return uint32(s.Uint(32)) })
 	case "gid":
-		u.GID = optional(s, func() uint32 { return uint32(s.unsigned(32)) })
+		u.GID = optional(s, func() uint32 { return uint32(s.Uint(32)) })
 	case "groups":
 		u.Groups = s.uints()
 	case "strict":
-		u.Strict = s.boolean()
+		u.Strict = s.Bool()
 	case "keep":
-		u.Keep = s.boolean()
+		u.Keep = s.Bool()
 	default:
-		s.skip()
+		s.Skip()
 	}
 }
 
-func (r *Rlimit) field(s *scanner, key string) {
+func (r *Rlimit) field(s *Reader, key string) {
 	switch key {
 	case "type":
-		r.Type = s.str()
+		r.Type = s.Text()
 	case "soft":
-		r.Soft = s.unsigned(64)
+		r.Soft = s.Uint(64)
 	case "hard":
-		r.Hard = s.unsigned(64)
+		r.Hard = s.Uint(64)
 	default:
-		s.skip()
+		s.Skip()
 	}
 }
 
-func (s *scanner) capabilities() *Capabilities {
-	if s.word("null") {
+func (s *Reader) capabilities() *Capabilities {
+	if s.Null() {
 		return nil
 	}
 	c := new(Capabilities)
-	s.object(func(key string) {
+	s.Object(func(key string) {
 		switch key {
 		case "all":
-			c.All = s.boolean()
+			c.All = s.Bool()
 		case "bounding":
-			c.Bounding = s.strs()
+			c.Bounding = s.Texts()
 		case "effective":
-			c.Effective = s.strs()
+			c.Effective = s.Texts()
 		case "permitted":
-			c.Permitted = s.strs()
+			c.Permitted = s.Texts()
 		case "inheritable":
-			c.Inheritable = s.strs()
+			c.Inheritable = s.Texts()
 		case "ambient":
-			c.Ambient = s.strs()
+			c.Ambient = s.Texts()
 		default:
-			s.skip()
+			s.Skip()
 		}
 	})
 	return c
@@ -133,10 +133,10 @@ func (s *scanner) capabilities() *Capabilities {
 // Encode writes a failure as JSON, without reflection, for the same reason as
 // Decode.
 func (f *Failure) Encode() []byte {
-	b := appendString([]byte(`{"step":`), f.Step)
-	b = appendString(append(b, `,"reason":`...), f.Reason)
+	b := AppendText([]byte(`{"step":`), f.Step)
+	b = AppendText(append(b, `,"reason":`...), f.Reason)
 	if f.Kind != "" {
-		b = appendString(append(b, `,"kind":`...), f.Kind)
+		b = AppendText(append(b, `,"kind":`...), f.Kind)
 	}
 	if f.Code != 0 {
 		b = strconv.AppendInt(append(b, `,"code":`...), int64(f.Code), 10)
@@ -144,10 +144,11 @@ func (f *Failure) Encode() []byte {
 	return append(b, '}')
 }
 
-func appendString(b []byte, s string) []byte {
+// AppendText appends a string as JSON; invalid UTF-8 becomes U+FFFD.
+func AppendText(b []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	b = append(b, '"')
-	for _, r := range s { // invalid bytes become U+FFFD
+	for _, r := range s {
 		switch {
 		case r == '"' || r == '\\':
 			b = append(b, '\\', byte(r))

@@ -1,18 +1,16 @@
 package program
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"strconv"
-	"unicode/utf16"
-	"unicode/utf8"
 )
 
-// scanner reads JSON without reflection: the launch stage, a new process each
+// Reader reads JSON without reflection: the launch stage, a new process each
 // time, would spend more time on preparing a reflecting decoder than on all the
-// mounts of a container. After the first error it reads nothing more.
-type scanner struct {
+// mounts of a container, and the supervisor's memory counts for every pod. A null
+// is read as a zero value. After the first error nothing more is read.
+type Reader struct {
 	data  []byte
 	pos   int
 	depth int
@@ -21,7 +19,10 @@ type scanner struct {
 
 const maxDepth = 100
 
-func (s *scanner) fail(want string) {
+// NewReader returns a reader of a document, which it keeps but does not change.
+func NewReader(data []byte) *Reader { return &Reader{data: data} }
+
+func (s *Reader) fail(want string) {
 	if s.err == nil {
 		s.err = fmt.Errorf("byte %d: %s expected", s.pos, want)
 	}
@@ -29,7 +30,7 @@ func (s *scanner) fail(want string) {
 }
 
 // peek skips white space and returns the next byte, 0 at the end.
-func (s *scanner) peek() byte {
+func (s *Reader) peek() byte {
 	for ; s.pos < len(s.data); s.pos++ {
 		switch c := s.data[s.pos]; c {
 		case ' ', '\t', '\r', '\n':
@@ -40,7 +41,7 @@ func (s *scanner) peek() byte {
 	return 0
 }
 
-func (s *scanner) accept(c byte) bool {
+func (s *Reader) accept(c byte) bool {
 	if s.peek() != c {
 		return false
 	}
@@ -48,7 +49,7 @@ func (s *scanner) accept(c byte) bool {
 	return true
 }
 
-func (s *scanner) word(w string) bool {
+func (s *Reader) word(w string) bool {
 	s.peek()
 	if len(s.data)-s.pos < len(w) || string(s.data[s.pos:s.pos+len(w)]) != w {
 		return false
@@ -57,10 +58,23 @@ func (s *scanner) word(w string) bool {
 	return true
 }
 
+// Null reads a null if one comes next.
+func (s *Reader) Null() bool { return s.word("null") }
+
+// Raw reads any value and returns its bytes, which are the document's own.
+func (s *Reader) Raw() []byte {
+	s.peek()
+	start := s.pos
+	if s.Skip(); s.err != nil {
+		return nil
+	}
+	return s.data[start:s.pos]
+}
+
 // members calls one for each member of an object or element of an array. It
 // must read the value.
-func (s *scanner) members(open, end byte, one func()) {
-	if s.word("null") {
+func (s *Reader) members(open, end byte, one func()) {
+	if s.Null() {
 		return
 	}
 	if s.depth++; s.depth > maxDepth || !s.accept(open) {
@@ -83,9 +97,10 @@ func (s *scanner) members(open, end byte, one func()) {
 	}
 }
 
-func (s *scanner) object(field func(key string)) {
+// Object calls field for each member, which must read the value.
+func (s *Reader) Object(field func(key string)) {
 	s.members('{', '}', func() {
-		key := s.str()
+		key := s.Text()
 		if !s.accept(':') {
 			s.fail(":")
 			return
@@ -95,7 +110,7 @@ func (s *scanner) object(field func(key string)) {
 }
 
 // list reads an array with one for each element.
-func list[T any](s *scanner, one func(*T)) []T {
+func list[T any](s *Reader, one func(*T)) []T {
 	var all []T
 	s.members('[', ']', func() {
 		var v T
@@ -105,111 +120,16 @@ func list[T any](s *scanner, one func(*T)) []T {
 	return all
 }
 
-func (s *scanner) strs() []string {
-	return list(s, func(v *string) { *v = s.str() })
+// Texts reads an array of strings.
+func (s *Reader) Texts() []string {
+	return list(s, func(v *string) { *v = s.Text() })
 }
 
-func (s *scanner) uints() []uint32 {
-	return list(s, func(v *uint32) { *v = uint32(s.unsigned(32)) })
+func (s *Reader) uints() []uint32 {
+	return list(s, func(v *uint32) { *v = uint32(s.Uint(32)) })
 }
 
-func (s *scanner) str() string {
-	if s.word("null") {
-		return ""
-	}
-	if !s.accept('"') {
-		s.fail("string")
-		return ""
-	}
-	start := s.pos
-	for ; s.pos < len(s.data); s.pos++ {
-		switch c := s.data[s.pos]; {
-		case c == '"':
-			s.pos++
-			return string(s.data[start : s.pos-1])
-		case c == '\\':
-			return s.escaped(append([]byte(nil), s.data[start:s.pos]...))
-		case c < ' ':
-			s.fail("end of string")
-			return ""
-		}
-	}
-	s.fail("end of string")
-	return ""
-}
-
-// escaped reads the rest of a string from its first backslash on.
-func (s *scanner) escaped(buf []byte) string {
-	for s.pos < len(s.data) {
-		c := s.data[s.pos]
-		s.pos++
-		switch {
-		case c == '"':
-			return string(buf)
-		case c < ' ':
-			s.fail("end of string")
-			return ""
-		case c != '\\':
-			buf = append(buf, c)
-		default:
-			buf = s.escape(buf)
-		}
-	}
-	s.fail("end of string")
-	return ""
-}
-
-func (s *scanner) escape(buf []byte) []byte {
-	if s.pos >= len(s.data) {
-		return buf
-	}
-	c := s.data[s.pos]
-	s.pos++
-	switch c {
-	case '"', '\\', '/':
-		return append(buf, c)
-	case 'b':
-		return append(buf, '\b')
-	case 'f':
-		return append(buf, '\f')
-	case 'n':
-		return append(buf, '\n')
-	case 'r':
-		return append(buf, '\r')
-	case 't':
-		return append(buf, '\t')
-	case 'u':
-		r := s.hex()
-		if utf16.IsSurrogate(r) {
-			second := rune(utf8.RuneError)
-			if s.pos+1 < len(s.data) && s.data[s.pos] == '\\' && s.data[s.pos+1] == 'u' {
-				s.pos += 2
-				second = s.hex()
-			}
-			r = utf16.DecodeRune(r, second)
-		}
-		return utf8.AppendRune(buf, r)
-	}
-	s.fail("escape")
-	return buf
-}
-
-func (s *scanner) hex() rune {
-	const digits = 4
-	if len(s.data)-s.pos < digits {
-		s.fail("four hexadecimal digits")
-		return utf8.RuneError
-	}
-	n, err := strconv.ParseUint(string(s.data[s.pos:s.pos+digits]), 16, 16)
-	if err != nil {
-		s.fail("four hexadecimal digits")
-		return utf8.RuneError
-	}
-	s.pos += digits
-	return rune(n)
-}
-
-func (s *scanner) number() string {
+func (s *Reader) number() string {
 	s.peek()
 	start := s.pos
 	for s.pos < len(s.data) {
@@ -222,8 +142,9 @@ func (s *scanner) number() string {
 	return string(s.data[start:s.pos])
 }
 
-func (s *scanner) signed() int64 {
-	if s.word("null") {
+// Int reads a whole number.
+func (s *Reader) Int() int64 {
+	if s.Null() {
 		return 0
 	}
 	n, err := strconv.ParseInt(s.number(), 10, 64)
@@ -233,8 +154,9 @@ func (s *scanner) signed() int64 {
 	return n
 }
 
-func (s *scanner) unsigned(bits int) uint64 {
-	if s.word("null") {
+// Uint reads a number that fits in so many bits.
+func (s *Reader) Uint(bits int) uint64 {
+	if s.Null() {
 		return 0
 	}
 	n, err := strconv.ParseUint(s.number(), 10, bits)
@@ -244,40 +166,29 @@ func (s *scanner) unsigned(bits int) uint64 {
 	return n
 }
 
-func (s *scanner) boolean() bool {
+// Bool reads true or false.
+func (s *Reader) Bool() bool {
 	switch {
 	case s.word("true"):
 		return true
-	case s.word("false"), s.word("null"):
+	case s.word("false"), s.Null():
 	default:
 		s.fail("true or false")
 	}
 	return false
 }
 
-func (s *scanner) base64() []byte {
-	text := s.str()
-	if text == "" {
-		return nil
-	}
-	data, err := base64.StdEncoding.DecodeString(text)
-	if err != nil {
-		s.fail("base64")
-	}
-	return data
-}
-
-// skip reads a value that nobody knows.
-func (s *scanner) skip() {
+// Skip reads a value that nobody knows.
+func (s *Reader) Skip() {
 	switch s.peek() {
 	case '{':
-		s.object(func(string) { s.skip() })
+		s.Object(func(string) { s.Skip() })
 	case '[':
-		s.members('[', ']', s.skip)
+		s.members('[', ']', s.Skip)
 	case '"':
-		s.str()
+		s.Text()
 	case 't', 'f', 'n':
-		s.boolean()
+		s.Bool()
 	default:
 		if s.number() == "" {
 			s.fail("value")
@@ -285,7 +196,8 @@ func (s *scanner) skip() {
 	}
 }
 
-func (s *scanner) end() error {
+// End is the first error; anything behind the document is one.
+func (s *Reader) End() error {
 	if s.err == nil && s.peek() != 0 {
 		return errors.New("data after the end")
 	}

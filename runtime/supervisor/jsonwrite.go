@@ -3,7 +3,8 @@ package supervisor
 import (
 	"strconv"
 	"time"
-	"unicode/utf8"
+
+	"github.com/siflet/siflet/runtime/program"
 )
 
 // writer appends JSON to b. Fields with the zero value are left out unless
@@ -69,18 +70,4 @@ func (w *writer) time(k string, t time.Time) {
 	w.b = append(w.b, '"')
 }
 
-func (w *writer) quote(s string) {
-	const hex = "0123456789abcdef"
-	w.b = append(w.b, '"')
-	for _, r := range s {
-		switch {
-		case r == '"' || r == '\\':
-			w.b = append(w.b, '\\', byte(r))
-		case r < ' ':
-			w.b = append(w.b, '\\', 'u', '0', '0', hex[r>>4], hex[r&15])
-		default:
-			w.b = utf8.AppendRune(w.b, r)
-		}
-	}
-	w.b = append(w.b, '"')
-}
+func (w *writer) quote(s string) { w.b = program.AppendText(w.b, s) }

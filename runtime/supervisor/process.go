@@ -63,7 +63,7 @@ func oomKills(path string) uint64 {
 		return 0
 	}
 	defer fd.Close() //nolint:errcheck // read only
-	var b [512]byte // on the stack: every exec comes here
+	var b [512]byte  // on the stack: every exec comes here
 	n, _ := fd.Read(b[:])
 	_, count, _ := bytes.Cut(b[:n], []byte("\noom_kill "))
 	kills := uint64(0)

@@ -7,204 +7,184 @@ import (
 )
 
 func decodeConfig(b []byte) (Config, error) {
-	r, c := reader{b: b}, Config{}
-	r.object(func(key string) {
+	r, c := program.NewReader(b), Config{}
+	r.Object(func(key string) {
 		switch key {
 		case "version":
-			c.Version = int(r.int(32))
+			c.Version = int(r.Int())
 		case "id":
-			c.ID = r.string()
+			c.ID = r.Text()
 		case "dir":
-			c.Dir = r.string()
+			c.Dir = r.Text()
 		case "title":
-			c.Title = r.string()
+			c.Title = r.Text()
 		case "hostname":
-			c.Hostname = r.string()
+			c.Hostname = r.Text()
 		case "domainname":
-			c.Domainname = r.string()
+			c.Domainname = r.Text()
 		case "shared_pid":
-			c.SharedPID = r.bool()
+			c.SharedPID = r.Bool()
 		case "shared_memory":
-			c.SharedMemory = r.int(64)
+			c.SharedMemory = r.Int()
 		case "loopback":
-			c.Loopback = r.bool()
+			c.Loopback = r.Bool()
 		case "sysctls":
 			c.Sysctls = map[string]string{}
-			r.object(func(k string) { c.Sysctls[k] = r.string() })
+			r.Object(func(k string) { c.Sysctls[k] = r.Text() })
 		case "cgroup":
-			c.Cgroup = r.cgroup()
+			c.Cgroup.Read(r)
 		case "oom_score_adj":
-			if !r.null() {
-				n := int(r.int(32))
+			if !r.Null() {
+				n := int(r.Int())
 				c.OOMScoreAdj = &n
 			}
 		case "end_with_init":
-			c.EndWithInit = r.bool()
+			c.EndWithInit = r.Bool()
 		default:
-			r.skip(0)
+			r.Skip()
 		}
 	})
-	return c, r.end()
-}
-
-func (r *reader) cgroup() (c program.Cgroup) {
-	r.object(func(key string) {
-		switch key {
-		case "join":
-			r.array(func() { c.Join = append(c.Join, r.string()) })
-		case "dir":
-			c.Dir = r.string()
-		case "procs":
-			c.Procs = r.string()
-		case "kill":
-			c.Kill = r.string()
-		case "oom":
-			c.OOM = r.string()
-		default:
-			r.skip(0)
-		}
-	})
-	return c
+	return c, r.End()
 }
 
 // decodeRequest decodes a request. Program aliases b; nothing else does.
 func decodeRequest(b []byte) (Request, error) {
-	r, q := reader{b: b}, Request{}
-	r.object(func(key string) {
+	r, q := program.NewReader(b), Request{}
+	r.Object(func(key string) {
 		switch key {
 		case "op":
-			q.Op = r.string()
+			q.Op = r.Text()
 		case "container":
-			q.Container = r.string()
+			q.Container = r.Text()
 		case "start":
-			if !r.null() {
-				q.Start = r.start()
+			if !r.Null() {
+				q.Start = readStart(r)
 			}
 		case "exec":
-			if !r.null() {
-				q.Exec = r.exec()
+			if !r.Null() {
+				q.Exec = readExec(r)
 			}
 		case "attach":
-			if !r.null() {
-				q.Attach = r.attach()
+			if !r.Null() {
+				q.Attach = readAttach(r)
 			}
 		case "signal":
-			q.Signal = int(r.int(32))
+			q.Signal = int(r.Int())
 		case "all":
-			q.All = r.bool()
+			q.All = r.Bool()
 		case "rows":
-			q.Rows = r.uint16()
+			q.Rows = uint16(r.Uint(16))
 		case "cols":
-			q.Cols = r.uint16()
+			q.Cols = uint16(r.Uint(16))
 		default:
-			r.skip(0)
+			r.Skip()
 		}
 	})
-	return q, r.end()
+	return q, r.End()
 }
 
-func (r *reader) start() *StartRequest {
+func readStart(r *program.Reader) *StartRequest {
 	s := &StartRequest{}
-	r.object(func(key string) {
+	r.Object(func(key string) {
 		switch key {
 		case "program":
-			s.Program = r.raw()
+			s.Program = r.Raw()
 		case "pid":
-			s.PID = program.PIDMode(r.string())
+			s.PID = program.PIDMode(r.Text())
 		case "target":
-			s.Target = r.string()
+			s.Target = r.Text()
 		case "cgroup":
-			s.Cgroup = r.cgroup()
+			s.Cgroup.Read(r)
 		case "exit_file":
-			s.ExitFile = r.string()
+			s.ExitFile = r.Text()
 		case "log":
-			s.Log = r.log()
+			s.Log = readLog(r)
 		case "stdin":
-			s.Stdin = r.bool()
+			s.Stdin = r.Bool()
 		case "stdin_once":
-			s.StdinOnce = r.bool()
+			s.StdinOnce = r.Bool()
 		case "terminal":
-			s.Terminal = r.bool()
+			s.Terminal = r.Bool()
 		default:
-			r.skip(0)
+			r.Skip()
 		}
 	})
 	return s
 }
 
-func (r *reader) log() (l LogConfig) {
-	r.object(func(key string) {
+func readLog(r *program.Reader) (l LogConfig) {
+	r.Object(func(key string) {
 		switch key {
 		case "cri":
-			l.CRI = r.string()
+			l.CRI = r.Text()
 		case "out":
-			l.Out = r.string()
+			l.Out = r.Text()
 		case "err":
-			l.Err = r.string()
+			l.Err = r.Text()
 		default:
-			r.skip(0)
+			r.Skip()
 		}
 	})
 	return l
 }
 
-func (r *reader) exec() *ExecRequest {
+func readExec(r *program.Reader) *ExecRequest {
 	e := &ExecRequest{}
-	r.object(func(key string) {
+	r.Object(func(key string) {
 		switch key {
 		case "program":
-			e.Program = r.raw()
+			e.Program = r.Raw()
 		case "cgroup":
-			e.Cgroup = r.cgroup()
+			e.Cgroup.Read(r)
 		case "terminal":
-			e.Terminal = r.bool()
+			e.Terminal = r.Bool()
 		case "timeout":
-			e.Timeout = time.Duration(r.int(64))
+			e.Timeout = time.Duration(r.Int())
 		case "stdin":
-			e.Stdin = r.bool()
+			e.Stdin = r.Bool()
 		case "stdout":
-			e.Stdout = r.bool()
+			e.Stdout = r.Bool()
 		case "stderr":
-			e.Stderr = r.bool()
+			e.Stderr = r.Bool()
 		default:
-			r.skip(0)
+			r.Skip()
 		}
 	})
 	return e
 }
 
-func (r *reader) attach() *AttachRequest {
+func readAttach(r *program.Reader) *AttachRequest {
 	a := &AttachRequest{}
-	r.object(func(key string) {
+	r.Object(func(key string) {
 		switch key {
 		case "stdin":
-			a.Stdin = r.bool()
+			a.Stdin = r.Bool()
 		case "stdout":
-			a.Stdout = r.bool()
+			a.Stdout = r.Bool()
 		case "stderr":
-			a.Stderr = r.bool()
+			a.Stderr = r.Bool()
 		default:
-			r.skip(0)
+			r.Skip()
 		}
 	})
 	return a
 }
 
 func decodeFailure(b []byte) (*program.Failure, error) {
-	r, f := reader{b: b}, &program.Failure{}
-	r.object(func(key string) {
+	r, f := program.NewReader(b), &program.Failure{}
+	r.Object(func(key string) {
 		switch key {
 		case "step":
-			f.Step = r.string()
+			f.Step = r.Text()
 		case "reason":
-			f.Reason = r.string()
+			f.Reason = r.Text()
 		case "kind":
-			f.Kind = r.string()
+			f.Kind = r.Text()
 		case "code":
-			f.Code = int(r.int(32))
+			f.Code = int(r.Int())
 		default:
-			r.skip(0)
+			r.Skip()
 		}
 	})
-	return f, r.end()
+	return f, r.End()
 }
