@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
+	"golang.org/x/sys/unix" //nolint:depguard // looks at what the kernel holds
 
 	"github.com/siflet/siflet/runtime/program"
 	"github.com/siflet/siflet/runtime/supervisor"
@@ -124,31 +124,33 @@ func mountsOf(name string) (text string, err error) {
 	go func() {
 		defer close(done)
 		goruntime.LockOSThread() // for good: the thread ends in another namespace
-		thread, ns := -1, -1
-		if thread, err = unix.Open("/proc/thread-self", unix.O_PATH|unix.O_CLOEXEC, 0); err != nil {
-			return
-		}
-		defer unix.Close(thread)
-		if ns, err = unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
-			return
-		}
-		defer unix.Close(ns)
-		if err = unix.Unshare(unix.CLONE_FS); err != nil {
-			return
-		}
-		if err = unix.Setns(ns, unix.CLONE_NEWNS); err != nil {
-			return
-		}
-		table := -1
-		if table, err = unix.Openat(thread, "mountinfo", unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
-			return
-		}
-		b := make([]byte, 64<<10)
-		n, e := unix.Read(table, b)
-		text, err = string(b[:max(n, 0)]), errors.Join(e, unix.Close(table))
+		text, err = enterAndList(name)
 	}()
 	<-done
 	return text, err
+}
+
+func enterAndList(name string) (text string, err error) {
+	thread, err := unix.Open("/proc/thread-self", unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, unix.Close(thread)) }()
+	ns, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, unix.Close(ns)) }()
+	if err := errors.Join(unix.Unshare(unix.CLONE_FS), unix.Setns(ns, unix.CLONE_NEWNS)); err != nil {
+		return "", err
+	}
+	table, err := unix.Openat(thread, "mountinfo", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", err
+	}
+	b := make([]byte, 64<<10)
+	n, err := unix.Read(table, b)
+	return string(b[:max(n, 0)]), errors.Join(err, unix.Close(table))
 }
 
 func TestSupervisorHasTheHostsMounts(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"golang.org/x/sys/unix" //nolint:depguard // for the names of namespaces and capabilities
 
 	"github.com/siflet/siflet/runtime/program"
 	"github.com/siflet/siflet/runtime/supervisor"

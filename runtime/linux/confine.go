@@ -94,18 +94,18 @@ func waitFilter() []byte {
 		platform = 4
 	)
 	var b []byte
-	add := func(code uint16, yes, no uint8, k uint32) {
+	add := func(code uint16, yes uint8, k uint32) {
 		b = binary.NativeEndian.AppendUint16(b, code)
-		b = binary.NativeEndian.AppendUint32(append(b, yes, no), k)
+		b = binary.NativeEndian.AppendUint32(append(b, yes, 0), k)
 	}
-	add(load, 0, 0, platform)
-	add(equal, 1, 0, arch)
-	add(answer, 0, 0, unix.SECCOMP_RET_KILL_PROCESS)
-	add(load, 0, 0, number)
+	add(load, 0, platform)
+	add(equal, 1, arch)
+	add(answer, 0, unix.SECCOMP_RET_KILL_PROCESS)
+	add(load, 0, number)
 	for i, call := range calls {
-		add(equal, uint8(len(calls)-i), 0, call)
+		add(equal, uint8(len(calls)-i), call)
 	}
-	add(answer, 0, 0, unix.SECCOMP_RET_ERRNO|uint32(unix.EPERM))
-	add(answer, 0, 0, unix.SECCOMP_RET_ALLOW)
+	add(answer, 0, unix.SECCOMP_RET_ERRNO|uint32(unix.EPERM))
+	add(answer, 0, unix.SECCOMP_RET_ALLOW)
 	return b
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"syscall"
 	"testing"
 	"time"
 
@@ -23,8 +22,8 @@ func TestExitIsRecordedOnAFullDisk(t *testing.T) {
 	defer linux.Close(mount)
 	dir := fmt.Sprintf("/proc/self/fd/%d", mount)
 	reserveExit(dir + "/exit.json")
-	if err := os.WriteFile(dir+"/fill", make([]byte, 128<<10), 0o600); !errors.Is(err, syscall.ENOSPC) {
-		t.Fatalf("fill the disk: %v", err)
+	if err := os.WriteFile(dir+"/fill", make([]byte, 128<<10), 0o600); err == nil {
+		t.Fatal("the disk is not full")
 	}
 	exit := &Exit{Version: ProtocolVersion, Code: 3, At: time.Unix(1, 0)}
 	if err := writeExit(dir+"/exit.json", exit); err != nil {
