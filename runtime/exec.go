@@ -46,7 +46,9 @@ func (v *view) running(id string) (*container, *supervisor.Client, error) {
 	}
 	c.inst.mu.Lock()
 	defer c.inst.mu.Unlock()
-	if state := c.stateLocked(); !legal(opExec, state) {
+	// A person's instance goes on, mounts and all, when its first process has ended.
+	stays := c.inst.rec.Spec.EndWithInit && c.inst.alive && !c.rec.StartedAt.IsZero()
+	if state := c.stateLocked(); !legal(opExec, state) && !stays {
 		return nil, nil, errorf(ErrNotReady, "container %s is %s, not running", id, state)
 	}
 	return c, c.inst.client, nil

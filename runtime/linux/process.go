@@ -29,15 +29,19 @@ func NewCgroupNamespace() error {
 }
 
 // JoinContainer moves the calling thread into the mount and cgroup namespaces of
-// the process that pidfd refers to. Its root and working directory are then the
-// container's.
-func JoinContainer(pidfd int) error {
+// the process that fd refers to, or into the mount namespace that it is. The
+// thread's root and working directory are then the container's.
+func JoinContainer(fd int) error {
 	// The threads of a process share root and working directory, and the kernel
 	// lets nobody who shares them change mount namespace.
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
 		return fmt.Errorf("unshare file system state: %w", err)
 	}
-	if err := unix.Setns(pidfd, unix.CLONE_NEWNS|unix.CLONE_NEWCGROUP); err != nil {
+	err := unix.Setns(fd, unix.CLONE_NEWNS|unix.CLONE_NEWCGROUP)
+	if errors.Is(err, unix.EINVAL) { // no pidfd
+		err = unix.Setns(fd, unix.CLONE_NEWNS)
+	}
+	if err != nil {
 		return fmt.Errorf("join container: %w", err)
 	}
 	return nil

@@ -41,6 +41,9 @@ type container struct {
 	in        *inlet
 	clients   []*attachment
 	paused    bool
+	// mounts is the container's mount namespace where the instance goes on when
+	// the process has ended.
+	mounts linux.FD
 }
 
 func (c *container) running() bool { return !c.startedAt.IsZero() && c.ending == nil }
@@ -216,6 +219,7 @@ func (c *container) release() {
 	c.out.close()
 	c.err.close()
 	c.closeLogs()
+	c.s.loop.close(&c.mounts)
 }
 
 func (c *container) closeLogs() {

@@ -18,7 +18,8 @@ type execution struct {
 }
 
 func (s *server) exec(conn *conn, c *container, req *ExecRequest) {
-	if !c.running() {
+	into, pidns, ok := c.place()
+	if !ok {
 		conn.fail(notFound("exec", "container is not running"))
 		return
 	}
@@ -37,7 +38,7 @@ func (s *server) exec(conn *conn, c *container, req *ExecRequest) {
 	}
 	st, err := s.fork(&stageSpec{
 		role: roleExec, program: req.Program, stdio: stdio,
-		extra: c.main.pidfd, pidns: c.main.pidfd, cgroup: cgroup,
+		extra: into, pidns: pidns, cgroup: cgroup,
 	})
 	if err != nil {
 		conn.fail(&program.Failure{Step: "exec", Reason: err.Error()})
@@ -53,6 +54,18 @@ func (s *server) exec(conn *conn, c *container, req *ExecRequest) {
 		})
 	}
 	s.execs = append(s.execs, x)
+}
+
+// place is where a further process of the container joins. A person's instance
+// goes on when its first process has ended, and so does what that left running.
+func (c *container) place() (into, pidns linux.FD, ok bool) {
+	switch {
+	case c.running():
+		return c.main.pidfd, c.main.pidfd, true
+	case !c.startedAt.IsZero() && c.mounts != linux.NoFD && c.s.sinit != nil && c.s.sinit.alive():
+		return c.mounts, c.s.sinit.pidfd, true
+	}
+	return linux.NoFD, linux.NoFD, false
 }
 
 func (s *server) execStdio(conn *conn, req *ExecRequest) (stdio [3]linux.FD, err error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/siflet/siflet/runtime/linux"
@@ -155,7 +156,7 @@ func (s *server) serveStart(conn *conn, q *Request) {
 		conn.fail(invalid(q.Op, "container exists"))
 		return
 	}
-	c := &container{s: s, id: q.Container, mode: q.Start.PID, exitFile: q.Start.ExitFile}
+	c := &container{s: s, id: q.Container, mode: q.Start.PID, exitFile: q.Start.ExitFile, mounts: linux.NoFD}
 	if err := c.start(q.Start); err != nil {
 		c.release()
 		conn.fail(failed("start", err))
@@ -211,5 +212,11 @@ func (c *container) start(req *StartRequest) error {
 		return err
 	}
 	c.main.settle, c.main.ended = c.settle, c.ended
+	if c.s.cfg.EndWithInit && c.mode == program.PIDShared {
+		// The stage is born in it. One that has died already leaves nothing to keep.
+		if ns, err := linux.OpenRead("/proc/" + strconv.Itoa(c.main.pid) + "/ns/mnt"); err == nil {
+			c.mounts = ns
+		}
+	}
 	return nil
 }
