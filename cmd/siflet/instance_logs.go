@@ -64,7 +64,8 @@ func (w *workshop) logFiles(ctx context.Context, name string, o logOptions) ([]l
 	}
 	live := func(ctx context.Context) bool {
 		again, err := w.target(ctx, name)
-		return err == nil && again.container.State == runtime.ContainerRunning
+		// What an instance's first process left running writes to its logs too.
+		return err == nil && (!again.instance.Spec.Pod || again.container.State == runtime.ContainerRunning)
 	}
 	var files []logFile
 	spec := t.container.Spec
@@ -184,6 +185,9 @@ func seekTail(f *os.File, lines int) error {
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
 		return err
+	}
+	if lines == 0 {
+		return nil
 	}
 	block := make([]byte, 64<<10)
 	end := size
