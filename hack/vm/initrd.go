@@ -49,7 +49,7 @@ mount -t tmpfs -o mode=1777 shm /dev/shm
 ln -sf /proc/self/fd /dev/fd
 mount -t tmpfs -o mode=1777,size=90% tmp /tmp
 mount -t tmpfs -o mode=755 run /run
-mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mount -t cgroup2 -o nsdelegate,memory_recursiveprot cgroup2 /sys/fs/cgroup
 mount -t bpf bpf /sys/fs/bpf 2>/dev/null
 mount -t securityfs securityfs /sys/kernel/security 2>/dev/null
 for m in $(cat /modules/order); do insmod /modules/$m || echo "vm: module $m" >/dev/console; done

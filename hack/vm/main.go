@@ -37,7 +37,8 @@
 // below the user's cache directory (siflet/kernel). It is fetched there once
 // with apt-get download, and never installed.
 //
-// Inside there is busybox in /bin, cgroup2 on /sys/fs/cgroup, proc, sysfs,
+// Inside there is busybox in /bin, cgroup2 on /sys/fs/cgroup (with the options
+// that systemd gives it), proc, sysfs,
 // devtmpfs, devpts, a tmpfs on /tmp and /run, the loopback interface, and
 // nothing else: no disk, no network, no service.
 package main
