@@ -33,6 +33,16 @@ func TestContainerCannotChangeTheHostsNull(t *testing.T) {
 	}
 }
 
+func TestContainerKnowsItsEmptyInput(t *testing.T) {
+	in := startInstance(t, supervisor.Config{})
+	p := in.program("readlink /proc/self/fd/0")
+	p.Mounts = append(p.Mounts, program.Mount{Type: "tmpfs", Target: "/dev"})
+	p.Devices = []program.Device{{Path: "/dev/null", Type: "c", Major: 1, Minor: 3, Mode: 0o666}}
+	if got := in.run(t, p); got != "/dev/null" {
+		t.Errorf("standard input is %q, want /dev/null", got)
+	}
+}
+
 func TestContainerIsNotProtectedLikeItsSupervisor(t *testing.T) {
 	needCap(t, unix.CAP_SYS_RESOURCE, "CAP_SYS_RESOURCE")
 	score := -500

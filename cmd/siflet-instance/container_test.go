@@ -93,7 +93,7 @@ func busyboxRoot(t *testing.T) string {
 	data, err := os.ReadFile(busybox)
 	must(t, err)
 	must(t, os.WriteFile(filepath.Join(root, "bin/busybox"), data, 0o755))
-	for _, name := range []string{"sh", "sleep", "cat", "chmod", "ls"} {
+	for _, name := range []string{"sh", "sleep", "cat", "chmod", "ls", "readlink"} {
 		must(t, os.Symlink("busybox", filepath.Join(root, "bin", name)))
 	}
 	return root

@@ -98,12 +98,7 @@ func (s *stage) protect() error {
 		return err
 	}
 	defer linux.Close(null)
-	st, err := linux.Fstat(null)
-	if err != nil {
-		return err
-	}
-	const nullMajor, nullMinor = 1, 3
-	if !st.IsDevice("c", nullMajor, nullMinor) {
+	if !isNull(null) {
 		return errors.New("the host's /dev/null is something else")
 	}
 	empty := ""

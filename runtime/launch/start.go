@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
 	"strings"
 
@@ -16,6 +17,7 @@ func (e *entry) start(root int) error {
 	if err := e.settle(); err != nil {
 		return err
 	}
+	useOwnNull(root)
 	// What can be done before it is done before a filter may forbid it.
 	if err := linux.UnblockSignals(); err != nil {
 		return err
@@ -83,6 +85,31 @@ func (e *entry) settle() error {
 		}
 	}
 	return nil
+}
+
+// useOwnNull makes stdio that is /dev/null the container's own, whose name means
+// something there. Where it has none the host's will do.
+func useOwnNull(root int) {
+	own := -1
+	defer func() { linux.Close(own) }()
+	for fd := range 3 {
+		if !isNull(fd) {
+			continue
+		}
+		if own < 0 {
+			var err error
+			if own, err = linux.OpenIn(root, "/dev/null", os.O_RDWR|linux.ONoctty, 0); err != nil || !isNull(own) {
+				return
+			}
+		}
+		_ = linux.MoveTo(own, fd)
+	}
+}
+
+func isNull(fd int) bool {
+	const major, minor = 1, 3
+	st, err := linux.Fstat(fd)
+	return err == nil && st.IsDevice("c", major, minor)
 }
 
 // hasContract reports whether the image was made by Singularity or its kin.
