@@ -121,8 +121,9 @@ func TestEngineTakesOverAfterKill(t *testing.T) {
 	a := agentConfig{Dir: n.dir, Bin: filepath.Dir(n.cfg.InstanceBinary), Image: n.image, Parent: n.cfg.CgroupParent}
 	text, err := json.Marshal(a)
 	must(t, err)
+	window := n.window(t)
 	for round := range rounds {
-		after := time.Duration(rand.IntN(400)) * time.Millisecond
+		after := rand.N(window)
 		n.killAgent(t, string(text), after)
 		e, err := runtime.Open(t.Context(), a.node(t).cfg)
 		must(t, err)
@@ -139,6 +140,25 @@ func TestEngineTakesOverAfterKill(t *testing.T) {
 			return
 		}
 	}
+}
+
+// window is the time that an agent gets for some pods, from beginning to end. It
+// is longer on an emulated machine.
+func (n *testNode) window(t *testing.T) time.Duration {
+	t.Helper()
+	e, err := runtime.Open(t.Context(), n.cfg)
+	must(t, err)
+	begun := time.Now()
+	i, err := e.RunInstance(t.Context(), pod("pace", false))
+	must(t, err)
+	c, err := e.CreateContainer(t.Context(), i.ID, n.sleeper("pace"))
+	must(t, err)
+	must(t, e.StartContainer(t.Context(), c.ID))
+	must(t, e.RemoveInstance(t.Context(), i.ID))
+	const some, least = 5, 400 * time.Millisecond
+	window := max(some*time.Since(begun), least)
+	must(t, e.Close())
+	return window
 }
 
 // killAgent starts an agent and kills it some time after it was ready.
