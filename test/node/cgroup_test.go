@@ -12,7 +12,6 @@ import (
 
 	"github.com/siflet/siflet/cgroups"
 	"github.com/siflet/siflet/runtime"
-	"github.com/siflet/siflet/runtime/linux"
 )
 
 // hierarchyOf is where memory is limited: the directory of a hierarchy, and the
@@ -135,31 +134,4 @@ func TestEverythingInAContainersCgroupIsKilled(t *testing.T) {
 			}
 		}
 	}
-}
-
-func TestHeldImageKeepsItsLoopDevice(t *testing.T) {
-	if !isolated(t) {
-		return
-	}
-	image := squashfs(t, nil)
-	held, err := linux.HoldImage(image.Path, image.FS, 0, image.Size, true)
-	must(t, err)
-	first := loopsOf(t, image.Path)
-	if len(first) != 1 {
-		t.Errorf("loop devices of a held image = %v, want one", first)
-	}
-	again, err := linux.HoldImage(image.Path, image.FS, 0, image.Size, true)
-	must(t, err)
-	if both := loopsOf(t, image.Path); len(both) != 1 {
-		t.Errorf("loop devices of an image held twice = %v, want one", both)
-	}
-	if out, code := newStage(t).run(t, container(image, "echo", "up")); code != 0 || out != "up\n" {
-		t.Errorf("a container of a held image: exit %d: %s", code, out)
-	}
-	must(t, held.Close())
-	if left := loopsOf(t, image.Path); len(left) != 1 {
-		t.Errorf("loop devices while one holder is left = %v, want one", left)
-	}
-	must(t, again.Close())
-	eventually(t, "the loop device is free", func() bool { return len(loopsOf(t, image.Path)) == 0 })
 }
