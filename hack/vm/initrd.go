@@ -186,10 +186,8 @@ func addTest(ctx context.Context, a *archive, o options, words, binary string) (
 		return "", err
 	}
 	a.dir(guest)
-	if testdata := filepath.Join(dir, "testdata"); isDir(testdata) {
-		if err := a.copy(guest+"/testdata", testdata); err != nil {
-			return "", err
-		}
+	if err := addData(a, guest, dir); err != nil {
+		return "", err
 	}
 	run := "cd " + quote(guest) + " && " + quote(name)
 	if o.verbose {
@@ -205,6 +203,25 @@ func addTest(ctx context.Context, a *archive, o options, words, binary string) (
 		run += " " + quote(flag)
 	}
 	return "echo " + quote("# "+filepath.ToSlash(rel)) + "\n{ " + run + "; } || { s=$?; [ $status != 0 ] || status=$s; }\n", nil
+}
+
+// addData adds what tests read: testdata and the files of their package that
+// are no Go.
+func addData(a *archive, guest, dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		data := e.Type().IsRegular() && filepath.Ext(e.Name()) != ".go" || e.IsDir() && e.Name() == "testdata"
+		if !data {
+			continue
+		}
+		if err := a.copy(path.Join(guest, e.Name()), filepath.Join(dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // addCommand returns the line that runs the command.

@@ -9,7 +9,7 @@
 // Its flags:
 //
 //	-test PKG         build the tests of PKG without cgo and run them, in
-//	                  /src/PKG with the package's testdata; may be repeated.
+//	                  /src/PKG with what the package has besides Go; may be repeated.
 //	                  Words after PKG are the test binary's: './net -test.short'
 //	-run RE           run only the tests that match
 //	-bench RE         run the benchmarks that match
