@@ -52,6 +52,9 @@ func resolveUser(u *program.User, a accounts) (identity, error) {
 		name = "0"
 	}
 	id := identity{home: "/"}
+	if _, ok := parseID(name); numeric(name) && !ok {
+		return identity{}, fail(kindInvalid, fs.ErrInvalid, "user %s", name)
+	}
 	entry, found := findUser(a.passwd, name)
 	switch {
 	case found:
@@ -108,10 +111,18 @@ type account struct {
 	name string
 }
 
-// findUser finds a user by name or, failing that, by number.
+// numeric reports whether a user or group is given by number. Then it is never a
+// name: an image could call root "1000", and whoever checked that the user is
+// not root did so by that number.
+func numeric(s string) bool {
+	_, err := strconv.ParseInt(s, 10, 64)
+	return err == nil || errors.Is(err, strconv.ErrRange)
+}
+
+// findUser finds a user by number, if want is one, or else by name.
 func findUser(passwd, want string) (account, bool) {
-	number, numeric := parseID(want)
-	var byNumber *account
+	number, _ := parseID(want)
+	isNumber := numeric(want)
 	for line := range strings.Lines(passwd) {
 		const fields = 7
 		f := strings.SplitN(strings.TrimRight(line, "\r\n"), ":", fields)
@@ -128,28 +139,26 @@ func findUser(passwd, want string) (account, bool) {
 		if found.home == "" {
 			found.home = "/"
 		}
-		if f[0] == want {
+		if isNumber && uid == number || !isNumber && f[0] == want {
 			return found, true
 		}
-		if numeric && uid == number && byNumber == nil {
-			byNumber = &found
-		}
-	}
-	if byNumber != nil {
-		return *byNumber, true
 	}
 	return account{}, false
 }
 
-// findGroup finds a group's number by its name, or takes it as a number.
+// findGroup takes a group as a number, if it is one, or else finds its name's.
 func findGroup(group, want string) (uint32, error) {
+	if numeric(want) {
+		gid, ok := parseID(want)
+		if !ok {
+			return 0, fail(kindInvalid, fs.ErrInvalid, "group %s", want)
+		}
+		return gid, nil
+	}
 	for line := range strings.Lines(group) {
 		if name, gid, _, ok := groupLine(line); ok && name == want {
 			return gid, nil
 		}
-	}
-	if gid, ok := parseID(want); ok {
-		return gid, nil
 	}
 	return 0, missing("group", want, "/etc/group")
 }

@@ -10,8 +10,8 @@ import (
 
 const (
 	passwd = "root:x:0:0:r:/root:/bin/sh\n\nbad:x:y:z\nweb:x:1000:1001::/srv:/bin/sh\r\n" +
-		"huge:x:4294967296:1::/:\nnegative:x:-1:1::/:\n1000:x:7:7::/seven:\nhomeless:x:9:9::\n"
-	group = "root:x:0:\nweb:x:1001:\nlog:x:1002:other,web\nbad:x:q:web\nops:x:1003:web\nopsagain:x:1003:web\nshort:x:1004\n"
+		"4294967296:x:0:0::/:\n99999999999999999999:x:0:0::/:\n+1000:x:0:0::/:\nhuge:x:4294967296:1::/:\nnegative:x:-1:1::/:\n1000:x:7:7::/seven:\nhomeless:x:9:9::\n"
+	group = "root:x:0:\nweb:x:1001:\nlog:x:1002:other,web\nbad:x:q:web\nops:x:1003:web\nopsagain:x:1003:web\nshort:x:1004\n1002:x:0:\n"
 )
 
 func TestResolveUser(t *testing.T) {
@@ -22,7 +22,8 @@ func TestResolveUser(t *testing.T) {
 	}{
 		{"root by default", program.User{}, identity{0, 0, []uint32{0}, "/root"}},
 		{"by name", program.User{Spec: "web"}, identity{1000, 1001, []uint32{1001, 1002, 1003}, "/srv"}},
-		{"a name before a number", program.User{Spec: "1000"}, identity{7, 7, []uint32{7}, "/seven"}},
+		{"a number is no name", program.User{Spec: "1000"}, identity{1000, 1001, []uint32{1001, 1002, 1003}, "/srv"}},
+		{"nor is one of a group", program.User{Spec: "web:1002"}, identity{1000, 1002, []uint32{1002, 1003}, "/srv"}},
 		{"with a group by name", program.User{Spec: "web:log"}, identity{1000, 1002, []uint32{1002, 1003}, "/srv"}},
 		{"with a group by number", program.User{Spec: "0:55"}, identity{0, 55, []uint32{55}, "/root"}},
 		{"a number unknown", program.User{Spec: "4000:short"}, identity{4000, 1004, []uint32{1004}, "/"}},
@@ -46,6 +47,10 @@ func TestResolveUserRefusesUnknownNamesAndNumbersOutOfRange(t *testing.T) {
 		{Spec: "negative"},
 		{Spec: "4294967295"},
 		{Spec: "-1"},
+		{Spec: "+1000"},
+		{Spec: "4294967296"},
+		{Spec: "99999999999999999999"},
+		{Spec: "web:4294967296"},
 		{UID: new(uint32(1 << 31))},
 		{GID: new(uint32(1<<32 - 1))},
 	} {
