@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/program"
@@ -91,6 +92,7 @@ func (s *server) fork(spec *stageSpec) (*stage, error) {
 	}
 	if err != nil {
 		_ = st.signal(linux.SignalKill)
+		_ = st.pidfd.AwaitInput(time.Second) // nobody else is going to collect it
 		_, _, _, _ = linux.Reap(st.pid)
 		s.loop.close(&st.sock)
 		s.loop.close(&st.pidfd)
