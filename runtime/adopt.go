@@ -91,21 +91,27 @@ func loadContainers(i *instance) error {
 		if err := record.Read(c.recordPath(), &c.rec); err != nil {
 			c.rec = containerRecord{ID: c.id, InstanceID: i.id, RemovingAt: time.Now(), Reason: err.Error()}
 		}
-		if c.exit, err = readExit(c); err != nil {
-			c.rec.Reason = err.Error()
-		}
-		if c.exit != nil {
-			c.announced = true
-			if c.rec.StartedAt.IsZero() {
-				c.rec.StartedAt = c.exit.At
-			}
-		}
+		c.loadExit()
 		if c.exit != nil || !c.rec.FailedAt.IsZero() {
 			c.endLocked()
 		}
 		i.containers[c.id] = c
 	}
 	return nil
+}
+
+// loadExit reads how the container has ended, if it has.
+func (c *container) loadExit() {
+	var err error
+	if c.exit, err = readExit(c); err != nil {
+		c.rec.Reason = err.Error()
+	}
+	if c.exit != nil {
+		c.announced = true
+		if c.rec.StartedAt.IsZero() {
+			c.rec.StartedAt = c.exit.At
+		}
+	}
 }
 
 // adoptOne finds out what has become of an instance and goes on from there.
@@ -147,6 +153,12 @@ func (e *Engine) eraseHalf(i *instance) error {
 
 // lost takes note that nobody answers for an instance that should be running.
 func (e *Engine) lost(i *instance) {
+	for _, c := range i.containers {
+		if c.exit == nil {
+			// The supervisor may have ended, as it was told to, since we looked.
+			c.loadExit()
+		}
+	}
 	i.mu.Lock()
 	i.alive = false
 	if i.rec.Reason == "" {
