@@ -67,7 +67,7 @@ func run(ctx context.Context, image string, clean bool) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer conn.Close() //nolint:errcheck // the end of the program
 	d := &demo{image: image, fresh: missing("/var/lib/siflet", "/run/siflet"), runtime: criapi.NewRuntimeServiceClient(conn), images: criapi.NewImageServiceClient(conn)}
 	for _, s := range []struct {
 		title string
@@ -250,7 +250,7 @@ func get(ctx context.Context, url string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer response.Body.Close()
+	defer response.Body.Close() //nolint:errcheck // read to its end
 	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
 	return string(body), err
 }
@@ -286,7 +286,9 @@ func (d *demo) finish(clean bool) error {
 		errs = append(errs, err)
 	}
 	errs = append(errs, d.agent.Process.Signal(syscall.SIGTERM))
-	<-d.gone
+	if err := <-d.gone; err != nil {
+		errs = append(errs, fmt.Errorf("the agent ended: %w", err))
+	}
 	if clean {
 		for _, dir := range append(d.fresh, filepath.Dir(d.image)) {
 			errs = append(errs, os.RemoveAll(dir))

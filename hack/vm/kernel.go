@@ -115,14 +115,13 @@ func download(ctx context.Context, dir, name string) error {
 		cmd.Dir = dir
 		return cmd.CombinedOutput()
 	}
-	out, err := get()
-	if err == nil {
+	if _, err := get(); err == nil {
 		return nil
 	}
 	if text, err := exec.CommandContext(ctx, "apt-get", "update", "-q").CombinedOutput(); err != nil {
 		return fmt.Errorf("apt-get update: %w: %s", err, text)
 	}
-	if out, err = get(); err != nil {
+	if out, err := get(); err != nil {
 		return fmt.Errorf("apt-get download %s: %w: %s", name, err, out)
 	}
 	return nil

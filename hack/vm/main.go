@@ -53,7 +53,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall" //nolint:depguard // A tool that must pass on signals; nothing imports it.
+	"syscall"
 	"time"
 )
 

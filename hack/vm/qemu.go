@@ -11,7 +11,7 @@ import (
 	goruntime "runtime"
 	"strconv"
 	"strings"
-	"syscall" //nolint:depguard // A tool that ties qemu's life to its own; nothing imports it.
+	"syscall"
 )
 
 // machine is what qemu is told.

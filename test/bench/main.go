@@ -112,7 +112,7 @@ func measure(ctx context.Context, bin, out, only string) (err error) {
 		results = append(results, found...)
 		fmt.Fprintf(os.Stderr, "%s: %.1f s\n", c.name, time.Since(began).Seconds())
 	}
-	if err := print(os.Stdout, results); err != nil {
+	if err := show(os.Stdout, results); err != nil {
 		return err
 	}
 	text, err := json.MarshalIndent(results, "", "\t")
@@ -134,11 +134,11 @@ func privateRun() error {
 	return nil
 }
 
-func print(w io.Writer, results []result) error {
+func show(w io.Writer, results []result) error {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(tw, "measurement\tvalue\tbar\tgoal\tmet\t")
+	_, _ = fmt.Fprintln(tw, "measurement\tvalue\tbar\tgoal\tmet\t")
 	for _, r := range results {
-		fmt.Fprintf(tw, "%s\t%s %s\t%s\t%s\t%s\t%s\n", r.Name, number(r.Value), r.Unit, number(r.Bar), number(r.Goal), r.met(), r.Note)
+		_, _ = fmt.Fprintf(tw, "%s\t%s %s\t%s\t%s\t%s\t%s\n", r.Name, number(r.Value), r.Unit, number(r.Bar), number(r.Goal), r.met(), r.Note)
 	}
 	return tw.Flush()
 }
