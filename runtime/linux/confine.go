@@ -30,6 +30,10 @@ func Confine(ownMounts bool) error {
 	if err := onlyKill(); err != nil {
 		return err
 	}
+	// The filter makes it so for every thread: no exec brings a capability back.
+	if err := NoNewPrivs(); err != nil {
+		return err
+	}
 	return Seccomp(waitFilter(), unix.SECCOMP_FILTER_FLAG_TSYNC)
 }
 
@@ -53,16 +57,13 @@ func emptyRoot() error {
 	return errors.Join(MoveMount(root, at), PivotRoot(root))
 }
 
-// onlyKill takes the capabilities from every thread, and no exec brings one back.
+// onlyKill takes the capabilities from every thread.
 func onlyKill() error {
 	permitted, err := PermittedCaps()
 	if err != nil {
 		return err
 	}
 	keep := uint32(permitted & (1 << unix.CAP_KILL))
-	if _, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno != 0 {
-		return fmt.Errorf("no_new_privs: %w", errno)
-	}
 	header, data := capHeader(), [2]unix.CapUserData{{Effective: keep, Permitted: keep}}
 	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET,
 		uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])), 0)

@@ -137,7 +137,7 @@ func (g signalSource) ready(uint32) {
 
 // startInit starts PID 1 of the instance's PID namespace.
 func (s *server) startInit() error {
-	null, err := linux.OpenNull()
+	null, err := s.openNull()
 	if err != nil {
 		return err
 	}

@@ -34,6 +34,10 @@ func Init(ownMounts bool) error {
 	if err != nil {
 		return err
 	}
+	// Errors were for the supervisor's log, which is a file of the host's.
+	if err := linux.MoveTo(1, 2); err != nil {
+		return err
+	}
 	if err := linux.Confine(ownMounts); err != nil {
 		return err
 	}
