@@ -1,0 +1,151 @@
+package cli_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+)
+
+func mounts(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kept strings.Builder
+	for line := range strings.Lines(string(text)) {
+		// The directory where namespaces are pinned, a mount on itself, as ip-netns
+		// leaves it.
+		if fields := strings.Fields(line); fields[4] != "/run/netns" {
+			kept.WriteString(line)
+		}
+	}
+	return kept.String()
+}
+
+// checkNothingLeft looks for what a script may have left behind. The kernel may
+// take a moment to take away what nobody uses.
+func checkNothingLeft(t *testing.T, before, parent string) {
+	t.Helper()
+	deadline := time.NewTimer(5 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		left := leftovers(t, before, parent)
+		if len(left) == 0 {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Errorf("left behind:\n%s", strings.Join(left, "\n"))
+			killOurs(t)
+			return
+		}
+	}
+}
+
+func leftovers(t *testing.T, before, parent string) []string {
+	t.Helper()
+	var left []string
+	left = append(left, processes()...)
+	if now := mounts(t); now != before {
+		left = append(left, "mounts:\n"+now)
+	}
+	for _, dir := range []string{"/run/netns", "/run/siflet-0/instances", "/run/siflet-0/once", "/run/node/instances"} {
+		entries, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Error(err)
+		}
+		for _, e := range entries {
+			left = append(left, filepath.Join(dir, e.Name()))
+		}
+	}
+	links, err := netlink.LinkList()
+	if err != nil {
+		t.Error(err)
+	}
+	for _, link := range links {
+		if link.Type() == "veth" {
+			left = append(left, "link "+link.Attrs().Name)
+		}
+	}
+	return append(append(left, loops()...), cgroups(parent)...)
+}
+
+// processes are those in a namespace of ours, but us.
+func processes() []string {
+	var left []string
+	self := map[string]string{}
+	kinds := []string{"mnt", "net", "ipc", "uts"}
+	for _, kind := range kinds {
+		self[kind], _ = os.Readlink("/proc/self/ns/" + kind)
+	}
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	own, _ := os.Readlink("/proc/self")
+	for _, dir := range dirs {
+		if filepath.Base(dir) == own {
+			continue
+		}
+		for _, kind := range kinds {
+			if ns, err := os.Readlink(dir + "/ns/" + kind); err == nil && ns == self[kind] {
+				text, _ := os.ReadFile(dir + "/cmdline") // it may have ended
+				left = append(left, "process "+filepath.Base(dir)+" "+strings.ReplaceAll(string(text), "\x00", " "))
+				break
+			}
+		}
+	}
+	return left
+}
+
+// killOurs ends what a failed script left running, so that the next one does not
+// suffer from it.
+func killOurs(t *testing.T) {
+	t.Helper()
+	for _, line := range processes() {
+		pid, err := strconv.Atoi(strings.Fields(line)[1])
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		_ = syscall.Kill(pid, syscall.SIGKILL) // another's end may have been its own
+	}
+}
+
+// loops are the loop devices on our images.
+func loops() []string {
+	var left []string
+	files, _ := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	for _, file := range files {
+		text, _ := os.ReadFile(file) // it may have gone
+		if strings.Contains(string(text), os.Getenv(imageVar)) {
+			left = append(left, file+" "+string(text))
+		}
+	}
+	return left
+}
+
+// cgroups removes the scripts' own group, which fails if there is one in it.
+func cgroups(parent string) []string {
+	var left []string
+	roots, _ := filepath.Glob("/sys/fs/cgroup/*")
+	for _, root := range append(roots, "/sys/fs/cgroup") {
+		if root == "/sys/fs/cgroup" && len(roots) == 0 {
+			continue
+		}
+		err := os.Remove(root + parent)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
+			left = append(left, err.Error())
+		}
+	}
+	return left
+}

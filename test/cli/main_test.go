@@ -1,0 +1,163 @@
+// Package cli_test runs the command line as a person does: each script here,
+// *.txtar, is a session on a machine that nobody used before. The scripts are
+// documentation too.
+package cli_test
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Variables that tell a run in namespaces of its own what it is about.
+const (
+	scriptVar = "SIFLET_CLI_TEST"        // its script
+	binVar    = "SIFLET_CLI_TEST_BIN"    // where the programs are
+	imageVar  = "SIFLET_CLI_TEST_IMAGES" // where the images are
+)
+
+// TestMain builds what the scripts need, or prepares the namespaces of one.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if os.Geteuid() != 0 {
+		fmt.Fprintln(os.Stderr, "skipped: needs root, to make namespaces, mounts and cgroups")
+		os.Exit(0)
+	}
+	run := outside
+	if os.Getenv(scriptVar) != "" {
+		run = inside
+	}
+	status, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		status = max(status, 1)
+	}
+	os.Exit(status)
+}
+
+func outside(m *testing.M) (status int, err error) {
+	dir, err := os.MkdirTemp("", "siflet-cli-")
+	if err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	bin := os.Getenv("SIFLET_BIN")
+	if bin == "" {
+		bin = filepath.Join(dir, "bin")
+		for _, name := range []string{"siflet", "siflet-instance", "siflet-action"} {
+			build := exec.Command("go", "build", "-o", filepath.Join(bin, name), "github.com/siflet/siflet/cmd/"+name)
+			build.Env = append(os.Environ(), "CGO_ENABLED=0")
+			if out, err := build.CombinedOutput(); err != nil {
+				return 1, fmt.Errorf("build %s: %w\n%s", name, err, out)
+			}
+		}
+	}
+	images := filepath.Join(dir, "images")
+	if err := makeImages(images); err != nil {
+		return 1, err
+	}
+	if err := errors.Join(os.Setenv(binVar, bin), os.Setenv(imageVar, images)); err != nil {
+		return 1, err
+	}
+	return m.Run(), nil
+}
+
+func inside(m *testing.M) (int, error) {
+	if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, "mode=755"); err != nil {
+		return 1, fmt.Errorf("mount /run: %w", err)
+	}
+	// What a person's home holds is not the tests' business.
+	if err := unix.Mount("tmpfs", "/root", "tmpfs", 0, "mode=700"); err != nil {
+		return 1, fmt.Errorf("mount /root: %w", err)
+	}
+	lo, err := netlink.LinkByName("lo")
+	if err == nil {
+		err = netlink.LinkSetUp(lo)
+	}
+	if err != nil {
+		return 1, fmt.Errorf("bring lo up: %w", err)
+	}
+	return m.Run(), nil
+}
+
+// TestScripts runs every script in mount, network, IPC and UTS namespaces of its
+// own, and looks for what it left behind.
+func TestScripts(t *testing.T) {
+	if script := os.Getenv(scriptVar); script != "" {
+		runScript(t, script)
+		return
+	}
+	scripts, err := filepath.Glob("*.txtar")
+	if err != nil || len(scripts) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	for _, script := range scripts {
+		t.Run(strings.TrimSuffix(script, ".txtar"), func(t *testing.T) {
+			again := exec.Command(os.Args[0], "-test.run=^TestScripts$", "-test.v="+fmt.Sprint(testing.Verbose()))
+			again.Env = append(os.Environ(), scriptVar+"="+script)
+			again.SysProcAttr = &syscall.SysProcAttr{
+				Unshareflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS,
+				Pdeathsig:    syscall.SIGKILL,
+			}
+			if out, err := again.CombinedOutput(); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+}
+
+func runScript(t *testing.T, script string) {
+	before := mounts(t)
+	parent := fmt.Sprintf("/siflet-cli-test-%d", os.Getpid())
+	t.Cleanup(func() { checkNothingLeft(t, before, parent) })
+	testscript.Run(t, testscript.Params{
+		Files: []string{script},
+		Setup: func(env *testscript.Env) error { return setUp(env, parent) },
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"code": code, "fetch": fetch, "retry": retry, "interrupt": interrupt, "agent": (&agents{}).command, "cgroup": cgroup,
+		},
+		Condition: condition,
+	})
+}
+
+// setUp makes the environment of a script: nothing of the tests' own gets in.
+func setUp(env *testscript.Env, parent string) error {
+	images := os.Getenv(imageVar)
+	env.Vars = []string{
+		"PATH=" + os.Getenv(binVar) + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"HOME=/root", "TERM=xterm", "USER=root", "WORK=" + env.WorkDir, "TMPDIR=" + env.WorkDir + "/.tmp", "exe=",
+		"SIFLET_CONFIGDIR=" + env.WorkDir + "/.siflet", "SIFLET_CGROUP_PARENT=" + parent,
+		"SIFLET_STATE_DIR=" + env.WorkDir + "/.node", "SIFLET_RUN_DIR=/run/node",
+		"IMAGES=" + images, "BB=" + images + "/bb.sif", "WEB=" + images + "/web.sif", "APPS=" + images + "/apps.sif",
+	}
+	data, err := filepath.Abs("../../../shared/testdata")
+	if err != nil {
+		return err
+	}
+	env.Vars = append(env.Vars, "TESTDATA="+data)
+	return os.MkdirAll(filepath.Join(env.WorkDir, ".tmp"), 0o755)
+}
+
+// condition knows [testdata], whether the files that others' programs made are
+// there, and [tool:NAME].
+func condition(name string) (bool, error) {
+	if tool, ok := strings.CutPrefix(name, "tool:"); ok {
+		_, err := exec.LookPath(tool)
+		return err == nil, nil
+	}
+	if name != "testdata" {
+		return false, fmt.Errorf("unknown condition %q", name)
+	}
+	_, err := os.Stat("../../../shared/testdata/svc.sif")
+	return err == nil, nil
+}
