@@ -94,7 +94,7 @@ func (v *view) inputs(spec *ContainerSpec, image *resolvedImage, s surroundings)
 	extra := plan.Extra{
 		Root: rootOf(spec, image), Cgroup: s.cgroup, Target: spec.PIDTarget, PID: pidMode(spec, s.spec),
 		Files: spec.Files, Accounts: spec.Accounts, User: plan.User(in.Image, security.User),
-		CwdFallback: spec.CwdFallback, CreateCwd: spec.CwdFallback == nil, AllCaps: security.AllCaps,
+		CwdFallback: spec.CwdFallback, CreateCwd: spec.CwdFallback == nil, AllCaps: security.AllCaps && len(security.DropCaps) == 0,
 		ActionPath: v.cfg.ActionBinary,
 	}
 	filter, err := v.filters.filter(security)

@@ -34,6 +34,17 @@ func (w *workshop) statsCommand() *cobra.Command {
 	return cmd
 }
 
+// stats measures a pod, or what runs in an instance: its limits are those of
+// its one container.
+func (t target) stats() (cgroups.Stats, error) {
+	if t.instance.Spec.Pod {
+		all, err := t.view.InstanceStats(t.instance.ID)
+		return all.Stats, err
+	}
+	one, err := t.view.ContainerStats(t.container.ID)
+	return one.Stats, err
+}
+
 func (w *workshop) showStats(ctx context.Context, out io.Writer, t target, asJSON, once bool) error {
 	kept := attributes(t.instance)
 	if kept.Image == "" {
@@ -46,14 +57,14 @@ func (w *workshop) showStats(ctx context.Context, out io.Writer, t target, asJSO
 	if !asJSON {
 		info(w.stderr, "Stats for %s instance of %s (PID=%d)", t.instance.Spec.Name, kept.Image, pid)
 	}
-	before, err := t.view.InstanceStats(t.instance.ID)
+	before, err := t.stats()
 	if err != nil {
 		return err
 	}
 	if asJSON {
 		encoder := json.NewEncoder(out)
 		encoder.SetIndent("", "\t")
-		return encoder.Encode(ociStats(before.Stats))
+		return encoder.Encode(ociStats(before))
 	}
 	screen := false
 	if f, ok := out.(interface{ Fd() uintptr }); ok {
@@ -72,14 +83,14 @@ func (w *workshop) showStats(ctx context.Context, out io.Writer, t target, asJSO
 		case <-ctx.Done():
 			return nil
 		}
-		now, err := t.view.InstanceStats(t.instance.ID)
+		now, err := t.stats()
 		if err != nil {
 			return fmt.Errorf("the instance ended: %w", err)
 		}
 		if screen && !once {
 			fmt.Fprint(out, "\033[H\033[2J")
 		}
-		if err := table(out, statsRows(t.instance.Spec.Name, before.Stats, now.Stats)); err != nil || once {
+		if err := table(out, statsRows(t.instance.Spec.Name, before, now)); err != nil || once {
 			return err
 		}
 		before = now
