@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -88,7 +89,7 @@ func (w *workshop) entryPoint(t target, args []string) []string {
 	if err != nil {
 		return nil // the file was taken away meanwhile; the runtime says so
 	}
-	return append(img.Config.Entrypoint[:len(img.Config.Entrypoint):len(img.Config.Entrypoint)], args...)
+	return append(slices.Clip(img.Config.Entrypoint), args...)
 }
 
 // interactive says whether a person is at both ends.
@@ -109,7 +110,7 @@ func (w *workshop) session(ctx context.Context, t target, spec runtime.ExecSpec)
 	if err != nil {
 		return err
 	}
-	defer session.Close()
+	defer session.Close() //nolint:errcheck // it has ended, or is to end
 	done := make(chan struct{})
 	defer close(done)
 	if spec.Terminal {

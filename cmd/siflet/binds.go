@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -106,9 +107,9 @@ func parseMount(fields []string) (mount runtime.Mount, err error) {
 	}
 	switch {
 	case mount.Source == "":
-		return mount, fmt.Errorf("source is missing")
+		return mount, errors.New("source is missing")
 	case !filepath.IsAbs(mount.Target):
-		return mount, fmt.Errorf("destination must be an absolute path")
+		return mount, errors.New("destination must be an absolute path")
 	}
 	return mount, nil
 }

@@ -28,7 +28,7 @@ func group(cmd *cobra.Command, below ...*cobra.Command) *cobra.Command {
 
 func needRoot() error {
 	if os.Geteuid() != 0 {
-		return errors.New("running without root is not supported yet; run siflet as root: sudo siflet ...")
+		return errors.New("running without root is not supported yet; run siflet as root, with sudo")
 	}
 	return nil
 }
@@ -45,8 +45,7 @@ func atLeast(n int, text string) cobra.PositionalArgs {
 
 // unwrapPath drops the path that an os error repeats.
 func unwrapPath(err error) error {
-	var path *os.PathError
-	if errors.As(err, &path) {
+	if path, ok := errors.AsType[*os.PathError](err); ok {
 		return path.Err
 	}
 	return err

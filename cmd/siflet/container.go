@@ -112,7 +112,8 @@ func (o *actionOptions) workingDirectory(spec *runtime.ContainerSpec, p place) {
 	home := o.homeTarget()
 	switch {
 	case o.cwd != "":
-		spec.Cwd = o.cwd
+		// A fallback keeps the runtime from making a directory that is missing.
+		spec.Cwd, spec.CwdFallback = o.cwd, []string{o.cwd}
 		return
 	case o.contain:
 		spec.Cwd = home

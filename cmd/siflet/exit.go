@@ -69,29 +69,34 @@ func report(w io.Writer, command string, err error) int {
 	case errors.As(err, &status):
 		return status.code
 	case errors.As(err, &message):
-		fmt.Fprintln(w, message.text)
+		say(w, "%s", message.text)
 		return message.code
 	case errors.As(err, &usage):
 		name := command[strings.LastIndexByte(command, ' ')+1:]
-		fmt.Fprintf(w, "Error for command %q: %s\n\nUsage: see %s --help\n", name, usage.text, command)
+		say(w, "Error for command %q: %s\n\nUsage: see %s --help", name, usage.text, command)
 		return exitUsage
 	case errors.As(err, &failure) && failure.Code == exitUsage:
-		fmt.Fprintln(w, failure.Reason)
+		say(w, "%s", failure.Reason)
 		return exitUsage
 	case errors.As(err, &failure) && failure.Code != 0:
 		// What the command itself was about needs no path to it.
-		fmt.Fprintf(w, "FATAL:   %s\n", failure.Reason)
+		say(w, "FATAL:   %s", failure.Reason)
 		return exitFatal
 	default:
-		fmt.Fprintf(w, "FATAL:   %v\n", err)
+		say(w, "FATAL:   %v", err)
 		return exitFatal
 	}
 }
 
 func info(w io.Writer, format string, args ...any) {
-	fmt.Fprintf(w, "INFO:    "+format+"\n", args...)
+	say(w, "INFO:    "+format, args...)
 }
 
 func warn(w io.Writer, format string, args ...any) {
-	fmt.Fprintf(w, "WARNING: "+format+"\n", args...)
+	say(w, "WARNING: "+format, args...)
+}
+
+// say writes a line to a person, who may have gone.
+func say(w io.Writer, format string, args ...any) {
+	_, _ = fmt.Fprintf(w, format+"\n", args...)
 }

@@ -26,7 +26,7 @@ func startFailure(err error, path string, before int64) error {
 	if openErr != nil {
 		return err // it wrote none
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // read only
 	text, readErr := io.ReadAll(io.NewSectionReader(f, before, maxComplaint))
 	if said := strings.TrimSpace(string(text)); readErr == nil && said != "" {
 		return fmt.Errorf("%w\n%s", err, said)

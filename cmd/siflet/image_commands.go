@@ -44,7 +44,7 @@ func (w *workshop) importCommand() *cobra.Command {
 }
 
 func (w *workshop) importImage(ctx context.Context, out io.Writer, path, tag string) error {
-	store, err := w.imageStore()
+	store, err := w.imageStore() //nolint:contextcheck // it takes milliseconds
 	if err != nil {
 		return err
 	}
@@ -90,12 +90,12 @@ func (p *progress) show(done, total int64) {
 		return
 	}
 	p.last = time.Now()
-	fmt.Fprintf(p.w, "\r\033[K%3d%%  %s of %s", 100*done/total, bytesIEC(uint64(done)), bytesIEC(uint64(total)))
+	_, _ = fmt.Fprintf(p.w, "\r\033[K%3d%%  %s of %s", 100*done/total, bytesIEC(uint64(done)), bytesIEC(uint64(total)))
 }
 
 func (p *progress) end() {
 	if p.w != nil && !p.last.IsZero() {
-		fmt.Fprint(p.w, "\r\033[K")
+		_, _ = fmt.Fprint(p.w, "\r\033[K")
 	}
 }
 

@@ -83,7 +83,7 @@ func (w *workshop) startInstance(ctx context.Context, o *actionOptions, verb, re
 	if err != nil {
 		return err
 	}
-	defer engine.Close()
+	defer engine.Close() //nolint:errcheck,contextcheck // instances go on; the lock goes with the process
 	if err := clearDead(ctx, engine, name); err != nil {
 		return err
 	}

@@ -108,7 +108,7 @@ func showLogs(ctx context.Context, w io.Writer, files []logFile, o logOptions) e
 	var open []*os.File
 	defer func() {
 		for _, f := range open {
-			f.Close()
+			_ = f.Close() // read only
 		}
 	}()
 	for _, file := range files {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -88,7 +89,7 @@ func (w *workshop) showStats(ctx context.Context, out io.Writer, t target, asJSO
 			return fmt.Errorf("the instance ended: %w", err)
 		}
 		if screen && !once {
-			fmt.Fprint(out, "\033[H\033[2J")
+			_, _ = fmt.Fprint(out, "\033[H\033[2J")
 		}
 		if err := table(out, statsRows(t.instance.Spec.Name, before, now)); err != nil || once {
 			return err
@@ -115,7 +116,7 @@ func statsRows(name string, before, now cgroups.Stats) [][]string {
 		{
 			name, fmt.Sprintf("%.2f%%", cpu), bytesIEC(now.Memory.Usage) + " / " + bytesIEC(limit),
 			fmt.Sprintf("%.2f%%", share), bytesSI(now.IO.ReadBytes) + " / " + bytesSI(now.IO.WriteBytes),
-			fmt.Sprint(now.Pids.Current),
+			strconv.FormatUint(now.Pids.Current, 10),
 		},
 	}
 }

@@ -72,7 +72,7 @@ func (w *workshop) stop(ctx context.Context, o stopOptions, glob string) error {
 	if err != nil {
 		return err
 	}
-	defer engine.Close()
+	defer engine.Close() //nolint:errcheck,contextcheck // instances go on; the lock goes with the process
 	found, err := matching(engine.Instances(), glob)
 	if err != nil {
 		return err

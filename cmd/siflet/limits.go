@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -81,11 +82,11 @@ func parseBytes(s string) (int64, error) {
 	}
 	value, err := strconv.ParseFloat(number, 64)
 	if err != nil || value < 0 || math.IsNaN(value) {
-		return 0, fmt.Errorf("want a size such as 200M or 1G")
+		return 0, errors.New("want a size such as 200M or 1G")
 	}
 	bytes := value * float64(int64(1)<<shift)
 	if bytes >= math.MaxInt64 {
-		return 0, fmt.Errorf("too large")
+		return 0, errors.New("too large")
 	}
 	return int64(bytes), nil
 }

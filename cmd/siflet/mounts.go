@@ -40,7 +40,7 @@ func (o *actionOptions) defaultMounts(spec *runtime.ContainerSpec, p place, ownP
 	for _, path := range []string{"/etc/localtime", "/etc/hosts"} {
 		bind("bind-paths", path)
 	}
-	if err := o.homeMount(spec, p, add); err != nil {
+	if err := o.homeMount(p, add); err != nil {
 		return err
 	}
 	for _, path := range []string{"/tmp", "/var/tmp"} {
@@ -89,7 +89,7 @@ func (o *actionOptions) minimalDev(spec *runtime.ContainerSpec, add func(string,
 	}
 }
 
-func (o *actionOptions) homeMount(spec *runtime.ContainerSpec, p place, add func(string, runtime.Mount)) error {
+func (o *actionOptions) homeMount(p place, add func(string, runtime.Mount)) error {
 	if o.noHome {
 		return nil
 	}

@@ -85,7 +85,7 @@ func (w *workshop) open(ctx context.Context, r roots) (*runtime.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.Images = newLateImages(filepath.Join(r.state, "images"))
+	cfg.Images = newLateImages(filepath.Join(r.state, "images")) //nolint:contextcheck // opened under the engine's lock, in milliseconds
 	return runtime.Open(ctx, cfg)
 }
 

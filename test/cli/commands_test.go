@@ -66,7 +66,9 @@ func retry(ts *testscript.TestScript, neg bool, args []string) {
 	within(ts, strings.Join(args, " "), func() bool { return (ts.Exec(args[0], args[1:]...) == nil) != neg })
 }
 
-// fetch wants a text at an address: fetch URL TEXT
+// fetch wants a text at an address:
+//
+//	fetch URL TEXT
 func fetch(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: fetch URL TEXT")
@@ -124,7 +126,9 @@ func interrupt(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // cgroup wants a setting of the group of the process whose PID is in a file, in
-// either version's file: cgroup PIDFILE V1CONTROLLER V1FILE V1VALUE V2FILE V2VALUE
+// either version's file:
+//
+//	cgroup PIDFILE V1CONTROLLER V1FILE V1VALUE V2FILE V2VALUE
 func cgroup(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 6 {
 		ts.Fatalf("usage: cgroup PIDFILE V1CONTROLLER V1FILE V1VALUE V2FILE V2VALUE")

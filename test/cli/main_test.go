@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -103,7 +104,7 @@ func TestScripts(t *testing.T) {
 	}
 	for _, script := range scripts {
 		t.Run(strings.TrimSuffix(script, ".txtar"), func(t *testing.T) {
-			again := exec.Command(os.Args[0], "-test.run=^TestScripts$", "-test.v="+fmt.Sprint(testing.Verbose()))
+			again := exec.Command(os.Args[0], "-test.run=^TestScripts$", "-test.v="+strconv.FormatBool(testing.Verbose()))
 			again.Env = append(os.Environ(), scriptVar+"="+script)
 			again.SysProcAttr = &syscall.SysProcAttr{
 				Unshareflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS,
@@ -117,6 +118,7 @@ func TestScripts(t *testing.T) {
 }
 
 func runScript(t *testing.T, script string) {
+	t.Helper()
 	before := mounts(t)
 	parent := fmt.Sprintf("/siflet-cli-test-%d", os.Getpid())
 	t.Cleanup(func() { checkNothingLeft(t, before, parent) })
