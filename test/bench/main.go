@@ -50,13 +50,14 @@ func main() {
 	out := flag.String("o", "bench.json", "file for the figures as JSON")
 	bin := flag.String("bin", "bin", "directory of the binaries")
 	only := flag.String("only", "", "comma separated names of the measurements to make (default: all)")
+	base := flag.String("dir", "/var/lib", "where the agent of the benchmark keeps its state")
 	inside := flag.Bool("inside", false, "already in namespaces of its own")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var err error
 	if *inside {
-		err = measure(ctx, *bin, *out, *only)
+		err = measure(ctx, *bin, *base, *out, *only)
 	} else {
 		err = reenter(ctx)
 	}
@@ -82,11 +83,11 @@ func reenter(ctx context.Context) error {
 	return cmd.Run()
 }
 
-func measure(ctx context.Context, bin, out, only string) (err error) {
+func measure(ctx context.Context, bin, base, out, only string) (err error) {
 	if err := privateRun(); err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "siflet-bench-")
+	dir, err := os.MkdirTemp(base, "siflet-bench-")
 	if err != nil {
 		return err
 	}
