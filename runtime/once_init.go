@@ -32,18 +32,25 @@ func (o *once) startInit(exe linux.FD, p *planned) (end func(), err error) {
 	}
 	pid, pidfd, err := linux.Fork("", &linux.ForkAttr{
 		Exe:  exe,
-		Args: []string{supervisor.InitName, "init"}, Env: []string{"GOMAXPROCS=1", "GOGC=off"},
-		Files: []linux.FD{null, null, null, theirs}, CloneFlags: linux.CloneNewPID, PIDNamespace: linux.NoFD, Setsid: true,
+		Args: []string{supervisor.InitName, "init", supervisor.OwnMounts}, Env: []string{"GOMAXPROCS=1", "GOGC=off"},
+		Files: []linux.FD{null, null, null, theirs}, CloneFlags: linux.CloneNewPID | linux.CloneNewMount, PIDNamespace: linux.NoFD, Setsid: true,
 	})
 	if err = errors.Join(err, theirs.Close()); err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", supervisor.InitName, err), ours.Close())
 	}
 	process := linux.NewChild(pid, pidfd)
-	o.init = &onceInit{process: process, pidfd: pidfd}
-	return func() {
+	end = func() {
 		// Our end of the socket is how sinit sees that we are gone.
 		_ = errors.Join(process.Kill(), ours.Close())
 		_, _, _ = process.Wait()
 		_ = process.Close()
-	}, nil
+	}
+	// What it has must be out of reach before anybody else is in there.
+	var ready [1]byte
+	if n, err := ours.Read(ready[:]); n != 1 {
+		end()
+		return nil, errors.Join(errors.New(supervisor.InitName+" did not come up"), err)
+	}
+	o.init = &onceInit{process: process, pidfd: pidfd}
+	return end, nil
 }
