@@ -38,7 +38,8 @@ type OnceConfig struct {
 	Cgroups      *cgroups.Manager
 	CgroupParent string
 	// Network attaches a network namespace of the container's own; nil leaves
-	// it with loopback. Dir is a directory for what that must remember.
+	// it with loopback. Dir is a directory that remembers what a run that is killed
+	// leaves behind; the next run takes it away. It is needed with Cgroups or Network.
 	Network        *network.Network
 	BuiltInNetwork bool
 	Ports          []Port
@@ -56,6 +57,7 @@ type once struct {
 	net    *network.Request
 	res    network.Result
 	init   *onceInit
+	owner  *os.File // locked as long as the run goes on
 }
 
 // RunOnce runs one container as a child of the calling process, with no
@@ -93,6 +95,9 @@ func (o *once) run(ctx context.Context, spec *ContainerSpec) (supervisor.Exit, e
 	}
 	planned, err := o.plan(spec)
 	if err != nil {
+		return supervisor.Exit{}, err
+	}
+	if err := o.claim(ctx); err != nil {
 		return supervisor.Exit{}, err
 	}
 	if err := o.makeGroup(planned); err != nil {
@@ -145,17 +150,6 @@ func (o *once) plan(spec *ContainerSpec) (*planned, error) {
 	return lower(in, extra)
 }
 
-func (o *once) makeGroup(p *planned) (err error) {
-	if o.cfg.Cgroups == nil {
-		return nil
-	}
-	if err := o.cfg.Cgroups.EnsureParent(o.cfg.CgroupParent); err != nil {
-		return err
-	}
-	o.group, err = o.cfg.Cgroups.Create(o.cfg.CgroupParent, "siflet-"+o.id, p.resources)
-	return err
-}
-
 // enter puts the thread where the child is to be born.
 func (o *once) enter(ctx context.Context) error {
 	flags := cloneFlags(o.spaces)
@@ -183,40 +177,6 @@ func (o *once) enter(ctx context.Context) error {
 	done := make(chan error, 1)
 	go func() { done <- o.attach(ctx, thread) }() // from the host's side
 	return <-done
-}
-
-func (o *once) attach(ctx context.Context, thread int) error {
-	owner := filepath.Join(o.cfg.Dir, "once-"+o.id)
-	if err := writeNew(owner, ""); err != nil {
-		return err
-	}
-	o.net = &network.Request{
-		ID: "siflet-" + o.id, Netns: o.cfg.Network.PinPath("siflet-" + o.id), Owner: owner,
-		Name: "once", Ports: o.cfg.Ports, BuiltIn: o.cfg.BuiltInNetwork,
-	}
-	if o.cfg.DNS != nil {
-		o.net.DNS = *o.cfg.DNS
-	}
-	if err := network.Pin(thread, o.net.Netns); err != nil {
-		return err
-	}
-	var err error
-	o.res, err = o.cfg.Network.Attach(ctx, *o.net)
-	return err
-}
-
-func (o *once) undo(ctx context.Context) error {
-	var errs error
-	if o.net != nil {
-		errs = errors.Join(o.cfg.Network.Detach(ctx, *o.net, o.res), network.Unpin(o.net.Netns))
-		if errs == nil {
-			errs = missing(os.Remove(o.net.Owner))
-		}
-	}
-	if o.group != nil {
-		errs = errors.Join(errs, o.group.Kill(ctx), o.group.Delete(ctx))
-	}
-	return errs
 }
 
 // launch forks the stage and sees it through.

@@ -40,11 +40,8 @@ func (w *workshop) inImage(ctx context.Context, o *actionOptions, verb, ref stri
 		return err
 	}
 	cfg.Image = img
-	if spec.Resources != nil {
-		if cfg.Cgroups, err = cgroups.New(cgroups.Config{}); err != nil {
-			return err
-		}
-		cfg.CgroupParent = cgroupParent()
+	if err := w.onceResources(&cfg, o, spec.Resources != nil); err != nil {
+		return err
 	}
 	signals, stop := signalsToPass()
 	defer stop()
@@ -67,19 +64,34 @@ func (w *workshop) onceConfig(o *actionOptions) (runtime.OnceConfig, error) {
 		InstanceBinary: bins.instance, ActionBinary: bins.action, Hostname: o.hostname, NoInit: o.noInit,
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, BuiltInNetwork: true,
 	}
-	if cfg.Ports, err = o.ports(); err != nil || !o.net || o.network == "none" {
-		return cfg, err
+	cfg.Ports, err = o.ports()
+	return cfg, err
+}
+
+// onceResources adds what limits and a network take.
+func (w *workshop) onceResources(cfg *runtime.OnceConfig, o *actionOptions, limits bool) error {
+	attach := o.net && o.network != "none"
+	if !limits && !attach {
+		return nil
 	}
 	r, err := callerRoots()
 	if err != nil {
-		return cfg, err
+		return err
 	}
 	cfg.Dir = filepath.Join(r.run, "once")
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
-		return cfg, err
+		return err
 	}
-	cfg.Network, err = network.New(network.Config{StateDir: filepath.Join(r.state, "network"), Log: w.logger()})
-	return cfg, err
+	if limits {
+		if cfg.Cgroups, err = cgroups.New(cgroups.Config{}); err != nil {
+			return err
+		}
+		cfg.CgroupParent = cgroupParent()
+	}
+	if attach {
+		cfg.Network, err = network.New(network.Config{StateDir: filepath.Join(r.state, "network"), Log: w.logger()})
+	}
+	return err
 }
 
 // signalsToPass are the signals for a child that shares siflet's terminal: in its
