@@ -26,7 +26,7 @@ var mayImport = map[string][]string{
 		"runtime/action", "runtime/image", "runtime/linux", "runtime/plan", "runtime/program",
 		"runtime/record", "runtime/supervisor", "cgroups", "network",
 	},
-	"runtime/image":      {"runtime/record", "runtime/sif"},
+	"runtime/image":      {"runtime/linux", "runtime/record", "runtime/sif"},
 	"runtime/supervisor": {"runtime/linux", "runtime/program", "runtime/record"},
 	"runtime/launch":     {"runtime/linux", "runtime/program"},
 	"runtime/plan":       {"runtime/program"},
