@@ -48,6 +48,7 @@ func (w *workshop) listCommand() *cobra.Command {
 	}
 	cmd.Flags().BoolVarP(&asJSON, "json", "j", false, "as JSON")
 	cmd.Flags().BoolVarP(&logs, "logs", "l", false, "with the paths of the logs")
+	registerUser(cmd)
 	cmd.Flags().BoolVar(&pods, "pods", false, "list the node agent's pods too")
 	return cmd
 }

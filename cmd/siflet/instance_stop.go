@@ -36,6 +36,7 @@ func (w *workshop) stopCommand() *cobra.Command {
 			return w.stop(cmd.Context(), o, glob)
 		},
 	}
+	registerUser(cmd)
 	flags := cmd.Flags()
 	flags.BoolVarP(&o.all, "all", "a", false, "stop every instance")
 	// The document that introduced instances writes it so.
