@@ -199,9 +199,11 @@ func addTest(ctx context.Context, a *archive, o options, words, binary string) (
 	if o.bench != "" {
 		run += " -test.bench " + quote(o.bench)
 	}
+	words := []string{run}
 	for flag := range strings.FieldsSeq(flags) {
-		run += " " + quote(flag)
+		words = append(words, quote(flag))
 	}
+	run = strings.Join(words, " ")
 	return "echo " + quote("# "+filepath.ToSlash(rel)) + "\n{ " + run + "; } || { s=$?; [ $status != 0 ] || status=$s; }\n", nil
 }
 

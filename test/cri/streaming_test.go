@@ -106,7 +106,7 @@ func TestAStreamingURLWorksOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer again.Body.Close() //nolint:errcheck // only its status matters
+	defer again.Body.Close()
 	if again.StatusCode != http.StatusNotFound {
 		t.Errorf("second use: %s, want 404", again.Status)
 	}
@@ -161,7 +161,7 @@ func TestPortForwardOverSPDY(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn := connectSPDY(t, got.Url, "portforward.k8s.io")
-	defer conn.Close() //nolint:errcheck // the test is over
+	defer conn.Close()
 	for id := range 2 {
 		header := http.Header{"Streamtype": {"error"}, "Port": {"8080"}, "Requestid": {strconv.Itoa(id)}}
 		if _, err := conn.CreateStream(header.Clone()); err != nil {
@@ -189,7 +189,7 @@ func TestPortForwardOverWebSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn := dialWebSocket(t, got.Url, "v4.channel.k8s.io")
-	defer conn.Close() //nolint:errcheck // the test is over
+	defer conn.Close()
 	if err := websocket.Message.Send(conn, append([]byte{0}, request...)); err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ func TestEngineRefusesBadInstancesAndLeavesNothing(t *testing.T) {
 	e := n.open(t)
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "0.0.0.0:18080")
 	must(t, err)
-	defer listener.Close() //nolint:errcheck // a test's own
+	defer listener.Close()
 	for name, c := range map[string]struct {
 		change func(*runtime.InstanceSpec)
 		want   error
@@ -173,7 +173,7 @@ func TestRunOnceRunsAndLeavesNothing(t *testing.T) {
 	run := func(net bool, command ...string) (supervisor.Exit, string, error) {
 		out, err := os.OpenFile(n.dir+"/out", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 		must(t, err)
-		defer out.Close() //nolint:errcheck // a test's own
+		defer out.Close()
 		spec := runtime.ContainerSpec{Image: n.image, Command: command, Upper: runtime.UpperNone}
 		spec.Mounts = []runtime.Mount{{Type: "tmpfs", Target: "/dev/shm"}}
 		spaces := runtime.Namespaces{Network: runtime.ModeHost}

@@ -20,37 +20,37 @@ import (
 	"github.com/siflet/siflet/runtime/supervisor"
 )
 
-func pipe(t testing.TB) (r, w *os.File) {
-	t.Helper()
+func pipe(tb testing.TB) (r, w *os.File) {
+	tb.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		r.Close()
 		w.Close()
 	})
 	return r, w
 }
 
-func (in *instance) exec(t testing.TB, r supervisor.ExecRequest, script string, stdin, stdout *os.File) *supervisor.Session {
-	t.Helper()
+func (in *instance) exec(tb testing.TB, r supervisor.ExecRequest, script string, stdin, stdout *os.File) *supervisor.Session {
+	tb.Helper()
 	p := in.program("", "sh", "-c", script)
 	p.Process.Terminal = r.Terminal
-	r.Program, r.Cgroup = encode(t, p), in.cgroup
-	s, err := in.client.Exec(deadline(t), "a", r, stdin, stdout, stdout)
+	r.Program, r.Cgroup = encode(tb, p), in.cgroup
+	s, err := in.client.Exec(deadline(tb), "a", r, stdin, stdout, stdout)
 	if err != nil {
-		t.Fatalf("Exec: %v", err)
+		tb.Fatalf("Exec: %v", err)
 	}
-	t.Cleanup(func() { s.Close() })
+	tb.Cleanup(func() { s.Close() })
 	return s
 }
 
-func waitSession(t testing.TB, s *supervisor.Session) supervisor.Exit {
-	t.Helper()
-	e, err := s.Wait(deadline(t))
+func waitSession(tb testing.TB, s *supervisor.Session) supervisor.Exit {
+	tb.Helper()
+	e, err := s.Wait(deadline(tb))
 	if err != nil {
-		t.Fatalf("Session.Wait: %v", err)
+		tb.Fatalf("Session.Wait: %v", err)
 	}
 	return e
 }
@@ -101,12 +101,12 @@ func testExecTerminal(t *testing.T, in *instance) {
 // says their PIDs.
 const treeScript = `sleep 1000 & setsid sleep 1001 & (sleep 1002 & sleep 1003) & echo ready; sleep 1004`
 
-func (in *instance) treeSize(t testing.TB) int {
-	t.Helper()
+func (in *instance) treeSize(tb testing.TB) int {
+	tb.Helper()
 	n := 0
 	procs, err := os.ReadFile(in.cgroup.Procs)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for pid := range strings.FieldsSeq(string(procs)) {
 		b, _ := os.ReadFile("/proc/" + pid + "/cmdline")
@@ -538,7 +538,7 @@ func testTerminate(t *testing.T, in *instance) {
 	}
 	await(t, "the supervisor ends", func() bool {
 		_, err := os.Stat(filepath.Join(in.dir, "control.sock"))
-		return os.IsNotExist(err)
+		return errors.Is(err, os.ErrNotExist)
 	})
 }
 

@@ -31,78 +31,78 @@ type instance struct {
 
 const newInstance = unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
 
-func buildInstance(t testing.TB) (binary, root string) {
-	t.Helper()
-	needCaps(t, unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN")
-	return build(t, "siflet-instance"), busyboxRoot(t)
+func buildInstance(tb testing.TB) (binary, root string) {
+	tb.Helper()
+	needCaps(tb, unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN")
+	return build(tb, "siflet-instance"), busyboxRoot(tb)
 }
 
-func busyboxRoot(t testing.TB) string {
-	t.Helper()
+func busyboxRoot(tb testing.TB) string {
+	tb.Helper()
 	busybox, err := exec.LookPath("busybox")
 	if err != nil {
-		t.Skip("needs a static busybox")
+		tb.Skip("needs a static busybox")
 	}
-	root := filepath.Join(t.TempDir(), "root")
+	root := filepath.Join(tb.TempDir(), "root")
 	for _, d := range []string{"bin", "proc", "tmp", "dev"} {
 		if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	data, err := os.ReadFile(busybox)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(root, "bin/busybox"), data, 0o755); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for _, name := range []string{"sh", "sleep", "cat", "echo", "seq", "stty", "kill", "ps", "true", "tail", "setsid", "dd", "head", "hostname", "df", "tty"} {
 		if err := os.Symlink("busybox", filepath.Join(root, "bin", name)); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	return root
 }
 
 // spawnInstance starts a supervisor and ends it with the test.
-func spawnInstance(t testing.TB, binary, root string, cfg supervisor.Config) *instance {
-	t.Helper()
-	in := &instance{dir: t.TempDir(), root: root}
+func spawnInstance(tb testing.TB, binary, root string, cfg supervisor.Config) *instance {
+	tb.Helper()
+	in := &instance{dir: tb.TempDir(), root: root}
 	cfg.ID, cfg.Dir = filepath.Base(in.dir), in.dir
 	file, err := supervisor.OpenBinary(binary)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer file.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(tb.Context(), 10*time.Second)
 	defer cancel()
 	in.proc, err = supervisor.Spawn(ctx, file, cfg, supervisor.SpawnAttr{
 		CloneFlags: newInstance, Argv0: "siflet instance: test", Stderr: os.Stderr,
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 		defer cancel()
 		if err := in.client.Shutdown(ctx); err != nil && !errors.Is(err, supervisor.ErrGone) {
-			t.Errorf("Shutdown: %v", err)
+			tb.Errorf("Shutdown: %v", err)
 		}
 		if err := in.proc.Wait(ctx); err != nil && ctx.Err() != nil {
-			t.Errorf("the supervisor did not end: %v", err)
+			tb.Errorf("the supervisor did not end: %v", err)
 			_ = in.proc.Kill()
 		}
 	})
 	if in.client, err = supervisor.Dial(ctx, in.dir); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return in
 }
 
 // withCgroup gives the instance's containers a cgroup that counts OOM kills: of
 // v2, or of v1's memory hierarchy. It skips the test where there is neither.
-func (in *instance) withCgroup(t testing.TB, limit string) {
-	t.Helper()
+func (in *instance) withCgroup(tb testing.TB, limit string) {
+	tb.Helper()
 	const mount = "/sys/fs/cgroup"
 	name := "/supervisor-test-" + filepath.Base(in.dir) + filepath.Base(filepath.Dir(in.dir))
 	dir, limitFile := mount+"/memory"+name, "/memory.limit_in_bytes"
@@ -111,21 +111,21 @@ func (in *instance) withCgroup(t testing.TB, limit string) {
 	if v2 {
 		dir, limitFile = mount+name, "/memory.max"
 		if err := os.WriteFile(mount+"/cgroup.subtree_control", []byte("+memory"), 0o644); err != nil {
-			t.Skipf("needs the memory controller: %v", err)
+			tb.Skipf("needs the memory controller: %v", err)
 		}
 	}
 	if err := os.Mkdir(dir, 0o755); err != nil {
-		t.Skipf("needs a memory cgroup: %v", err)
+		tb.Skipf("needs a memory cgroup: %v", err)
 	}
-	t.Cleanup(func() {
-		in.shutdown(t)
+	tb.Cleanup(func() {
+		in.shutdown(tb)
 		if err := os.Remove(dir); err != nil {
-			t.Errorf("cgroup is left over: %v", err)
+			tb.Errorf("cgroup is left over: %v", err)
 		}
 	})
 	if limit != "" {
 		if err := os.WriteFile(dir+limitFile, []byte(limit), 0o644); err != nil {
-			t.Skipf("needs a memory limit: %v", err)
+			tb.Skipf("needs a memory limit: %v", err)
 		}
 	}
 	procs := dir + "/cgroup.procs"
@@ -135,12 +135,12 @@ func (in *instance) withCgroup(t testing.TB, limit string) {
 	}
 }
 
-func (in *instance) shutdown(t testing.TB) {
-	t.Helper()
+func (in *instance) shutdown(tb testing.TB) {
+	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 	defer cancel()
 	if err := in.client.Shutdown(ctx); err != nil && !errors.Is(err, supervisor.ErrGone) {
-		t.Errorf("Shutdown: %v", err)
+		tb.Errorf("Shutdown: %v", err)
 	}
 }
 
@@ -163,19 +163,19 @@ func (in *instance) program(mode program.PIDMode, args ...string) *program.Progr
 	}
 }
 
-func encode(t testing.TB, p *program.Program) json.RawMessage {
-	t.Helper()
+func encode(tb testing.TB, p *program.Program) json.RawMessage {
+	tb.Helper()
 	b, err := json.Marshal(p)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }
 
-func (in *instance) request(t testing.TB, id string, p *program.Program) supervisor.StartRequest {
-	t.Helper()
+func (in *instance) request(tb testing.TB, id string, p *program.Program) supervisor.StartRequest {
+	tb.Helper()
 	return supervisor.StartRequest{
-		Program: encode(t, p), PID: p.Namespaces.PID, Target: p.Namespaces.Target, Cgroup: p.Cgroup,
+		Program: encode(tb, p), PID: p.Namespaces.PID, Target: p.Namespaces.Target, Cgroup: p.Cgroup,
 		ExitFile: filepath.Join(in.dir, id+".exit.json"),
 		Log:      supervisor.LogConfig{CRI: in.log(id)},
 		Terminal: p.Process.Terminal,
@@ -185,46 +185,46 @@ func (in *instance) request(t testing.TB, id string, p *program.Program) supervi
 func (in *instance) log(id string) string { return filepath.Join(in.dir, id+".log") }
 
 // start starts a container with a PID namespace of its own.
-func (in *instance) start(t testing.TB, id string, args ...string) int {
-	t.Helper()
-	return in.startProgram(t, id, in.program(program.PIDContainer, args...))
+func (in *instance) start(tb testing.TB, id string, args ...string) int {
+	tb.Helper()
+	return in.startProgram(tb, id, in.program(program.PIDContainer, args...))
 }
 
-func (in *instance) startProgram(t testing.TB, id string, p *program.Program) int {
-	t.Helper()
-	pid, err := in.client.Start(deadline(t), id, in.request(t, id, p))
+func (in *instance) startProgram(tb testing.TB, id string, p *program.Program) int {
+	tb.Helper()
+	pid, err := in.client.Start(deadline(tb), id, in.request(tb, id, p))
 	if err != nil {
-		t.Fatalf("Start: %v", err)
+		tb.Fatalf("Start: %v", err)
 	}
 	return pid
 }
 
-func (in *instance) wait(t testing.TB, id string) supervisor.Exit {
-	t.Helper()
-	e, err := in.client.Wait(deadline(t), id)
+func (in *instance) wait(tb testing.TB, id string) supervisor.Exit {
+	tb.Helper()
+	e, err := in.client.Wait(deadline(tb), id)
 	if err != nil {
-		t.Fatalf("Wait: %v", err)
+		tb.Fatalf("Wait: %v", err)
 	}
 	return e
 }
 
 // text is what a container's log says, without times and tags.
-func (in *instance) text(t testing.TB, id string) string {
-	t.Helper()
+func (in *instance) text(tb testing.TB, id string) string {
+	tb.Helper()
 	b, err := os.ReadFile(in.log(id))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	return logText(t, b)
+	return logText(tb, b)
 }
 
-func logText(t testing.TB, b []byte) string {
-	t.Helper()
+func logText(tb testing.TB, b []byte) string {
+	tb.Helper()
 	var out strings.Builder
 	for line := range strings.Lines(string(b)) {
 		f := strings.SplitN(strings.TrimSuffix(line, "\n"), " ", 4)
 		if len(f) != 4 {
-			t.Fatalf("log line %q", line)
+			tb.Fatalf("log line %q", line)
 		}
 		out.WriteString(f[3])
 		if f[2] == "F" {
@@ -234,24 +234,24 @@ func logText(t testing.TB, b []byte) string {
 	return out.String()
 }
 
-func deadline(t testing.TB) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	t.Cleanup(cancel)
+func deadline(tb testing.TB) context.Context {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), 20*time.Second)
+	tb.Cleanup(cancel)
 	return ctx
 }
 
 // await polls for what no event tells.
-func await(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	ctx := deadline(t)
+func await(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
+	ctx := deadline(tb)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatalf("%s did not happen", what)
+			tb.Fatalf("%s did not happen", what)
 		}
 	}
 }
@@ -336,11 +336,11 @@ func testRecordsExit(t *testing.T, in *instance) {
 	}
 }
 
-func countFDs(t testing.TB, pid int) int {
-	t.Helper()
+func countFDs(tb testing.TB, pid int) int {
+	tb.Helper()
 	e, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return len(e)
 }
@@ -368,17 +368,17 @@ func testFailedStart(t *testing.T, in *instance) {
 	}
 }
 
-func children(t testing.TB, pid int) []string {
-	t.Helper()
+func children(tb testing.TB, pid int) []string {
+	tb.Helper()
 	var all []string
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for _, f := range tasks {
 		b, err := os.ReadFile(f)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		all = append(all, strings.Fields(string(b))...)
 	}
