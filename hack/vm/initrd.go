@@ -199,11 +199,11 @@ func addTest(ctx context.Context, a *archive, o options, words, binary string) (
 	if o.bench != "" {
 		run += " -test.bench " + quote(o.bench)
 	}
-	words := []string{run}
+	argv := []string{run}
 	for flag := range strings.FieldsSeq(flags) {
-		words = append(words, quote(flag))
+		argv = append(argv, quote(flag))
 	}
-	run = strings.Join(words, " ")
+	run = strings.Join(argv, " ")
 	return "echo " + quote("# "+filepath.ToSlash(rel)) + "\n{ " + run + "; } || { s=$?; [ $status != 0 ] || status=$s; }\n", nil
 }
 
