@@ -138,7 +138,7 @@ func (e *Engine) Close() error {
 	e.owners.Wait()
 	e.events.close()
 	e.warm.close()
-	if err := e.retire(); err != nil { //nolint:contextcheck // the end of everything has no caller to wait for
+	if err := e.retire(); err != nil {
 		e.cfg.Log.Warn("the network of the last instance is still there", "error", err)
 	}
 	if e.binary != nil {
