@@ -83,7 +83,7 @@ func (w *workshop) startInstance(ctx context.Context, o *actionOptions, verb, re
 	if err != nil {
 		return err
 	}
-	defer engine.Close() //nolint:errcheck,contextcheck // instances go on; the lock goes with the process
+	defer engine.Close()
 	if err := clearDead(ctx, engine, name); err != nil {
 		return err
 	}

@@ -73,7 +73,7 @@ func (w *workshop) stop(ctx context.Context, o stopOptions, glob string) error {
 	if err != nil {
 		return err
 	}
-	defer engine.Close() //nolint:errcheck,contextcheck // instances go on; the lock goes with the process
+	defer engine.Close()
 	found, err := matching(engine.Instances(), glob)
 	if err != nil {
 		return err

@@ -14,12 +14,12 @@ func TestForkRunsAnOpenFileWhateverTheNumbers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer exe.Close() //nolint:errcheck // Opened for reading.
+	defer exe.Close()
 	null, err := OpenNull()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer null.Close() //nolint:errcheck // /dev/null
+	defer null.Close()
 	for number := range 30 {
 		file, err := null.dupFrom(number)
 		if err != nil {
@@ -39,6 +39,6 @@ func TestForkRunsAnOpenFileWhateverTheNumbers(t *testing.T) {
 		if err := pidfd.Close(); err != nil {
 			t.Error(err)
 		}
-		defer file.Close() //nolint:errcheck // /dev/null
+		defer file.Close()
 	}
 }
