@@ -83,7 +83,7 @@ func (w *workshop) startInstance(ctx context.Context, o *actionOptions, verb, re
 	if err != nil {
 		return err
 	}
-	defer engine.Close()
+	defer engine.Close() //nolint:errcheck // it gives back locks only
 	if err := clearDead(ctx, engine, name); err != nil {
 		return err
 	}

@@ -73,7 +73,7 @@ func (w *workshop) stop(ctx context.Context, o stopOptions, glob string) error {
 	if err != nil {
 		return err
 	}
-	defer engine.Close()
+	defer engine.Close() //nolint:errcheck // it gives back locks only
 	found, err := matching(engine.Instances(), glob)
 	if err != nil {
 		return err
