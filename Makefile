@@ -52,7 +52,7 @@ V2TOOLS := mksquashfs mkfs.ext3 ip nft tc /usr/lib/cni/bridge /usr/lib/cni/host-
 
 .PHONY: test-v2
 test-v2: build ## the kernel tests again on cgroup v2, in a virtual machine
-	$(GO) run ./hack/vm -timeout 15m -env SIFLET_BIN=/src/bin $(foreach t,$(V2TOOLS),-tool $t) \
+	$(GO) run ./hack/vm -timeout 15m -env SIFLET_BIN=/src/bin -env SIFLET_TEST_IMAGES=/tmp $(foreach t,$(V2TOOLS),-tool $t) \
 		-file $(BIN):/src/bin $(if $(wildcard ../shared/testdata),-file ../shared/testdata:/shared/testdata) $(V2TESTS)
 
 .PHONY: lint

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -165,6 +166,32 @@ func (s *stage) fails(tb testing.TB, p *program.Program) (*program.Failure, int)
 
 // squashfs packs busybox and what fill adds, and returns the image as an extent.
 func squashfs(tb testing.TB, fill func(root string)) program.Extent {
+	tb.Helper()
+	if fill != nil {
+		return packed(tb, fill)
+	}
+	plain.once.Do(func() {
+		text, err := os.ReadFile(packed(tb, nil).Path)
+		must(tb, err)
+		plain.image = text
+	})
+	if plain.image == nil {
+		tb.Skip("the image could not be packed")
+	}
+	image := filepath.Join(tb.TempDir(), "image")
+	must(tb, os.WriteFile(image, plain.image, 0o644))
+	return program.Extent{Path: image, Size: int64(len(plain.image)), FS: "squashfs"}
+}
+
+// plain is the image that most tests use, packed once.
+//
+//nolint:gochecknoglobals // tests have no main of their own to hold it.
+var plain struct {
+	once  sync.Once
+	image []byte
+}
+
+func packed(tb testing.TB, fill func(root string)) program.Extent {
 	tb.Helper()
 	for _, tool := range []string{"mksquashfs", "busybox"} {
 		if _, err := exec.LookPath(tool); err != nil {

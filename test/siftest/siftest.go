@@ -3,6 +3,7 @@ package siftest
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -57,6 +58,10 @@ func pack(ctx context.Context, dir, out string, o Options) error {
 	})
 }
 
+// imagesEnv names a directory that keeps packed images for other test binaries,
+// on a machine where packing is slow and that is thrown away after the tests.
+const imagesEnv = "SIFLET_TEST_IMAGES"
+
 // cache keeps packed images, a megabyte each, for the life of a test binary:
 // in memory, so that nothing is left on disk and no test outlives its files.
 type cache struct {
@@ -79,10 +84,12 @@ func build(ctx context.Context, scratch, out string, o Options) error {
 	image, ok := packed.images[sha256.Sum256(key)]
 	if !ok {
 		image = sync.OnceValues(func() ([]byte, error) {
-			if err := pack(ctx, scratch, out, o); err != nil {
-				return nil, err
-			}
-			return os.ReadFile(out)
+			return kept(sha256.Sum256(key), func() ([]byte, error) {
+				if err := pack(ctx, scratch, out, o); err != nil {
+					return nil, err
+				}
+				return os.ReadFile(out)
+			})
 		})
 		packed.images[sha256.Sum256(key)] = image
 	}
@@ -92,6 +99,33 @@ func build(ctx context.Context, scratch, out string, o Options) error {
 		return err
 	}
 	return os.WriteFile(out, text, 0o755)
+}
+
+// kept returns the image of that key in the directory for images, if there is
+// one, and what pack packs otherwise.
+func kept(key [32]byte, pack func() ([]byte, error)) ([]byte, error) {
+	dir := os.Getenv(imagesEnv)
+	if dir == "" {
+		return pack()
+	}
+	name := filepath.Join(dir, hex.EncodeToString(key[:]))
+	if text, err := os.ReadFile(name); err == nil {
+		return text, nil
+	}
+	text, err := pack()
+	if err != nil {
+		return nil, err
+	}
+	// Another process may read while this one writes.
+	f, err := os.CreateTemp(dir, ".image-")
+	if err != nil {
+		return nil, err
+	}
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, errors.Join(err, os.Remove(f.Name()))
+	}
+	return text, os.Rename(f.Name(), name)
 }
 
 // inspectMetadata is the document that inspect reads instead of the image.

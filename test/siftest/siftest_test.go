@@ -115,3 +115,17 @@ func TestBuildMakesANativeImage(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestImageIsKeptForOtherTestBinaries(t *testing.T) {
+	t.Setenv(imagesEnv, t.TempDir())
+	packs := 0
+	for range 2 {
+		text, err := kept([32]byte{1}, func() ([]byte, error) { packs++; return []byte("image"), nil })
+		if err != nil || string(text) != "image" {
+			t.Errorf("kept() = %q, %v, want the image", text, err)
+		}
+	}
+	if packs != 1 {
+		t.Errorf("packed %d times, want once", packs)
+	}
+}
