@@ -121,22 +121,32 @@ func (b *bridge) sweepLocked() error {
 	return b.leases.sweepLocked(held)
 }
 
-// collect discards holders that are gone, and links that have no holder.
-func (b *bridge) collect(ctx context.Context) error {
+// lockCollected locks the leases and discards holders that are gone. The
+// function to unlock them is nil if nothing was ever attached.
+func (b *bridge) lockCollected(ctx context.Context) (unlock func(), err error) {
 	if !exists(b.leases.dir) {
-		return nil // nothing was ever attached
+		return nil, nil //nolint:nilnil // nothing to lock is no error
 	}
 	if err := b.sockets(); err != nil {
-		return err
+		return nil, err
 	}
-	unlock, err := b.leases.lock(ctx)
-	if err != nil {
+	if unlock, err = b.leases.lock(ctx); err != nil {
+		return nil, err
+	}
+	if err := b.collectLocked(); err != nil {
+		unlock()
+		return nil, err
+	}
+	return unlock, nil
+}
+
+// collect discards holders that are gone, and links that have no holder.
+func (b *bridge) collect(ctx context.Context) error {
+	unlock, err := b.lockCollected(ctx)
+	if err != nil || unlock == nil {
 		return err
 	}
 	defer unlock()
-	if err := b.collectLocked(); err != nil {
-		return err
-	}
 	main, err := b.host.linkByName(b.name)
 	if err != nil {
 		return nil // without the bridge it has no links

@@ -23,20 +23,11 @@ func (n *Network) Retire(ctx context.Context) error {
 }
 
 func (b *bridge) retire(ctx context.Context) error {
-	if !exists(b.leases.dir) {
-		return nil // nothing was ever attached
-	}
-	if err := b.sockets(); err != nil {
-		return err
-	}
-	unlock, err := b.leases.lock(ctx)
-	if err != nil {
+	unlock, err := b.lockCollected(ctx)
+	if err != nil || unlock == nil {
 		return err
 	}
 	defer unlock()
-	if err := b.collectLocked(); err != nil {
-		return err
-	}
 	held, err := b.leases.allLocked()
 	if err != nil {
 		return err
