@@ -132,10 +132,15 @@ func (e *Engine) adoptOne(ctx context.Context, i *instance) error {
 		}
 	case rec.StoppedAt.IsZero():
 		status, err := e.observe(ctx, i)
-		if err != nil {
-			e.lost(i) //nolint:contextcheck // what a dead supervisor left is killed whoever asks
-		} else {
+		switch {
+		case err == nil:
 			believe(i, status)
+		case errors.Is(err, errMute):
+			// It and what it watches may live: stopping the instance ends that.
+			i.rec.Reason = err.Error()
+			e.cfg.Log.Warn("supervisor does not answer", "instance", i.id)
+		default:
+			e.lost(i) //nolint:contextcheck // what a dead supervisor left is killed whoever asks
 		}
 	}
 	return e.finishContainers(ctx, i)

@@ -112,10 +112,7 @@ func (e *Engine) down(ctx context.Context, i *instance) error {
 	detached := make(chan error, 1)
 	go func() { detached <- e.detachNetwork(ctx, i) }() // waited for below
 	group := e.cfg.Cgroups.Load(i.rec.Cgroup)
-	errs := e.endSupervisor(ctx, i)
-	if err := group.Kill(ctx); err != nil {
-		errs = errors.Join(errs, err)
-	}
+	errs := e.endSupervisor(ctx, i, group)
 	errs = errors.Join(errs, <-detached)
 	if i.rec.Netns != "" {
 		errs = errors.Join(errs, network.Unpin(i.rec.Netns))

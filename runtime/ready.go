@@ -12,7 +12,6 @@ import (
 	"sync"
 
 	"github.com/siflet/siflet/network"
-	"github.com/siflet/siflet/runtime/supervisor"
 )
 
 // Ready returns nil when instances can be expected to run.
@@ -115,11 +114,13 @@ func OpenReader(ctx context.Context, cfg Config) (*Reader, error) {
 			continue
 		}
 		wait.Go(func() {
-			client, err := supervisor.Dial(ctx, i.run)
+			client, err := dial(ctx, i.run)
 			if err != nil {
 				return
 			}
-			status, err := client.Status(ctx)
+			ask, cancel := context.WithTimeout(ctx, answerTime)
+			defer cancel()
+			status, err := client.Status(ask)
 			if err != nil {
 				return
 			}

@@ -71,7 +71,13 @@ func (e *Engine) stopProcess(ctx context.Context, c *container, grace time.Durat
 		if err != nil {
 			return err
 		}
-		if err := client.Signal(ctx, c.id, sig, false); err != nil && !ended(err) {
+		ask, cancel := context.WithTimeout(ctx, answerTime)
+		err = mute(ctx, client.Signal(ask, c.id, sig, false))
+		cancel()
+		switch {
+		case errors.Is(err, errMute):
+			return e.kill(ctx, c, client)
+		case err != nil && !ended(err):
 			return err
 		}
 		timer := time.NewTimer(grace)
@@ -91,9 +97,11 @@ func (e *Engine) stopProcess(ctx context.Context, c *container, grace time.Durat
 func (e *Engine) kill(ctx context.Context, c *container, client *supervisor.Client) error {
 	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), killTime)
 	defer cancel()
-	err := client.Signal(work, c.id, sigKill, true)
+	ask, end := context.WithTimeout(work, killTime/2)
+	err := client.Signal(ask, c.id, sigKill, true)
+	end()
 	if err != nil && !ended(err) {
-		err = e.cfg.Cgroups.Load(c.cgroup()).Kill(work)
+		err = errors.Join(mute(work, err), e.cfg.Cgroups.Load(c.cgroup()).Kill(work))
 	} else {
 		err = nil
 	}
@@ -154,8 +162,11 @@ func (e *Engine) removeContainer(ctx context.Context, c *container) error {
 		return err
 	}
 	if alive && client != nil {
-		if err := client.Forget(ctx, c.id); err != nil && !ended(err) {
-			return err
+		ask, cancel := context.WithTimeout(ctx, answerTime)
+		err := client.Forget(ask, c.id)
+		cancel()
+		if err != nil && !ended(err) {
+			return mute(ctx, err)
 		}
 	}
 	if err := e.forget(ctx, c); err != nil {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"time"
 
+	"github.com/siflet/siflet/cgroups"
 	"github.com/siflet/siflet/runtime/record"
 	"github.com/siflet/siflet/runtime/supervisor"
 )
@@ -23,16 +24,44 @@ func (w *watch) close() {
 	}
 }
 
+// answerTime is how long a supervisor may take to answer what takes it no time.
+// One that takes longer hangs, and must not hang whoever asks.
+const answerTime = 5 * time.Second
+
+// errMute says that a supervisor is there and does not answer.
+var errMute = errors.New("its supervisor does not answer")
+
+// mute makes an error that comes of waiting too long, but not by the will of
+// the caller's ctx, errMute.
+func mute(ctx context.Context, err error) error {
+	if ctx.Err() == nil && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
+		return errMute
+	}
+	return err
+}
+
+// dial is supervisor.Dial within answerTime.
+func dial(ctx context.Context, dir string) (*supervisor.Client, error) {
+	ask, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	client, err := supervisor.Dial(ask, dir)
+	return client, mute(ctx, err)
+}
+
 // observe begins to watch an instance's supervisor, until it ends or the
 // engine is closed.
 func (e *Engine) observe(ctx context.Context, i *instance) (supervisor.Status, error) { //nolint:contextcheck // the watch outlives the call
-	client, err := supervisor.Dial(ctx, i.run)
+	client, err := dial(ctx, i.run)
 	if err != nil {
 		return supervisor.Status{}, err
 	}
 	life, cancel := context.WithCancel(e.life.ctx())
+	late := time.AfterFunc(answerTime, cancel)
 	status, changes, err := client.Watch(life) //nolint:contextcheck // likewise
-	if err != nil {
+	if !late.Stop() && err == nil {
+		err = errMute
+	}
+	if err = mute(e.life.ctx(), err); err != nil { //nolint:contextcheck // likewise
 		cancel()
 		return supervisor.Status{}, err
 	}
@@ -159,29 +188,34 @@ func readExit(c *container) (*supervisor.Exit, error) {
 	return &exit, nil
 }
 
-// endSupervisor ends the instance's supervisor and waits until it has said all
-// there is to hear.
-func (e *Engine) endSupervisor(ctx context.Context, i *instance) error {
+// endSupervisor has the instance's supervisor end all that runs and itself. One
+// that does not do so, or in time, is killed with all the rest. It returns when
+// all is heard that there is to hear.
+func (e *Engine) endSupervisor(ctx context.Context, i *instance, group *cgroups.Group) error {
 	i.mu.Lock()
 	client, w := i.client, i.watch
 	i.mu.Unlock()
 	if client == nil {
 		// A crash may have come between its start and our connecting to it.
-		var err error
-		if client, err = supervisor.Dial(ctx, i.run); err != nil {
-			return nil //nolint:nilerr // nobody answers: the cgroup is killed next
-		}
+		client, _ = dial(ctx, i.run) // if nobody answers, nobody need be asked
 	}
-	err := client.Shutdown(ctx)
-	if err != nil && !errors.Is(err, supervisor.ErrGone) {
+	if client != nil {
+		ask, cancel := context.WithTimeout(ctx, killTime)
+		if err := client.Shutdown(ask); err != nil && !errors.Is(err, supervisor.ErrGone) {
+			e.cfg.Log.Warn("supervisor did not end as told and is killed", "instance", i.id, "error", mute(ctx, err))
+		}
+		cancel()
+	}
+	if err := group.Kill(ctx); err != nil {
 		return err
 	}
-	if w != nil {
-		select {
-		case <-w.done:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	if w == nil {
+		return nil
 	}
-	return nil
+	select {
+	case <-w.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

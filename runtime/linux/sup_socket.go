@@ -61,6 +61,8 @@ func DialUnix(dir, name string) (FD, error) {
 	if err != nil {
 		return NoFD, fmt.Errorf("socket: %w", err)
 	}
+	// A listener that hangs, with its queue full, must not hang us.
+	_ = unix.SetsockoptTimeval(n, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &unix.Timeval{Sec: 5})
 	err = atDir(dir, name, func(a *unix.SockaddrUnix) error {
 		for {
 			err := unix.Connect(n, a)
