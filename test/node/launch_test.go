@@ -184,8 +184,6 @@ func squashfs(tb testing.TB, fill func(root string)) program.Extent {
 }
 
 // plain is the image that most tests use, packed once.
-//
-//nolint:gochecknoglobals // tests have no main of their own to hold it.
 var plain struct {
 	once  sync.Once
 	image []byte
