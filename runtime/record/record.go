@@ -1,16 +1,19 @@
 // Package record keeps small JSON files that are always whole.
 //
 // A reader sees the old record or the new one, never half of either, whatever
-// happens to the writer. The package knows nothing of what records mean, does
+// happens to the writer. A file holds one record, or the versions of one, a line
+// each, of which the last whole line counts. The package knows nothing of what records mean, does
 // not lock (every file has one writer), and writes only the path it is given
 // and a temporary file beside it that starts with a dot.
 package record
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -26,14 +29,78 @@ var ErrCorrupt = errors.New("record is corrupt")
 // the new one if only syncing the directory failed. The file is readable by its
 // owner alone.
 func Write(path string, v any) error {
-	return write(path, v, true)
+	text, err := encode(v)
+	if err != nil {
+		return fmt.Errorf("write record %s: %w", path, err)
+	}
+	return replace(path, text, true)
 }
+
+// encode makes a line of v.
+func encode(v any) ([]byte, error) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	if len(text) >= MaxSize {
+		return nil, fmt.Errorf("%d bytes, more than %d", len(text), MaxSize)
+	}
+	return append(text, '\n'), nil
+}
+
+// maxVersions is the size from which a file of versions is begun anew.
+const maxVersions = 256 << 10
 
 // WriteVolatile is Write without waiting for the disk: readers see the old
 // record or the new one, but a power cut may leave neither. It is for what
-// matters within one boot.
+// matters within one boot. A new version is added to those in the file, which
+// costs a fraction of making a file and replacing another by it.
 func WriteVolatile(path string, v any) error {
-	return write(path, v, false)
+	text, err := encode(v)
+	if err != nil {
+		return fmt.Errorf("write record %s: %w", path, err)
+	}
+	added, err := addVersion(path, text)
+	if err != nil {
+		return fmt.Errorf("write record %s: %w", path, err)
+	}
+	if added {
+		return nil
+	}
+	return replace(path, text, false)
+}
+
+// addVersion adds a line to a file of versions, whole or not at all. It adds
+// nothing where there is no such file or too much in it.
+func addVersion(path string, text []byte) (added bool, err error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	info, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	size := info.Size()
+	if !info.Mode().IsRegular() || size == 0 || size+int64(len(text)) > maxVersions {
+		return false, nil
+	}
+	last := make([]byte, 1)
+	if _, err := f.ReadAt(last, size-1); err != nil {
+		return false, err
+	}
+	if last[0] != '\n' {
+		// A writer died here: the file is begun anew.
+		return false, nil
+	}
+	if _, err := f.Write(text); err != nil {
+		return false, errors.Join(err, f.Truncate(size))
+	}
+	return true, nil
 }
 
 // Read reads the record at path into v. A missing file is fs.ErrNotExist, one
@@ -48,10 +115,21 @@ func Read(path string, v any) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("read record %s: %w", path, err)
 	}
-	if err := json.Unmarshal(text, v); err != nil {
+	if err := json.Unmarshal(lastVersion(text), v); err != nil {
 		return fmt.Errorf("read record %s: %w: %w", path, ErrCorrupt, err)
 	}
 	return nil
+}
+
+// lastVersion is the last line that was written to its end. A text without one
+// is a record as it is.
+func lastVersion(text []byte) []byte {
+	end := bytes.LastIndexByte(text, '\n')
+	if end < 0 {
+		return text
+	}
+	lines := bytes.TrimRight(text[:end], "\n")
+	return lines[bytes.LastIndexByte(lines, '\n')+1:]
 }
 
 func readAll(f *os.File) ([]byte, error) {
@@ -69,14 +147,7 @@ func readAll(f *os.File) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, MaxSize))
 }
 
-func write(path string, v any, durable bool) error {
-	text, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("write record %s: %w", path, err)
-	}
-	if len(text) >= MaxSize {
-		return fmt.Errorf("write record %s: %d bytes, more than %d", path, len(text), MaxSize)
-	}
+func replace(path string, text []byte, durable bool) error {
 	dir, base := filepath.Split(path)
 	if dir == "" {
 		dir = "."
@@ -85,7 +156,7 @@ func write(path string, v any, durable bool) error {
 	if err != nil {
 		return fmt.Errorf("write record %s: %w", path, err)
 	}
-	_, err = f.Write(append(text, '\n'))
+	_, err = f.Write(text)
 	if err == nil && durable {
 		err = f.Sync()
 	}

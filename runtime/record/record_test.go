@@ -101,3 +101,73 @@ func TestReadersNeverSeeHalfARecord(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+func TestWriteVolatileKeepsTheInode(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.json")
+	var first os.FileInfo
+	for n := range 3 {
+		if err := WriteVolatile(path, thing{"web", n}); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first == nil {
+			first = info
+		}
+		if !os.SameFile(first, info) {
+			t.Errorf("version %d is in a new file", n)
+		}
+	}
+	var got thing
+	if err := Read(path, &got); err != nil || got.N != 2 {
+		t.Errorf("Read = %v, %v; want the last version", got, err)
+	}
+}
+
+func TestReadIgnoresAVersionThatWasNotFinished(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.json")
+	half := `{"Name":"web","N":1}` + "\n" + `{"Name":"web","N`
+	if err := os.WriteFile(path, []byte(half), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var got thing
+	if err := Read(path, &got); err != nil || got.N != 1 {
+		t.Errorf("Read = %v, %v; want the version before", got, err)
+	}
+	if err := WriteVolatile(path, thing{"web", 2}); err != nil {
+		t.Fatal(err)
+	}
+	if err := Read(path, &got); err != nil || got.N != 2 {
+		t.Errorf("Read after the next write = %v, %v; want the new version", got, err)
+	}
+}
+
+func TestReadRejectsALastVersionThatIsNoRecord(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.json")
+	if err := os.WriteFile(path, []byte("{\"N\":1}\nnonsense\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var got thing
+	if err := Read(path, &got); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("Read = %v, %v; want ErrCorrupt", got, err)
+	}
+}
+
+func TestManyVersionsAreBegunAnew(t *testing.T) {
+	path, long := filepath.Join(t.TempDir(), "a.json"), strings.Repeat("x", 10<<10)
+	for n := range 100 {
+		if err := WriteVolatile(path, thing{long, n}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Size() > maxVersions {
+		t.Errorf("size = %d, %v; want at most %d", info.Size(), err, maxVersions)
+	}
+	var got thing
+	if err := Read(path, &got); err != nil || got.N != 99 {
+		t.Errorf("Read = %d, %v; want the last version", got.N, err)
+	}
+}
