@@ -56,6 +56,10 @@ func loadInstances(cfg Config) ([]*instance, error) {
 	}
 	var out []*instance
 	for _, entry := range entries {
+		if !entry.IsDir() {
+			cfg.Log.Warn("something that is no instance is among them", "name", entry.Name())
+			continue
+		}
 		i := &instance{
 			id: entry.Name(), dir: filepath.Join(dir, entry.Name()),
 			run: filepath.Join(cfg.RunDir, "instances", entry.Name()), containers: map[string]*container{},
@@ -70,7 +74,7 @@ func loadInstances(cfg Config) ([]*instance, error) {
 			}
 		}
 		if err := loadContainers(i); err != nil {
-			return nil, err
+			cfg.Log.Warn("containers of an instance can't be read", "instance", i.id, "error", err)
 		}
 		out = append(out, i)
 	}
@@ -87,6 +91,9 @@ func loadContainers(i *instance) error {
 		return err
 	}
 	for _, entry := range entries {
+		if !entry.IsDir() {
+			continue
+		}
 		c := &container{id: entry.Name(), inst: i, dir: filepath.Join(dir, entry.Name()), done: make(chan struct{})}
 		if err := record.Read(c.recordPath(), &c.rec); err != nil {
 			c.rec = containerRecord{ID: c.id, InstanceID: i.id, RemovingAt: time.Now(), Reason: err.Error()}

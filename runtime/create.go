@@ -36,7 +36,7 @@ func (e *Engine) CreateContainer(ctx context.Context, instanceID string, spec Co
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	c.abandoned = false
+	c.abandoned = ctx.Err() != nil // then the answer reaches nobody
 	return c.snapshotLocked(), nil
 }
 
@@ -59,7 +59,7 @@ func (e *Engine) reserveContainer(i *instance, spec ContainerSpec) (*container, 
 		}
 		return nil, nil, errorf(ErrExists, "container %s already exists", spec.Name)
 	}
-	if i.gone || i.claim != nil || instanceState(i.rec.ReadyAt, i.rec.StoppedAt, i.alive) != InstanceReady {
+	if i.gone || i.claim != nil && i.claim.what != claimUpdate || instanceState(i.rec.ReadyAt, i.rec.StoppedAt, i.alive) != InstanceReady {
 		i.mu.Unlock()
 		return nil, nil, errorf(ErrNotReady, "instance %s is not running", i.id)
 	}
@@ -81,20 +81,24 @@ func (e *Engine) reserveContainer(i *instance, spec ContainerSpec) (*container, 
 	e.background(func() {
 		ctx, cancel := detached(context.Background())
 		defer cancel()
-		c.settle(held, e.create(ctx, c))
+		e.create(ctx, c, held)
 	})
 	return c, held, nil
 }
 
-// create records the container, or leaves nothing of it.
-func (e *Engine) create(ctx context.Context, c *container) error {
+// create records the container, or leaves nothing of it, and settles the claim.
+func (e *Engine) create(ctx context.Context, c *container, held *claim) {
 	err := e.prepare(ctx, c)
-	if err == nil {
-		e.tell(EventCreated, c.inst.id, c.id)
-		return nil
+	if err != nil {
+		c.settle(held, errors.Join(classify(err), e.forget(ctx, c)))
+		return
 	}
-	err = classify(err)
-	return errors.Join(err, e.forget(ctx, c))
+	// Who hears of it finds it in the lists, and nobody starts it before.
+	c.inst.mu.Lock()
+	c.claim = nil
+	e.tell(EventCreated, c.inst.id, c.id)
+	c.inst.mu.Unlock()
+	close(held.done)
 }
 
 // prepare does all that a start will need to have been done.
@@ -124,10 +128,10 @@ func (e *Engine) prepare(ctx context.Context, c *container) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(c.dir), 0o711); err != nil {
+	if err := os.MkdirAll(filepath.Dir(c.dir), 0o700); err != nil {
 		return err
 	}
-	if err := os.Mkdir(c.dir, 0o711); err != nil {
+	if err := os.Mkdir(c.dir, 0o700); err != nil {
 		return err
 	}
 	c.inst.mu.Lock()

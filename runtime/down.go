@@ -75,9 +75,7 @@ func (e *Engine) removeClaimed(ctx context.Context, i *instance) error {
 	i.rec.RemovingAt = time.Now()
 	rec := i.rec
 	i.mu.Unlock()
-	if err := record.WriteVolatile(i.recordPath(), rec); missing(err) != nil {
-		return err
-	}
+	e.note(i.recordPath(), rec)
 	if err := e.stopClaimed(ctx, i); err != nil {
 		return err
 	}
@@ -118,6 +116,7 @@ func (e *Engine) down(ctx context.Context, i *instance) error {
 		errs = errors.Join(errs, network.Unpin(i.rec.Netns))
 	}
 	e.ended(i, "") //nolint:contextcheck // it waits for nothing here
+	errs = errors.Join(errs, i.settleStarts(ctx))
 	if errs == nil {
 		errs = group.Delete(ctx)
 	}
@@ -128,17 +127,47 @@ func (e *Engine) down(ctx context.Context, i *instance) error {
 		return err
 	}
 	i.mu.Lock()
-	running := i.rec.StoppedAt.IsZero() && !i.rec.ReadyAt.IsZero()
 	i.rec.StoppedAt = time.Now()
 	rec := i.rec
 	i.mu.Unlock()
-	if running {
+	e.tellStopped(i)
+	if rec.RemovingAt.IsZero() { // else the record is about to go
+		e.note(i.recordPath(), rec)
+	}
+	return nil
+}
+
+// settleStarts waits for starts of containers that were under way when the
+// supervisor ended: they make cgroups, and are about to fail.
+func (i *instance) settleStarts(ctx context.Context) error {
+	i.mu.Lock()
+	list := i.listLocked()
+	i.mu.Unlock()
+	var errs error
+	for _, c := range list {
+		errs = errors.Join(errs, c.settleStart(ctx))
+	}
+	return errs
+}
+
+// tellStopped says, once, that an instance that was ready is so no more.
+func (e *Engine) tellStopped(i *instance) {
+	i.mu.Lock()
+	tell := !i.rec.ReadyAt.IsZero() && !i.announced
+	i.announced = true
+	i.mu.Unlock()
+	if tell {
 		e.tell(EventStopped, i.id, i.id)
 	}
-	if !rec.RemovingAt.IsZero() {
-		return nil // the record is about to go, and a crash takes all these steps again
+}
+
+// note records what has become of an instance or a container where a crash only
+// means that the steps are taken, or found out about, again: a disk that is full
+// must not keep what fills it from being stopped and removed.
+func (e *Engine) note(path string, rec any) {
+	if err := missing(record.WriteVolatile(path, rec)); err != nil {
+		e.cfg.Log.Warn("record can't be written", "error", err)
 	}
-	return missing(record.WriteVolatile(i.recordPath(), rec))
 }
 
 func (e *Engine) detachNetwork(ctx context.Context, i *instance) error {

@@ -98,10 +98,8 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, dir := range []string{cfg.StateDir, cfg.RunDir, filepath.Join(cfg.StateDir, "instances"), filepath.Join(cfg.RunDir, "instances")} {
-		if err := os.MkdirAll(dir, 0o711); err != nil {
-			return nil, fmt.Errorf("open engine: %w", err)
-		}
+	if err := makeRoots(cfg); err != nil {
+		return nil, fmt.Errorf("open engine: %w", err)
 	}
 	lock, err := lockRoot(ctx, filepath.Join(cfg.StateDir, "lock"), cfg.LockWait)
 	if err != nil {
@@ -167,6 +165,25 @@ func (c Config) complete() (Config, error) {
 		}
 	}
 	return c, nil
+}
+
+// makeRoots makes the directories. Others may go through the roots, to the
+// socket, but not to the instances: a program that a container made set-user-ID
+// in its writable layer must not be within reach of a user of the machine.
+func makeRoots(cfg Config) error {
+	for _, root := range []string{cfg.StateDir, cfg.RunDir} {
+		if err := os.MkdirAll(root, 0o711); err != nil {
+			return err
+		}
+		instances := filepath.Join(root, "instances")
+		if err := os.MkdirAll(instances, 0o700); err != nil {
+			return err
+		}
+		if err := os.Chmod(instances, 0o700); err != nil { // it may be there already
+			return err
+		}
+	}
+	return nil
 }
 
 // lockRoot takes the lock at path and writes our process ID into it.

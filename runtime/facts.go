@@ -68,6 +68,7 @@ type instance struct {
 	gone       bool // removed: not to be used any more
 	ending     bool // its init was told to end
 	abandoned  bool // its caller left before it was ready
+	announced  bool // its end was told
 	claim      *claim
 	watch      *watch
 	client     *supervisor.Client

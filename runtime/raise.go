@@ -45,7 +45,7 @@ func (e *Engine) bringUp(ctx context.Context, i *instance) error {
 // the record alone: so it does after a crash at any point too.
 func (e *Engine) raise(ctx context.Context, i *instance) error {
 	for _, dir := range []string{i.dir, i.run} {
-		if err := os.Mkdir(dir, 0o711); err != nil {
+		if err := os.Mkdir(dir, 0o700); err != nil {
 			return err
 		}
 	}

@@ -87,7 +87,7 @@ func (e *Engine) RunInstance(ctx context.Context, spec InstanceSpec) (Instance, 
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.abandoned = false
+	i.abandoned = ctx.Err() != nil // then the answer reaches nobody
 	return i.snapshotLocked(), nil
 }
 

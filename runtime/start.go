@@ -8,8 +8,10 @@ import (
 	"path/filepath"
 	"time"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/siflet/siflet/cgroups"
 	"github.com/siflet/siflet/runtime/program"
-	"github.com/siflet/siflet/runtime/record"
 	"github.com/siflet/siflet/runtime/supervisor"
 )
 
@@ -57,7 +59,7 @@ func (e *Engine) start(ctx context.Context, c *container) error {
 			return e.startFailed(c, err)
 		}
 	}
-	if _, err := e.cfg.Cgroups.Load(i.rec.Cgroup).Sub(c.id, planned.resources); err != nil {
+	if err := e.makeContainerGroup(ctx, c, planned.resources); err != nil {
 		return e.startFailed(c, err)
 	}
 	e.warm.keep(rec.Image.ID, rec.Image.Extents)
@@ -73,7 +75,22 @@ func (e *Engine) start(ctx context.Context, c *container) error {
 	c.planned = nil
 	rec = c.rec
 	i.mu.Unlock()
-	return record.WriteVolatile(c.recordPath(), rec)
+	e.note(c.recordPath(), rec) // the supervisor knows it too
+	return nil
+}
+
+func (e *Engine) makeContainerGroup(ctx context.Context, c *container, r *specs.LinuxResources) error {
+	above := e.cfg.Cgroups.Load(c.inst.rec.Cgroup)
+	_, err := above.Sub(c.id, r)
+	if !errors.Is(err, cgroups.ErrExists) {
+		return err
+	}
+	// A former engine was killed when it was about to start the container.
+	if err := e.cfg.Cgroups.Load(c.cgroup()).Delete(ctx); err != nil {
+		return err
+	}
+	_, err = above.Sub(c.id, r)
+	return err
 }
 
 func startRequest(c *container, rec *containerRecord, p *planned) supervisor.StartRequest {
@@ -102,7 +119,8 @@ func (e *Engine) startFailed(c *container, cause error) error {
 	c.endLocked()
 	e.tell(EventStopped, i.id, c.id)
 	i.mu.Unlock()
-	return errors.Join(cause, missing(record.WriteVolatile(c.recordPath(), rec)))
+	e.note(c.recordPath(), rec)
+	return cause
 }
 
 func (c *container) cgroup() string { return filepath.Join(c.inst.rec.Cgroup, c.id) }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/siflet/siflet/runtime/program"
-	"github.com/siflet/siflet/runtime/record"
 	"github.com/siflet/siflet/runtime/supervisor"
 )
 
@@ -154,9 +153,7 @@ func (e *Engine) removeContainer(ctx context.Context, c *container) error {
 	known := !i.rec.RemovingAt.IsZero() // the instance's record says it for all
 	i.mu.Unlock()
 	if !known {
-		if err := missing(record.WriteVolatile(c.recordPath(), rec)); err != nil {
-			return err
-		}
+		e.note(c.recordPath(), rec)
 	}
 	if err := e.stopProcess(ctx, c, 0, ""); err != nil {
 		return err

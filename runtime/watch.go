@@ -115,8 +115,9 @@ func (e *Engine) exitedLocked(c *container, exit *supervisor.Exit) {
 	if c.exit != nil {
 		return
 	}
+	e.startedLocked(c, 0) // it ended before its start was heard of
 	c.exit = exit
-	if c.rec.StartedAt.IsZero() {
+	if c.rec.StartedAt.After(exit.At) {
 		c.rec.StartedAt = exit.At
 	}
 	c.endLocked()
@@ -156,6 +157,7 @@ func (e *Engine) ended(i *instance, reason string) {
 		if !asked {
 			e.cfg.Log.Warn("supervisor ended", "instance", i.id)
 			e.sweep(i)
+			e.tellStopped(i)
 		}
 	}
 }
@@ -170,9 +172,7 @@ func (e *Engine) sweep(i *instance) {
 	i.mu.Lock()
 	rec := i.rec
 	i.mu.Unlock()
-	if err := missing(record.WriteVolatile(i.recordPath(), rec)); err != nil {
-		e.cfg.Log.Warn("instance record", "instance", i.id, "error", err)
-	}
+	e.note(i.recordPath(), rec)
 }
 
 // readExit returns nil without an error when there is no exit file.

@@ -1,0 +1,68 @@
+package node
+
+import (
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/siflet/siflet/runtime"
+)
+
+// next is the first event of a kind, of a container or an instance.
+func next(t *testing.T, events <-chan runtime.Event, kind runtime.EventKind, id string) {
+	t.Helper()
+	deadline := time.NewTimer(10 * time.Second)
+	defer deadline.Stop()
+	for {
+		select {
+		case got, ok := <-events:
+			if !ok {
+				t.Fatalf("events ended before %q of %s", kind, id)
+			}
+			if got.Kind == kind && got.ContainerID == id {
+				return
+			}
+		case <-deadline.C:
+			t.Fatalf("no event %q of %s", kind, id)
+		}
+	}
+}
+
+func TestContainerIsListedWhenItsCreationIsTold(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	n := newTestNode(t)
+	e := n.open(t)
+	i, err := e.RunInstance(t.Context(), pod("web", true))
+	must(t, err)
+	events := e.Subscribe(t.Context())
+	listed := make(chan bool, 1)
+	go func() {
+		for event := range events {
+			if event.Kind == runtime.EventCreated {
+				listed <- slices.ContainsFunc(e.Containers(), func(c runtime.Container) bool { return c.ID == event.ContainerID })
+				return
+			}
+		}
+	}()
+	_, err = e.CreateContainer(t.Context(), i.ID, n.sleeper("main"))
+	must(t, err)
+	if !<-listed {
+		t.Error("a container was told of before it was listed")
+	}
+}
+
+func TestEndOfASupervisorIsTold(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	n := newTestNode(t)
+	e := n.open(t)
+	i, err := e.RunInstance(t.Context(), pod("web", true))
+	must(t, err)
+	events := e.Subscribe(t.Context())
+	must(t, syscall.Kill(i.SupervisorPID, syscall.SIGKILL))
+	next(t, events, runtime.EventStopped, i.ID)
+}
