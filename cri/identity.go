@@ -89,10 +89,15 @@ func parseIdentity(text string) *criapi.ContainerUser {
 	return &criapi.ContainerUser{Linux: user}
 }
 
-// forgetRemoved drops what is remembered of containers that are gone.
+// forgetRemoved drops what is remembered of containers and pods that are gone.
 func (s *Server) forgetRemoved() {
-	s.users.keep(func(id string) bool {
-		_, err := s.engine.Container(id)
+	known := func(id string) bool {
+		if _, err := s.engine.Container(id); err == nil {
+			return true
+		}
+		_, err := s.engine.Instance(id)
 		return err == nil
-	})
+	}
+	s.users.keep(known)
+	s.rates.keep(known)
 }

@@ -14,6 +14,7 @@ type reports interface {
 	InstanceStats(id string) (runtime.InstanceStats, error)
 	ContainerStats(id string) (runtime.ContainerStats, error)
 	AllStats() []runtime.InstanceStats
+	AllContainerStats(want func(*runtime.Container) bool) []runtime.ContainerStats
 	Subscribe(ctx context.Context) <-chan runtime.Event
 }
 
@@ -32,22 +33,17 @@ func (s *Server) ContainerStats(_ context.Context, r *criapi.ContainerStatsReque
 
 // ListContainerStats measures the running containers that pass a filter.
 func (s *Server) ListContainerStats(_ context.Context, r *criapi.ListContainerStatsRequest) (*criapi.ListContainerStatsResponse, error) {
-	list, err := s.listContainerStats(r.GetFilter())
-	return &criapi.ListContainerStatsResponse{Stats: list}, err
+	return &criapi.ListContainerStatsResponse{Stats: s.listContainerStats(r.GetFilter())}, nil
 }
 
 // StreamContainerStats is ListContainerStats in parts.
 func (s *Server) StreamContainerStats(r *criapi.StreamContainerStatsRequest, stream criapi.RuntimeService_StreamContainerStatsServer) error {
-	list, err := s.listContainerStats(r.GetFilter())
-	if err != nil {
-		return err
-	}
-	return inParts(list, func(part []*criapi.ContainerStats) error {
+	return inParts(s.listContainerStats(r.GetFilter()), func(part []*criapi.ContainerStats) error {
 		return stream.Send(&criapi.StreamContainerStatsResponse{ContainerStats: part})
 	})
 }
 
-func (s *Server) listContainerStats(f *criapi.ContainerStatsFilter) ([]*criapi.ContainerStats, error) {
+func (s *Server) listContainerStats(f *criapi.ContainerStatsFilter) []*criapi.ContainerStats {
 	filter := containerFilter{labels: f.GetLabelSelector()}
 	if f.GetId() != "" {
 		filter.id = fullID(s.engine.Containers(), containerID, f.GetId())
@@ -55,35 +51,19 @@ func (s *Server) listContainerStats(f *criapi.ContainerStatsFilter) ([]*criapi.C
 	if f.GetPodSandboxId() != "" {
 		filter.pod = fullID(s.engine.Instances(), instanceID, f.GetPodSandboxId())
 	}
-	pods, err := s.measure(filter.pod)
-	if err != nil {
-		return nil, err
+	all := s.engine.AllContainerStats(filter.match)
+	list := make([]*criapi.ContainerStats, 0, len(all))
+	for i := range all {
+		list = append(list, s.containerStats(&all[i]))
 	}
-	var list []*criapi.ContainerStats
-	for i := range pods {
-		for n := range pods[i].Containers {
-			if c := &pods[i].Containers[n]; filter.match(&c.Container) {
-				list = append(list, s.containerStats(c))
-			}
-		}
-	}
-	return list, nil
+	return list
 }
 
 // measure measures one pod, or all that are ready. A pod that is not there, or
 // not ready any more, has no statistics.
 func (s *Server) measure(pod string) ([]runtime.InstanceStats, error) {
 	if pod == "" {
-		all := s.engine.AllStats()
-		alive := make(map[string]bool, 2*len(all))
-		for i := range all {
-			alive[all[i].Instance.ID] = true
-			for n := range all[i].Containers {
-				alive[all[i].Containers[n].Container.ID] = true
-			}
-		}
-		s.rates.keep(func(id string) bool { return alive[id] })
-		return all, nil
+		return s.engine.AllStats(), nil
 	}
 	one, err := s.engine.InstanceStats(pod)
 	if errors.Is(err, runtime.ErrNotFound) || errors.Is(err, runtime.ErrNotReady) {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -133,26 +134,49 @@ func (v *view) measureInstance(i *instance, read meter) (InstanceStats, error) {
 // (see cgroups.Group.Usage). One that can't be measured, because it is ending,
 // is left out.
 func (v *view) AllStats() []InstanceStats {
-	list := v.all()
-	results := make([]*InstanceStats, len(list))
+	return measured(v.all(), func(i *instance) (InstanceStats, error) {
+		return v.measureInstance(i, (*cgroups.Group).Usage)
+	})
+}
+
+// AllContainerStats is AllStats for the running containers that want lets
+// through, and reads nothing but theirs.
+func (v *view) AllContainerStats(want func(*Container) bool) []ContainerStats {
+	var running []*container
+	for _, i := range v.all() {
+		i.mu.Lock()
+		for _, c := range i.listLocked() {
+			if c.stateLocked() != ContainerRunning {
+				continue
+			}
+			if one := c.snapshotLocked(); want(&one) {
+				running = append(running, c)
+			}
+		}
+		i.mu.Unlock()
+	}
+	return measured(running, func(c *container) (ContainerStats, error) {
+		return v.measure(c, (*cgroups.Group).Usage)
+	})
+}
+
+// measured measures a few at a time and leaves out what can't be measured.
+func measured[T, S any](list []T, measure func(T) (S, error)) []S {
 	const together = 4
+	results := make([]*S, len(list))
 	var w sync.WaitGroup
-	next := make(chan int)
-	for range together {
+	var next atomic.Int64
+	for range min(together, len(list)) {
 		w.Go(func() {
-			for n := range next {
-				if one, err := v.measureInstance(list[n], (*cgroups.Group).Usage); err == nil {
+			for n := next.Add(1) - 1; n < int64(len(list)); n = next.Add(1) - 1 {
+				if one, err := measure(list[n]); err == nil {
 					results[n] = &one
 				}
 			}
 		})
 	}
-	for n := range list {
-		next <- n
-	}
-	close(next)
 	w.Wait()
-	out := make([]InstanceStats, 0, len(list))
+	out := make([]S, 0, len(list))
 	for _, r := range results {
 		if r != nil {
 			out = append(out, *r)
