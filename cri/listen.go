@@ -30,6 +30,9 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 	}
 	// Until it has its mode nobody may know the socket's name.
 	hidden := fmt.Sprintf("%s.%d", path, os.Getpid())
+	if err := removeStale(ctx, hidden); err != nil { // of an agent that had our number and was killed
+		return nil, fmt.Errorf("listen on %s: %w", hidden, err)
+	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", hidden)
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
