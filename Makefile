@@ -36,7 +36,8 @@ build: ## bin/siflet, bin/siflet-instance and bin/siflet-action
 
 .PHONY: run
 run: run-deps build ## clone to a pod that answers: see README
-	@$(GO) run ./hack/demo
+	@$(GO) build -o $(BIN)/demo ./hack/demo
+	@exec $(BIN)/demo
 
 .PHONY: test
 test: deps build ## everything: units, real kernel, CRI, command line, cgroup v2 in a VM

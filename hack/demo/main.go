@@ -92,7 +92,7 @@ func run(ctx context.Context, image string, clean bool) error {
 	case err := <-d.gone:
 		return fmt.Errorf("the agent ended: %w", err)
 	}
-	return d.finish(clean || ask())
+	return d.finish(clean || term.IsTerminal(int(os.Stdin.Fd())) && ask(os.Stdin))
 }
 
 func (d *demo) makeImage(ctx context.Context) error {
@@ -300,12 +300,23 @@ func (d *demo) finish(clean bool) error {
 	return errors.Join(errs...)
 }
 
-// ask asks a person whether to clean; where nobody is there, the answer is no.
-func ask() bool {
-	if !term.IsTerminal(int(os.Stdin.Fd())) {
+// ask asks a person whether to clean; the end of the input and another Ctrl-C
+// are a no.
+func ask(in io.Reader) bool {
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(interrupted)
+	fmt.Print("\nRemove the pod and its image? [Y/n] ")
+	answered := make(chan bool, 1)
+	go func() { // ends with the program, if nobody answers
+		answer, err := bufio.NewReader(in).ReadString('\n')
+		answered <- err == nil && !strings.HasPrefix(strings.ToLower(strings.TrimSpace(answer)), "n")
+	}()
+	select {
+	case yes := <-answered:
+		return yes
+	case <-interrupted:
+		fmt.Println()
 		return false
 	}
-	fmt.Print("\nRemove the pod and its image? [Y/n] ")
-	answer, err := bufio.NewReader(os.Stdin).ReadString('\n')
-	return err == nil && !strings.HasPrefix(strings.ToLower(strings.TrimSpace(answer)), "n")
 }
