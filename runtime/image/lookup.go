@@ -1,6 +1,7 @@
 package image
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -45,13 +46,14 @@ func (s *Store) Lookup(ref string) (Image, error) {
 	return s.byID(ref)
 }
 
-// List returns the images that have been pulled or imported. A file in place
-// that is not there now, or no longer of use, is left out.
+// List returns the images that have been pulled or imported. One whose file is
+// not there now, or no longer of use, is left out: the rest must stay in sight.
 func (s *Store) List() ([]Image, error) {
 	var list []Image
 	for _, e := range s.snapshot() {
 		image, err := s.image(e)
-		if err != nil && !e.InPlace {
+		lost := errors.Is(err, ErrNotFound) || errors.Is(err, ErrInvalid) || errors.Is(err, ErrUnsupported)
+		if err != nil && !e.InPlace && !lost {
 			return nil, err
 		}
 		if err == nil {
