@@ -17,6 +17,9 @@ func (s *stage) openSources() error {
 		m := &s.p.Mounts[i]
 		tree, err := openSource(m)
 		s.trees[i] = tree
+		if err == nil && m.Type == "cgroup" && !s.p.Namespaces.Cgroup {
+			err = s.openHierarchies(attributes(m))
+		}
 		if err != nil {
 			if m.Optional && errors.Is(err, fs.ErrNotExist) {
 				continue

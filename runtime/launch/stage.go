@@ -21,6 +21,8 @@ type stage struct {
 	trees []int
 	// cgroups are the opened files of p.Cgroup.Join.
 	cgroups []int
+	// hierarchies are detached mounts of the container's v1 cgroups.
+	hierarchies []hierarchyTree
 	// hostDevices are those of p.Devices, likewise.
 	hostDevices []int
 	scratch     int // a tmpfs: layers' mount points, upper layer, files
