@@ -12,12 +12,16 @@ func TestHierarchiesAreNamedAsTheHostMountsThem(t *testing.T) {
 		dirs, names []string
 	}{
 		{
-			"v1", []string{"/sys/fs/cgroup/memory/a/b/tasks", "/sys/fs/cgroup/cpu,cpuacct/a/b/tasks"},
-			[]string{"/sys/fs/cgroup/memory/a/b", "/sys/fs/cgroup/cpu,cpuacct/a/b"}, []string{"memory", "cpu,cpuacct"},
+			"v1",
+			[]string{"/sys/fs/cgroup/memory/a/b/tasks", "/sys/fs/cgroup/cpu,cpuacct/a/b/tasks"},
+			[]string{"/sys/fs/cgroup/memory/a/b", "/sys/fs/cgroup/cpu,cpuacct/a/b"},
+			[]string{"memory", "cpu,cpuacct"},
 		},
 		{
-			"mounted apart", []string{"/cg/memory/x/tasks", "/other/pids/x/tasks"},
-			[]string{"/cg/memory/x", "/other/pids/x"}, []string{"memory", "pids"},
+			"mounted apart",
+			[]string{"/cg/memory/x/tasks", "/other/pids/x/tasks"},
+			[]string{"/cg/memory/x", "/other/pids/x"},
+			[]string{"memory", "pids"},
 		},
 		{"one alone", []string{"/sys/fs/cgroup/memory/a/tasks"}, nil, nil},
 		{"whole processes", []string{"/sys/fs/cgroup/memory/a/cgroup.procs", "/sys/fs/cgroup/pids/a/cgroup.procs"}, nil, nil},
