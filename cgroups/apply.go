@@ -56,12 +56,21 @@ func (g *Group) apply(settings []setting, fresh bool) error {
 			}
 		}
 		if len(refused) == len(pending) {
-			return errors.Join(failure, g.restore(undo, fresh))
+			return errors.Join(&refusal{failure}, g.restore(undo, fresh))
 		}
 		pending = refused
 	}
 	return nil
 }
+
+// refusal is a value that the kernel does not take: the caller's mistake.
+type refusal struct{ err error }
+
+func (r *refusal) Error() string {
+	return r.err.Error() + "; the kernel refuses the value: a limit can't be below what is in use"
+}
+
+func (r *refusal) Unwrap() []error { return []error{r.err, ErrInvalid} }
 
 // restore writes old values back, the newest first.
 func (g *Group) restore(undo []setting, fresh bool) error {

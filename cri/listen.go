@@ -28,6 +28,11 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 	if err := removeStale(ctx, path); err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", path, err)
 	}
+	const most = 107 // sockaddr_un(7)
+	if longest := len(path) + len(".1234567"); longest > most {
+		return nil, fmt.Errorf("listen on %s: the path has %d bytes, %d is the most; use a shorter --listen or --run-dir",
+			path, len(path), most-len(".1234567"))
+	}
 	// Until it has its mode nobody may know the socket's name.
 	hidden := fmt.Sprintf("%s.%d", path, os.Getpid())
 	if err := removeStale(ctx, hidden); err != nil { // of an agent that had our number and was killed
@@ -43,7 +48,27 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 	if err := errors.Join(os.Chmod(hidden, 0o660), os.Rename(hidden, path)); err != nil {
 		return nil, errors.Join(fmt.Errorf("listen: %w", err), l.Close(), os.Remove(hidden))
 	}
-	return l, nil
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("listen: %w", err), l.Close())
+	}
+	return &socket{Listener: l, path: path, info: info}, nil
+}
+
+// socket takes its name away when it is closed, if it still has it.
+type socket struct {
+	net.Listener
+
+	path string
+	info fs.FileInfo
+}
+
+// Close stops listening.
+func (s *socket) Close() error {
+	if now, err := os.Lstat(s.path); err == nil && os.SameFile(now, s.info) {
+		_ = os.Remove(s.path) // a stale one is replaced at the next start
+	}
+	return s.Listener.Close()
 }
 
 // removeStale makes room for a socket at path, unless it is in use or no socket.

@@ -62,7 +62,7 @@ func (w *workshop) startCommand(verb, short string) *cobra.Command {
 
 func (w *workshop) startInstance(ctx context.Context, o *actionOptions, verb, ref, name string, args []string) error {
 	if !validInstanceName(name) {
-		return fmt.Errorf("while checking instance name: %s is not a valid instance name; use letters, digits, '.', '_' and '-'", name)
+		return fmt.Errorf("while checking instance name: %s is not a valid instance name; use letters, digits, '.', '_' and '-', 128 of them at most", name)
 	}
 	if err := needRoot(); err != nil {
 		return err

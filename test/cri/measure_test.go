@@ -2,6 +2,7 @@ package cri_test
 
 import (
 	"context"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -129,6 +130,16 @@ func TestUpdateChangesLimitsOfARunningContainer(t *testing.T) {
 		ContainerId: id, Linux: &criapi.LinuxContainerResources{MemoryLimitInBytes: -5},
 	})
 	wantCode(t, "negative limit", err, "InvalidArgument")
+	if _, err := os.Stat("/sys/fs/cgroup/memory"); err != nil {
+		return // cgroup v2 takes it and makes room
+	}
+	_, err = a.UpdateContainerResources(within(t), &criapi.UpdateContainerResourcesRequest{
+		ContainerId: id, Linux: &criapi.LinuxContainerResources{MemoryLimitInBytes: 4096},
+	})
+	wantCode(t, "limit below what is in use", err, "InvalidArgument")
+	if got := a.status(id).Resources.Linux.MemoryLimitInBytes; got != 128<<20 {
+		t.Errorf("memory limit = %d, want it unchanged", got)
+	}
 }
 
 func TestStreamedListsEqualTheOthers(t *testing.T) {
