@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/record"
 )
 
@@ -159,10 +160,7 @@ func (e *Engine) openLog(i *instance, spec *ContainerSpec) (string, error) {
 		return "", as(ErrInvalid, fmt.Errorf("log directory: %w", err))
 	}
 	// The file itself is the supervisor's to make.
-	probe, err := os.CreateTemp(filepath.Dir(path), ".siflet-*")
-	if err == nil {
-		err = errors.Join(probe.Close(), os.Remove(probe.Name()))
-	}
+	err := linux.Writable(filepath.Dir(path))
 	if err == nil {
 		if info, serr := os.Stat(path); serr == nil && info.IsDir() {
 			err = fmt.Errorf("%s is a directory", path)

@@ -176,9 +176,12 @@ func makeRoots(cfg Config) error {
 			return err
 		}
 		instances := filepath.Join(root, "instances")
+		// Only a hint, and one for ext4: before what it is about is made.
+		_ = linux.Spread(root)
 		if err := os.MkdirAll(instances, 0o700); err != nil {
 			return err
 		}
+		_ = linux.Spread(instances)
 		if err := os.Chmod(instances, 0o700); err != nil { // it may be there already
 			return err
 		}

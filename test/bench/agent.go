@@ -86,15 +86,21 @@ type pod struct {
 	id, main  string
 }
 
-// newPod describes a pod as the kubelet would: a PID namespace per container.
+// newPod describes a pod as the kubelet would, a PID namespace per container,
+// and like the kubelet makes the directories of its logs.
 func (b *bench) newPod(network criapi.NamespaceMode, image string, command ...string) *pod {
 	b.serial++
 	name := fmt.Sprintf("bench-%d", b.serial)
+	// In memory: how fast this disk makes files is not the question.
+	logs := filepath.Join("/run/siflet-bench-logs", name)
+	if err := os.MkdirAll(filepath.Join(logs, "main"), 0o755); err != nil {
+		fmt.Fprintln(os.Stderr, "bench: log directory:", err) // the agent tries again, and says so
+	}
 	namespaces := &criapi.NamespaceOption{Network: network, Pid: criapi.NamespaceMode_CONTAINER}
 	return &pod{
 		config: &criapi.PodSandboxConfig{
 			Metadata:     &criapi.PodSandboxMetadata{Name: name, Namespace: "default", Uid: name},
-			LogDirectory: filepath.Join(b.dir, "logs", name),
+			LogDirectory: logs,
 			Linux:        &criapi.LinuxPodSandboxConfig{SecurityContext: &criapi.LinuxSandboxSecurityContext{NamespaceOptions: namespaces}},
 		},
 		container: &criapi.ContainerConfig{
