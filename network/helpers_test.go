@@ -27,6 +27,9 @@ type machine struct {
 
 func newMachine(tb testing.TB, change func(*Config)) *machine {
 	tb.Helper()
+	if os.Getenv(isolated) == "" {
+		tb.Fatal("call isolate first: this would change the network of the machine")
+	}
 	m := &machine{t: tb, dir: tb.TempDir(), log: &bytes.Buffer{}}
 	cfg := Config{
 		CNIConfDir: filepath.Join(m.dir, "net.d"),

@@ -9,6 +9,9 @@ import (
 )
 
 func TestRetireKeepsABridgeInUse(t *testing.T) {
+	if !isolate(t) {
+		return
+	}
 	m := newMachine(t, nil)
 	m.attached("a")
 	if err := m.Retire(t.Context()); err != nil {
@@ -20,6 +23,9 @@ func TestRetireKeepsABridgeInUse(t *testing.T) {
 }
 
 func TestRetireLeavesNothingAndAttachWorksAgain(t *testing.T) {
+	if !isolate(t) {
+		return
+	}
 	m := newMachine(t, nil)
 	req, res := m.attached("a")
 	if err := m.Detach(t.Context(), req, res); err != nil {
