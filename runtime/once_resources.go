@@ -103,10 +103,7 @@ func (o *once) makeGroup(p *planned) (err error) {
 	if o.cfg.Cgroups == nil {
 		return nil
 	}
-	if err := o.cfg.Cgroups.EnsureParent(o.cfg.CgroupParent); err != nil {
-		return err
-	}
-	o.group, err = o.cfg.Cgroups.Create(o.cfg.CgroupParent, "siflet-"+o.id, p.resources)
+	o.group, err = makeGroup(o.cfg.Cgroups, o.cfg.CgroupParent, "siflet-"+o.id, p.resources)
 	return err
 }
 
@@ -131,6 +128,7 @@ func (o *once) undo(ctx context.Context) error {
 	}
 	if o.group != nil {
 		errs = errors.Join(errs, o.group.Kill(ctx), o.group.Delete(ctx))
+		o.cfg.Cgroups.RemoveParent(o.cfg.CgroupParent)
 	}
 	if o.owner != nil {
 		if errs == nil {

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"time"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
 	"github.com/siflet/siflet/cgroups"
 	"github.com/siflet/siflet/network"
 	"github.com/siflet/siflet/runtime/linux"
@@ -72,13 +74,24 @@ func (e *Engine) raise(ctx context.Context, i *instance) error {
 func (e *Engine) makeGroup(i *instance) (*cgroups.Group, error) {
 	parent, name := filepath.Split(i.rec.Cgroup)
 	parent = filepath.Clean(parent)
-	group, err := e.cfg.Cgroups.Create(parent, name, i.rec.Spec.Resources)
-	if errors.Is(err, cgroups.ErrNoParent) && parent == filepath.Join("/", e.cfg.CgroupParent) {
-		// Another engine with the same parent took it away with its last instance.
-		if err := e.cfg.Cgroups.EnsureParent(parent); err != nil {
-			return nil, err
+	if parent == filepath.Join("/", e.cfg.CgroupParent) {
+		return makeGroup(e.cfg.Cgroups, parent, name, i.rec.Spec.Resources)
+	}
+	return e.cfg.Cgroups.Create(parent, name, i.rec.Spec.Resources)
+}
+
+// makeGroup makes a group in a parent that is ours to make. Whoever has the
+// same parent takes it away with the last group in it, at any moment.
+func makeGroup(m *cgroups.Manager, parent, name string, r *specs.LinuxResources) (*cgroups.Group, error) {
+	const attempts = 8
+	var group *cgroups.Group
+	err := cgroups.ErrNoParent
+	for try := 0; try < attempts && errors.Is(err, cgroups.ErrNoParent); try++ {
+		if group, err = m.Create(parent, name, r); errors.Is(err, cgroups.ErrNoParent) {
+			if err := m.EnsureParent(parent); err != nil {
+				return nil, err
+			}
 		}
-		return e.cfg.Cgroups.Create(parent, name, i.rec.Spec.Resources)
 	}
 	return group, err
 }
