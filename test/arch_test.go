@@ -14,19 +14,32 @@ const module = "github.com/siflet/siflet/"
 // It is the machine-checked form of the table in ARCHITECTURE.md.
 var mayImport = map[string][]string{
 	"cmd/siflet": {
-		"cri", "runtime", "runtime/action", "runtime/image", "runtime/program", "runtime/sif",
+		"cri", "runtime", "runtime/action", "runtime/convert", "runtime/image", "runtime/program",
+		"runtime/registry", "runtime/sif", "runtime/source", "runtime/trust",
 		"runtime/supervisor", "runtime/linux", "runtime/record", "network", "cgroups",
 	},
 	"cmd/siflet-instance": {"runtime/supervisor", "runtime/launch", "runtime/linux"},
 	"cmd/siflet-action":   {"runtime/action", "runtime/linux", "runtime/program"},
 
-	"cri": {"runtime", "runtime/image", "runtime/program", "runtime/supervisor", "network"},
+	"cri": {
+		"runtime", "runtime/image", "runtime/program", "runtime/registry", "runtime/supervisor", "runtime/trust",
+		"network",
+	},
 
 	"runtime": {
 		"runtime/action", "runtime/image", "runtime/linux", "runtime/plan", "runtime/program",
-		"runtime/record", "runtime/supervisor", "cgroups", "network",
+		"runtime/record", "runtime/supervisor", "runtime/trust", "cgroups", "network",
 	},
-	"runtime/image":      {"runtime/linux", "runtime/record", "runtime/sif"},
+	"runtime/image": {
+		"runtime/layer", "runtime/linux", "runtime/record", "runtime/registry", "runtime/sif",
+		"runtime/source", "runtime/squashfs", "runtime/trust",
+	},
+	"runtime/convert":    {"runtime/layer", "runtime/registry", "runtime/sif", "runtime/source", "runtime/squashfs"},
+	"runtime/source":     {"runtime/registry"},
+	"runtime/registry":   {},
+	"runtime/trust":      {"runtime/sif"},
+	"runtime/layer":      {"runtime/squashfs"},
+	"runtime/squashfs":   {},
 	"runtime/supervisor": {"runtime/linux", "runtime/program", "runtime/record"},
 	"runtime/launch":     {"runtime/linux", "runtime/program"},
 	"runtime/plan":       {"runtime/program"},

@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"os"
 	"path/filepath"
@@ -25,6 +24,8 @@ type Object struct {
 	Arch string
 	// Data is read to its end.
 	Data io.Reader
+	// Fill writes the data instead, from offset zero on, and returns its size.
+	Fill func(w io.WriterAt) (size int64, err error)
 }
 
 // Options says what goes into a new SIF file, in order.
@@ -161,8 +162,8 @@ func writeObject(f *os.File, end int64, obj Object) (rawDescriptor, error) {
 		return d, fmt.Errorf("name of %d bytes is too long", len(obj.Name))
 	}
 	copy(d.Name[:], obj.Name)
-	if obj.Data == nil {
-		return d, errors.New("no data")
+	if (obj.Data == nil) == (obj.Fill == nil) {
+		return d, errors.New("want either data or somebody who fills it in")
 	}
 	if obj.Type == TypePartition {
 		code, ok := archCode(obj.Arch)
@@ -176,22 +177,26 @@ func writeObject(f *os.File, end int64, obj Object) (rawDescriptor, error) {
 		}
 		d.Offset = (end + partitionAlign - 1) / partitionAlign * partitionAlign
 	}
-	if _, err := f.Seek(d.Offset, io.SeekStart); err != nil {
-		return d, err
-	}
-	var w io.Writer = f
-	var sum hash.Hash
-	if obj.Type == TypeOCIBlob || obj.Type == TypeOCIIndex {
-		sum = sha256.New()
-		w = io.MultiWriter(f, sum)
-	}
-	n, err := io.Copy(w, obj.Data)
+	n, err := fillIn(f, d.Offset, obj)
 	if err != nil {
 		return d, err
 	}
-	if sum != nil {
+	if obj.Type == TypeOCIBlob || obj.Type == TypeOCIIndex {
+		// What was filled in anywhere can only be hashed when it is complete.
+		sum := sha256.New()
+		if _, err := io.Copy(sum, io.NewSectionReader(f, d.Offset, n)); err != nil {
+			return d, err
+		}
 		copy(d.Extra[:], "sha256:"+hex.EncodeToString(sum.Sum(nil)))
 	}
 	d.Size, d.Padded = n, n+d.Offset-end
 	return d, nil
+}
+
+func fillIn(f *os.File, offset int64, obj Object) (int64, error) {
+	w := io.NewOffsetWriter(f, offset)
+	if obj.Fill != nil {
+		return obj.Fill(w)
+	}
+	return io.Copy(w, obj.Data)
 }
