@@ -32,10 +32,20 @@ func start(ctx context.Context, bin, dir string) (*bench, error) {
 	if err := siftest.Write(ctx, image, siftest.Options{Busybox: true, Bare: true}); err != nil {
 		return nil, err
 	}
-	b := &bench{bin: bin, dir: dir, image: image}
+	b, err := serve(ctx, bin, dir)
+	if err != nil {
+		return nil, err
+	}
+	b.image = image
+	return b, b.pull(ctx, image)
+}
+
+// serve starts an agent whose files are in dir and waits until it answers.
+func serve(ctx context.Context, bin, dir string) (*bench, error) {
+	b := &bench{bin: bin, dir: dir}
 	b.agent = exec.Command(filepath.Join(bin, "siflet"), "agent",
-		"--listen", "unix://"+b.socket(), "--state-dir", filepath.Join(dir, "state"),
-		"--run-dir", "/run/siflet-bench", "--cni-conf-dir", filepath.Join(dir, "no-cni"), "--log-level", envOr("SIFLET_BENCH_LOG", "warn"))
+		"--listen", "unix://"+b.socket(), "--state-dir", b.state(),
+		"--run-dir", "/run/"+filepath.Base(dir), "--cni-conf-dir", filepath.Join(dir, "no-cni"), "--log-level", envOr("SIFLET_BENCH_LOG", "warn"))
 	b.agent.Stdout, b.agent.Stderr = os.Stderr, os.Stderr
 	if err := b.agent.Start(); err != nil {
 		return nil, err
@@ -51,10 +61,11 @@ func start(ctx context.Context, bin, dir string) (*bench, error) {
 	if _, err := b.runtime.Version(ready, &criapi.VersionRequest{}); err != nil {
 		return nil, errors.Join(fmt.Errorf("agent: %w", err), b.stop())
 	}
-	return b, b.pull(ctx, image)
+	return b, nil
 }
 
 func (b *bench) socket() string { return filepath.Join(b.dir, "siflet.sock") }
+func (b *bench) state() string  { return filepath.Join(b.dir, "state") }
 
 func (b *bench) pull(ctx context.Context, image string) error {
 	_, err := b.images.PullImage(ctx, &criapi.PullImageRequest{Image: &criapi.ImageSpec{Image: image}})

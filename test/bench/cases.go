@@ -34,6 +34,7 @@ func cases() []benchCase {
 		{"cli", cliExec},
 		{"crowd", manyPods},
 		{"cache", pageCache},
+		{"pull", pulls},
 	}
 }
 
