@@ -15,7 +15,7 @@ import (
 
 // Images is the image store; *image.Store is one.
 type Images interface {
-	Pull(ctx context.Context, ref string) (image.Image, error)
+	Pull(ctx context.Context, ref string, o image.PullOptions) (image.Image, error)
 	Lookup(ref string) (image.Image, error)
 	List() ([]image.Image, error)
 	Remove(ctx context.Context, ref string) error
@@ -113,7 +113,7 @@ func (s *Server) PullImage(ctx context.Context, r *criapi.PullImageRequest) (*cr
 	if err != nil {
 		return nil, err
 	}
-	pulled, err := s.images.Pull(ctx, ref)
+	pulled, err := s.images.Pull(ctx, ref, image.PullOptions{})
 	if err != nil {
 		return nil, err
 	}

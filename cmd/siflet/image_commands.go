@@ -68,7 +68,11 @@ func (w *workshop) imageStore() (*image.Store, error) {
 	if err := os.MkdirAll(w.agent.state, 0o711); err != nil {
 		return nil, err
 	}
-	return image.Open(w.imageDir())
+	options, err := w.storeOptions()
+	if err != nil {
+		return nil, err
+	}
+	return image.Open(w.imageDir(), options)
 }
 
 // progress shows how far a copy is, on a terminal only.

@@ -18,6 +18,8 @@ package image
 import (
 	"errors"
 	"time"
+
+	"github.com/siflet/siflet/runtime/trust"
 )
 
 // The kinds of error that callers tell apart.
@@ -52,17 +54,20 @@ type Config struct {
 
 // Image is an image as it is now. The slices are shared: don't change them.
 type Image struct {
-	// ID is "sha256:<hex>": of the content of an imported file; of what
-	// identifies a file in place (header, descriptors, size, time, path), so
-	// that a file which changes becomes another image.
+	// ID is "sha256:<hex>": of the content of a SIF in the store; of the config
+	// of an OCI image; of what identifies a file in place (header, descriptors,
+	// size, time, path), so that a file which changes becomes another image.
 	ID string
-	// References are the names it was imported or pulled by, sorted.
+	// References are the full names it was imported or pulled by, sorted:
+	// "docker.io/library/web:latest", "/images/web.sif".
 	References []string
-	// Path is the SIF file, without symbolic links.
+	// Path is the SIF file, without symbolic links; empty for an OCI image, whose
+	// layers have a file each.
 	Path string
 	// InPlace says that the file is not the store's.
 	InPlace bool
-	Size    int64
+	// Size is that of its files.
+	Size int64
 	// Arch is a GOARCH name.
 	Arch string
 	// Native says that the image may have /.singularity.d.
@@ -70,9 +75,23 @@ type Image struct {
 	// Extents are the file systems to stack, lowest first.
 	Extents []Extent
 	Config  Config
-	// Pinned says that an owner needs the image.
+	// Digests are the names with which registries have it, sorted:
+	// "docker.io/library/web@sha256:...".
+	Digests []string
+	// Manifests are the digests of what those names point to and of the manifest.
+	Manifests []string
+	// Layers are the digests of an OCI image's layers, unpacked, lowest first.
+	Layers []string
+	// Signatures are those that were attached to it when it was pulled.
+	Signatures []trust.Signature
+	// Source is what it was made from: a reference or a path.
+	Source string
+	// Pinned says that an owner needs the image. A file in place is never
+	// deleted, so nobody has to.
 	Pinned bool
-	// CreatedAt is when it was imported, or the file's own time.
+	// Kept says that the image must stay until somebody removes it by name.
+	Kept bool
+	// CreatedAt is when it was imported or pulled, or the file's own time.
 	CreatedAt time.Time
 }
 

@@ -43,7 +43,7 @@ func makeSIFFor(tb testing.TB, path, seed, arch string) string {
 
 func openStore(tb testing.TB, dir string) *Store {
 	tb.Helper()
-	s, err := Open(dir)
+	s, err := Open(dir, Options{})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -82,9 +82,9 @@ func TestPullRecordsAPathAndUsesTheFileInPlace(t *testing.T) {
 	dir := t.TempDir()
 	path := makeSIF(t, filepath.Join(dir, "web.sif"), "a")
 	s := openStore(t, filepath.Join(dir, "store"))
-	image := must(t)(s.Pull(t.Context(), path))
-	must(t)(s.Pull(t.Context(), path))
-	must(t)(s.Pull(t.Context(), "sif://"+path))
+	image := must(t)(s.Pull(t.Context(), path, PullOptions{}))
+	must(t)(s.Pull(t.Context(), path, PullOptions{}))
+	must(t)(s.Pull(t.Context(), "sif://"+path, PullOptions{}))
 	info, err := os.Stat(path)
 	if err != nil {
 		t.Fatal(err)
@@ -132,7 +132,7 @@ func TestAFileThatChangesIsAnotherImage(t *testing.T) {
 	dir := t.TempDir()
 	path := makeSIF(t, filepath.Join(dir, "web.sif"), "a")
 	s := openStore(t, filepath.Join(dir, "store"))
-	before := must(t)(s.Pull(t.Context(), path))
+	before := must(t)(s.Pull(t.Context(), path, PullOptions{}))
 	makeSIF(t, path, "b")
 	after := must(t)(s.Lookup(path))
 	if before.ID == after.ID {
@@ -160,7 +160,7 @@ func TestLookupResolvesSymbolicLinks(t *testing.T) {
 		if err := os.Symlink(target, link); err != nil {
 			t.Fatal(err)
 		}
-		image := must(t)(s.Pull(t.Context(), link))
+		image := must(t)(s.Pull(t.Context(), link, PullOptions{}))
 		if image.Path != target || image.Extents[0].Path != target {
 			t.Errorf("Path = %s, extent in %s, want %s", image.Path, image.Extents[0].Path, target)
 		}
@@ -202,7 +202,7 @@ func TestWhatIsNoImageIsRefusedByKindAndPath(t *testing.T) {
 		dir + "/\x00.sif": {ErrInvalid, ErrInvalid, "absolute path"},
 	} {
 		for name, find := range map[string]func(string) (Image, error){
-			"Lookup": s.Lookup, "Pull": func(ref string) (Image, error) { return s.Pull(t.Context(), ref) },
+			"Lookup": s.Lookup, "Pull": func(ref string) (Image, error) { return s.Pull(t.Context(), ref, PullOptions{}) },
 		} {
 			_, err := find(path)
 			if !errors.Is(err, want.kind) || !errors.Is(err, want.cause) || !strings.Contains(err.Error(), want.text) {
@@ -220,7 +220,7 @@ func TestWhatIsNoImageIsRefusedByKindAndPath(t *testing.T) {
 
 func TestPullOfARegistryReferenceSaysWhatToDoInstead(t *testing.T) {
 	s := openStore(t, t.TempDir())
-	_, err := s.Pull(t.Context(), "docker.io/library/nginx:1.27")
+	_, err := s.Pull(t.Context(), "docker.io/library/nginx:1.27", PullOptions{})
 	if !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "sif:///") {
 		t.Errorf("Pull = %v, want ErrUnsupported with the way out", err)
 	}
@@ -248,7 +248,7 @@ func TestViewChangesNothing(t *testing.T) {
 	if got := must(t)(s.Lookup("web")); got.ID != image.ID {
 		t.Errorf("Lookup = %s, want %s", got.ID, image.ID)
 	}
-	_, pullErr := s.Pull(t.Context(), path)
+	_, pullErr := s.Pull(t.Context(), path, PullOptions{})
 	_, importErr := s.Import(t.Context(), path, "", nil)
 	for name, err := range map[string]error{
 		"Pull": pullErr, "Import": importErr, "Remove": s.Remove(t.Context(), "web"),
@@ -274,7 +274,7 @@ func TestPullWaitsNoLongerThanItsContext(t *testing.T) {
 	defer end()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
-	if _, err := s.Pull(ctx, path); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := s.Pull(ctx, path, PullOptions{}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Pull = %v, want context.DeadlineExceeded", err)
 	}
 }

@@ -20,7 +20,7 @@ import (
 // remembered, and the file used where it is: nothing is copied. Of other
 // references, those that the store has are there already; the rest is
 // ErrUnsupported.
-func (s *Store) Pull(ctx context.Context, ref string) (Image, error) {
+func (s *Store) Pull(ctx context.Context, ref string, _ PullOptions) (Image, error) {
 	path, ok, err := asPath(ref)
 	if err != nil {
 		return Image{}, err

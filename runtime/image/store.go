@@ -64,7 +64,7 @@ type Store struct {
 
 // Open opens the store in dir, making the directory if it is not there, and
 // clears away what a store that was killed left behind.
-func Open(dir string) (*Store, error) {
+func Open(dir string, o Options) (*Store, error) {
 	s, err := newStore(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open image store: %w", err)

@@ -49,7 +49,7 @@ func TestImportNamesTheFileByItsContent(t *testing.T) {
 		if diff := cmp.Diff(image, got); diff != "" {
 			t.Errorf("Lookup(%q) (-want +got):\n%s", ref, diff)
 		}
-		if pulled := must(t)(s.Pull(t.Context(), ref)); pulled.ID != image.ID {
+		if pulled := must(t)(s.Pull(t.Context(), ref, PullOptions{})); pulled.ID != image.ID {
 			t.Errorf("Pull(%q) = %s, want %s", ref, pulled.ID, image.ID)
 		}
 	}
@@ -109,7 +109,7 @@ func TestRemoveNeverDeletesAFileInPlace(t *testing.T) {
 		"scheme": func(Image) string { return "sif://" + path },
 		"ID":     func(i Image) string { return i.ID },
 	} {
-		image := must(t)(s.Pull(t.Context(), path))
+		image := must(t)(s.Pull(t.Context(), path, PullOptions{}))
 		if err := s.Remove(t.Context(), ref(image)); err != nil {
 			t.Errorf("%s: Remove = %v", name, err)
 		}
@@ -120,7 +120,7 @@ func TestRemoveNeverDeletesAFileInPlace(t *testing.T) {
 			t.Errorf("%s: the file is gone: %v", name, err)
 		}
 	}
-	must(t)(s.Pull(t.Context(), path))
+	must(t)(s.Pull(t.Context(), path, PullOptions{}))
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +228,7 @@ func TestOpenLeavesARecordItCanNotReadAndItsFile(t *testing.T) {
 	if err := os.WriteFile(s.recordPath(image.ID[7:]), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s, err := Open(store)
+	s, err := Open(store, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,7 +278,7 @@ func TestUsageCountsTheStoresOwnFiles(t *testing.T) {
 	dir := t.TempDir()
 	store := filepath.Join(dir, "store")
 	s := openStore(t, store)
-	must(t)(s.Pull(t.Context(), makeSIF(t, filepath.Join(dir, "a.sif"), "a")))
+	must(t)(s.Pull(t.Context(), makeSIF(t, filepath.Join(dir, "a.sif"), "a"), PullOptions{}))
 	before, inodes, at, err := s.Usage()
 	if err != nil || at != store || inodes != 7 { // the root, four directories, the lock, one record
 		t.Errorf("Usage = %d inodes at %s, %v; want 7 at %s", inodes, at, err, store)
@@ -356,7 +356,7 @@ func TestTagsHaveOneSpelling(t *testing.T) {
 func TestLookupOfAPathWithAnIDIsOfThatImage(t *testing.T) {
 	s := openStore(t, t.TempDir())
 	path := makeSIF(t, filepath.Join(t.TempDir(), "x.sif"), "a")
-	pulled, err := s.Pull(t.Context(), path)
+	pulled, err := s.Pull(t.Context(), path, PullOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -99,7 +99,7 @@ func (a agentConfig) node(tb testing.TB) *testNode {
 		CNIConfDir: n.dir + "/cni", StateDir: n.dir + "/netstate", PinDir: n.dir + "/netns", LeaseDir: n.dir + "/leases",
 	})
 	must(tb, err)
-	n.store, err = image.Open(n.dir + "/images")
+	n.store, err = image.Open(n.dir+"/images", image.Options{})
 	must(tb, err)
 	n.cfg = runtime.Config{
 		StateDir: n.dir + "/state", RunDir: n.dir + "/run",

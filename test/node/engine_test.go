@@ -90,7 +90,7 @@ func newTestNode(tb testing.TB) *testNode {
 	must(tb, err)
 	tb.Cleanup(net.Close)
 	must(tb, os.MkdirAll(n.dir+"/images", 0o755))
-	n.store, err = image.Open(n.dir + "/images")
+	n.store, err = image.Open(n.dir+"/images", image.Options{})
 	must(tb, err)
 	n.image = siftest.Build(tb, siftest.Options{Busybox: true, Bare: true, Files: map[string]string{"srv/": ""}})
 	n.cfg = runtime.Config{

@@ -1,0 +1,37 @@
+package image
+
+import (
+	"log/slog"
+
+	"github.com/siflet/siflet/runtime/registry"
+	"github.com/siflet/siflet/runtime/squashfs"
+	"github.com/siflet/siflet/runtime/trust"
+)
+
+// Options of a store. The zero value works for SIF files.
+type Options struct {
+	// Registry is for what is pulled from registries; nil allows none.
+	Registry *registry.Client
+	// Library is the base URL for library://; empty is the public one.
+	Library string
+	// Policy says whose signature an image needs; nil is nobody's.
+	Policy *trust.Policy
+	// Log hears what should be known; nil is nobody.
+	Log *slog.Logger
+	// Compression is that of converted layers; None is the default.
+	Compression squashfs.Compression
+	// UserXattrs makes layers that can be mounted in a user namespace.
+	UserXattrs bool
+	// Parallel bounds the layers of an image that are worked on at once; zero is 3.
+	Parallel int
+}
+
+// PullOptions of one pull. The zero value works.
+type PullOptions struct {
+	// Auth goes before the credentials that the store's registry client finds.
+	Auth *registry.Auth
+	// Namespace is the Kubernetes namespace whose policy counts; empty for a person.
+	Namespace string
+	// Progress hears of the bytes that were read; calls don't overlap.
+	Progress func(done, total int64)
+}
