@@ -6,8 +6,16 @@ package convert
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/siflet/siflet/runtime/layer"
+	"github.com/siflet/siflet/runtime/sif"
 	"github.com/siflet/siflet/runtime/source"
+	"github.com/siflet/siflet/runtime/squashfs"
 )
 
 // Options of a conversion. The zero value works.
@@ -16,16 +24,158 @@ type Options struct {
 	Progress func(done, total int64)
 	// Spool is a directory for temporary files; empty is that of the output.
 	Spool string
+	// Workers compress; zero is one per CPU. They don't change what is written.
+	Workers int
+}
+
+// Media types of layers that are file systems already.
+const (
+	layerSquashfs = "application/vnd.sylabs.image.layer.v1.squashfs"
+	layerExt3     = "application/vnd.sylabs.image.layer.v1.ext3"
+)
+
+func isFileSystem(d v1.Descriptor) bool {
+	return d.MediaType == layerSquashfs || d.MediaType == layerExt3
 }
 
 // Flat writes the image as one gzip squashfs with /.singularity.d, oci-config.json
 // and a runscript made of its entry point. An image that is a SIF is copied as it is.
 // path appears complete or not at all.
 func Flat(ctx context.Context, image *source.Image, path string, o Options) error {
-	return errors.New("convert: not there yet")
+	c := &conversion{image: image, options: o.complete(path)}
+	if image.SIF != nil {
+		return c.copySIF(ctx, path)
+	}
+	for i, l := range image.Layers {
+		if isFileSystem(l.Descriptor) {
+			return c.inLayer(i, fmt.Errorf("%w: it is a file system already (%s), which can't be merged with others; "+
+				"write an OCI-SIF (--oci)", source.ErrUnsupported, l.MediaType))
+		}
+	}
+	config, err := parseConfig(image.Config)
+	if err != nil {
+		return fmt.Errorf("%s: %w", image.Name, err)
+	}
+	root, err := newContract(image, config)
+	if err != nil {
+		return fmt.Errorf("%s: %w", image.Name, err)
+	}
+	objects, err := root.objects()
+	if err != nil {
+		return fmt.Errorf("%s: %w", image.Name, err)
+	}
+	return sif.Create(path, sif.Options{Deterministic: true, Objects: append(objects, sif.Object{
+		Type: sif.TypePartition, FS: sif.FSSquash, Part: sif.PartPrimary, Arch: config.Architecture,
+		Fill: func(w io.WriterAt) (int64, error) { return c.merge(ctx, w, root) },
+	})})
 }
 
-// OCISIF writes the image as an OCI-SIF.
-func OCISIF(ctx context.Context, image *source.Image, path string, o Options) error {
-	return errors.New("convert: not there yet")
+// conversion is the work on one image.
+type conversion struct {
+	image   *source.Image
+	options Options
+	// read counts the bytes read of all blobs.
+	read int64
+}
+
+// complete fills in what the zero value leaves open.
+func (o Options) complete(path string) Options {
+	if o.Spool == "" {
+		o.Spool = filepath.Dir(path)
+	}
+	return o
+}
+
+func (c *conversion) copySIF(ctx context.Context, path string) error {
+	blob, err := c.open(ctx, *c.image.SIF)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.image.Name, err)
+	}
+	err = sif.Copy(path, blob)
+	return errors.Join(err, blob.Close())
+}
+
+// merge writes the root file system: the layers from the highest to the lowest,
+// then what Singularity wants to find.
+func (c *conversion) merge(ctx context.Context, w io.WriterAt, root *contract) (int64, error) {
+	// What is compressed once is read often, so the best that gzip can do.
+	o := squashfs.Options{Compression: squashfs.Gzip, Workers: c.options.Workers, Time: root.time}
+	fs, err := squashfs.New(ctx, w, o)
+	if err != nil {
+		return 0, err
+	}
+	flat := layer.NewFlat(fs, c.options.Spool, layer.Options{Squashfs: o})
+	for i := len(c.image.Layers) - 1; i >= 0; i-- {
+		err := c.layer(ctx, i, func(blob io.Reader, mediaType string) (layer.Result, error) {
+			return flat.Add(ctx, blob, mediaType)
+		})
+		if err != nil {
+			fs.Abort()
+			return 0, err
+		}
+	}
+	if err := root.add(fs); err != nil {
+		fs.Abort()
+		return 0, fmt.Errorf("add what Singularity needs to %s: %w", c.image.Name, err)
+	}
+	return fs.Close()
+}
+
+// layer has a layer converted and checks that it is the one the config names.
+func (c *conversion) layer(ctx context.Context, i int, convert func(io.Reader, string) (layer.Result, error)) error {
+	l := c.image.Layers[i]
+	blob, err := c.open(ctx, l.Descriptor)
+	if err != nil {
+		return c.inLayer(i, err)
+	}
+	result, err := convert(blob, string(l.MediaType))
+	if err := errors.Join(err, blob.Close()); err != nil {
+		return c.inLayer(i, err)
+	}
+	if want := l.DiffID; want != (v1.Hash{}) && result.DiffID != want.String() {
+		return c.inLayer(i, fmt.Errorf("%w: its content is %s, not %s as the config says", layer.ErrCorrupt, result.DiffID, want))
+	}
+	return nil
+}
+
+// inLayer says which layer, counted from one, an error is about.
+func (c *conversion) inLayer(i int, err error) error {
+	return fmt.Errorf("layer %d of %s: %w", i+1, c.image.Name, err)
+}
+
+// open opens a blob whose reading is counted and ends with ctx.
+func (c *conversion) open(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error) {
+	blob, err := c.image.Blob(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	total := d.Size
+	if c.image.SIF == nil {
+		total = 0
+		for _, l := range c.image.Layers {
+			total += l.Size
+		}
+	}
+	return &counted{ReadCloser: blob, read: func(n int) error {
+		c.read += int64(n)
+		if c.options.Progress != nil && n > 0 {
+			c.options.Progress(c.read, total)
+		}
+		return ctx.Err()
+	}}, nil
+}
+
+// counted tells how much was read.
+type counted struct {
+	io.ReadCloser
+	read func(n int) error
+}
+
+// Read ends with the error of whoever counts.
+func (c *counted) Read(b []byte) (int, error) {
+	n, err := c.ReadCloser.Read(b)
+	if stop := c.read(n); stop != nil {
+		return n, stop
+	}
+	return n, err
 }
