@@ -1,18 +1,27 @@
 // Package layer turns the layers of OCI and Docker images into squashfs, as a
 // stream: compressed tar in, file system out, nothing unpacked to disk. It knows
 // what whiteouts mean and trusts nothing it reads. It fetches nothing.
+//
+// What it makes of a tar is what containerd's overlay shows: names are taken from
+// the image's root and never leave it, symbolic links of the same layer in the
+// middle of a name are followed inside the image, later entries replace earlier
+// ones. Where it differs on purpose: times are whole seconds from 1970 to 2106,
+// an entry named like a whiteout of the same layer wins whatever their order (a
+// directory then hides what is below), and extended attributes that overlayfs
+// keeps for itself never come from an image.
 package layer
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/siflet/siflet/runtime/squashfs"
 )
 
 // ErrCorrupt says that a layer is not what it claims to be: bad compression, a
-// bad tar, a path that leaves the image, a link to nothing.
+// bad tar, a link to nothing, more than its limits allow.
 var ErrCorrupt = errors.New("corrupt layer")
 
 // Options of a conversion. The zero value works.
@@ -21,9 +30,24 @@ type Options struct {
 	// UserXattrs marks opaque directories for an overlay mounted in a user
 	// namespace (user.overlay.), not for root's (trusted.overlay.).
 	UserXattrs bool
-	// MaxSize bounds the uncompressed tar in bytes; zero is 1 TiB. MaxEntries
-	// bounds their number; zero is 20 million.
+	// MaxSize bounds the uncompressed tar in bytes, and the sizes of its files
+	// with their holes; zero is 1 TiB. MaxEntries bounds their number; zero is
+	// 20 million.
 	MaxSize, MaxEntries int64
+}
+
+func (o Options) maxSize() int64 {
+	if o.MaxSize > 0 {
+		return o.MaxSize
+	}
+	return 1 << 40
+}
+
+func (o Options) maxEntries() int64 {
+	if o.MaxEntries > 0 {
+		return o.MaxEntries
+	}
+	return 20_000_000
 }
 
 // Directory is what an image says about a directory.
@@ -44,9 +68,9 @@ type Result struct {
 	TarSize, Size int64
 	Entries       int64
 	// Implicit are directories that the tar has something below and does not
-	// describe: in a stack, what a lower layer says of them holds.
+	// describe: in a stack, what a lower layer says of them holds. Parents come first.
 	Implicit []string
-	// Directories are those it describes.
+	// Directories are those it describes, sorted by path.
 	Directories []Directory
 	// Lost counts the extended attributes squashfs can't hold (POSIX ACLs) by name.
 	Lost map[string]int64
@@ -55,22 +79,41 @@ type Result struct {
 // Convert reads a layer, mediaType being one of the OCI or Docker layer types,
 // and writes it as a squashfs that overlayfs can stack: whiteouts are character
 // devices 0:0, opaque directories have the attribute. The compression is known by
-// its magic number, whatever mediaType says. It reads blob to its end, trailing
-// bytes included, so that the reader can check a digest.
+// its magic number, whatever mediaType says; one that is not known is an
+// [errors.ErrUnsupported]. It reads blob to its end, trailing bytes included, so
+// that the reader can check a digest.
+//
+// Once ctx is done Convert returns as soon as a Read of blob in progress does:
+// close a blob that may block. An error of blob is returned as it is, wrapped;
+// what the bytes are to blame for is an ErrCorrupt.
 func Convert(ctx context.Context, blob io.Reader, mediaType string, w io.WriterAt, o Options) (Result, error) {
-	return Result{}, errors.New("layer: not there yet")
+	if err := checkType(mediaType); err != nil {
+		return Result{}, err
+	}
+	out, err := squashfs.New(ctx, w, o.Squashfs)
+	if err != nil {
+		return Result{}, err
+	}
+	s := open(ctx, blob, o.maxSize())
+	defer s.close()
+	c := &conversion{tree: newTree(), w: out, opaque: opaqueName(o)}
+	res, err := drive(s, c, o)
+	if err == nil {
+		err = c.finish(&res)
+	}
+	if err != nil {
+		out.Abort()
+		return Result{}, err
+	}
+	if res.Size, err = out.Close(); err != nil {
+		return Result{}, fmt.Errorf("write file system: %w", err)
+	}
+	return res, nil
 }
 
-// Flat merges the layers of an image into one file system. They are given from
-// the highest to the lowest, so that what a higher layer hides is never written.
-type Flat struct{}
-
-// NewFlat begins a merge into w, which may have entries already: they count as
-// those of a layer above all others. spool is a directory for what can't be
-// decided while it streams by.
-func NewFlat(w *squashfs.Writer, spool string, o Options) *Flat { return &Flat{} }
-
-// Add merges the next lower layer.
-func (f *Flat) Add(ctx context.Context, blob io.Reader, mediaType string) (Result, error) {
-	return Result{}, errors.New("layer: not there yet")
+func opaqueName(o Options) string {
+	if o.UserXattrs {
+		return "user.overlay.opaque"
+	}
+	return "trusted.overlay.opaque"
 }

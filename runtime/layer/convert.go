@@ -1,0 +1,168 @@
+package layer
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/siflet/siflet/runtime/squashfs"
+)
+
+// conversion writes one layer as overlayfs wants it.
+type conversion struct {
+	tree   *tree
+	w      *squashfs.Writer
+	opaque string
+}
+
+func (c *conversion) names() *tree { return c.tree }
+
+func (c *conversion) add(e squashfs.Entry, data io.Reader) error {
+	if e.Mode&typeMask == typeDir {
+		c.tree.describe(e.Path, e)
+	} else {
+		c.tree.add(e.Path, &node{inode: inodeOf(e)})
+	}
+	return c.w.Add(e, data)
+}
+
+// inodeOf is what the tree remembers; only links need more than that it is there.
+func inodeOf(e squashfs.Entry) *inode {
+	return &inode{mode: e.Mode, target: e.Target}
+}
+
+func (c *conversion) link(name, target string) error {
+	if _, err := c.tree.link(name, target); err != nil {
+		return bad{err}
+	}
+	return c.w.Link(name, target)
+}
+
+// finish writes what is known only at the end: whiteouts and opaque directories.
+func (c *conversion) finish(res *Result) error {
+	c.tree.settle()
+	res.Implicit, res.Directories = c.tree.directories()
+	return c.tree.walk(func(name string, n *node) error {
+		var err error
+		switch {
+		case n.whited:
+			err = c.w.Add(squashfs.Entry{Path: name, Mode: typeChar}, nil)
+		case n.opaque:
+			err = c.w.Add(c.hiding(name, n), nil)
+		}
+		if err != nil {
+			return fmt.Errorf("%q: %w", name, err)
+		}
+		return nil
+	})
+}
+
+// hiding is an opaque directory's entry.
+func (c *conversion) hiding(name string, n *node) squashfs.Entry {
+	e := squashfs.Entry{Path: name, Mode: typeDir | 0o755}
+	if n.entry != nil {
+		e = *n.entry
+	}
+	xattrs := map[string]string{c.opaque: "y"}
+	maps.Copy(xattrs, e.Xattrs)
+	e.Xattrs = xattrs
+	return e
+}
+
+// settle decides what whiteouts mean now that all entries are known: they concern lower
+// layers only, so an entry of the same name stays, and a directory hides what was there.
+func (t *tree) settle() {
+	for _, name := range slices.Sorted(maps.Keys(t.opaques)) {
+		if n := t.reach(name); n != nil && n.dir() {
+			n.opaque = true
+		}
+	}
+	// Sorted, a whiteout comes before those of what was below it.
+	for _, name := range slices.Sorted(maps.Keys(t.whiteouts)) {
+		if n := t.lookup(name); n != nil {
+			n.opaque, n.closed = n.dir(), n.dir()
+			continue
+		}
+		dir, base := split(name)
+		if t.hidden(dir) {
+			continue
+		}
+		if n := t.reach(dir); n != nil && n.dir() {
+			n.children[base] = &node{whited: true, inode: &inode{mode: typeChar}}
+		}
+	}
+}
+
+// reach makes a directory unless something else is in the way.
+func (t *tree) reach(dir string) *node {
+	if _, err := t.resolve(dir); err != nil {
+		return nil
+	}
+	n := t.root
+	for part := range strings.SplitSeq(dir, "/") {
+		if dir == "." {
+			break
+		}
+		if n = n.children[part]; n == nil {
+			return t.make(dir)
+		}
+		if !n.dir() {
+			return nil
+		}
+	}
+	return n
+}
+
+// hidden says that a whiteout in a directory has nothing left to hide.
+func (t *tree) hidden(dir string) bool {
+	n := t.root
+	if n.opaque || dir == "." {
+		return n.opaque
+	}
+	for part := range strings.SplitSeq(dir, "/") {
+		if n = n.children[part]; n == nil {
+			return false
+		}
+		if n.opaque || n.whited {
+			return true
+		}
+	}
+	return false
+}
+
+// walk visits everything below the root, and the root, parents first and sorted.
+func (t *tree) walk(visit func(name string, n *node) error) error {
+	var below func(name string, n *node) error
+	below = func(name string, n *node) error {
+		if err := visit(name, n); err != nil {
+			return err
+		}
+		for _, base := range slices.Sorted(maps.Keys(n.children)) {
+			if err := below(within(name, base), n.children[base]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return below(".", t.root)
+}
+
+// directories lists those nobody described, and what the tar says of the others.
+func (t *tree) directories() (implicit []string, described []Directory) {
+	_ = t.walk(func(name string, n *node) error {
+		switch {
+		case !n.dir():
+		case n.entry == nil:
+			implicit = append(implicit, name)
+		default:
+			e := n.entry
+			described = append(described, Directory{
+				Path: name, Mode: e.Mode, UID: e.UID, GID: e.GID, Time: e.ModTime.Unix(), Xattrs: e.Xattrs,
+			})
+		}
+		return nil
+	})
+	return implicit, described
+}
