@@ -1,6 +1,7 @@
 package cri
 
 import (
+	"cmp"
 	"math"
 	"time"
 
@@ -62,8 +63,9 @@ func containerMetadata(c *runtime.Container) *criapi.ContainerMetadata {
 	return &criapi.ContainerMetadata{Name: c.Spec.Metadata.Name, Attempt: c.Spec.Metadata.Attempt}
 }
 
+// imageSpec is the image by the name that the user gave it, if the client told.
 func imageSpec(c *runtime.Container) *criapi.ImageSpec {
-	return &criapi.ImageSpec{Image: c.Spec.Image, UserSpecifiedImage: c.Spec.ImageReference}
+	return &criapi.ImageSpec{Image: cmp.Or(c.Spec.ImageReference, c.Spec.Image), UserSpecifiedImage: c.Spec.ImageReference}
 }
 
 // containerInfo is what inspect shows beside the status. Values of the

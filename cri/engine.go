@@ -18,6 +18,7 @@ type Engine interface {
 	containers
 	processes
 	reports
+	events
 	node
 }
 

@@ -10,6 +10,8 @@ import (
 
 	"github.com/siflet/siflet/runtime"
 	"github.com/siflet/siflet/runtime/image"
+	"github.com/siflet/siflet/runtime/registry"
+	"github.com/siflet/siflet/runtime/trust"
 )
 
 // code is the gRPC code for an error of the engine, of the image store or of
@@ -22,6 +24,13 @@ func code(err error) codes.Code {
 		{context.Canceled, codes.Canceled},
 		{context.DeadlineExceeded, codes.DeadlineExceeded},
 		{runtime.ErrInvalid, codes.InvalidArgument},
+		{runtime.ErrDenied, codes.PermissionDenied},
+		{trust.ErrPolicy, codes.PermissionDenied},
+		{registry.ErrReference, codes.InvalidArgument},
+		{registry.ErrNotFound, codes.NotFound},
+		{registry.ErrDenied, codes.PermissionDenied},
+		{registry.ErrUnavailable, codes.Unavailable},
+		{registry.ErrCorrupt, codes.DataLoss},
 		{image.ErrUnsupported, codes.Unimplemented},
 		{image.ErrInvalid, codes.InvalidArgument},
 		{image.ErrNotFound, codes.NotFound},

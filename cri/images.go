@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -94,30 +92,9 @@ func (s *Server) ImageStatus(_ context.Context, r *criapi.ImageStatusRequest) (*
 	}
 	out := &criapi.ImageStatusResponse{Image: criImage(found)}
 	if r.GetVerbose() {
-		out.Info, err = info(struct {
-			Path      string         `json:"path"`
-			InPlace   bool           `json:"inPlace"`
-			Arch      string         `json:"arch"`
-			Native    bool           `json:"native"`
-			CreatedAt time.Time      `json:"createdAt"`
-			Extents   []image.Extent `json:"extents"`
-			Config    image.Config   `json:"config"`
-		}{found.Path, found.InPlace, found.Arch, found.Native, found.CreatedAt, found.Extents, found.Config})
+		out.Info, err = imageInfo(found)
 	}
 	return out, err
-}
-
-// PullImage makes an image known to the node and returns its id.
-func (s *Server) PullImage(ctx context.Context, r *criapi.PullImageRequest) (*criapi.PullImageResponse, error) {
-	ref, err := reference(r.GetImage())
-	if err != nil {
-		return nil, err
-	}
-	pulled, err := s.images.Pull(ctx, ref, image.PullOptions{})
-	if err != nil {
-		return nil, err
-	}
-	return &criapi.PullImageResponse{ImageRef: pulled.ID}, nil
 }
 
 // RemoveImage removes an image with all its names; one that is absent is
@@ -133,14 +110,18 @@ func (s *Server) RemoveImage(ctx context.Context, r *criapi.RemoveImageRequest) 
 	return &criapi.RemoveImageResponse{}, nil
 }
 
-// ImageFsInfo says how much room images and containers take.
+// ImageFsInfo says how much room images and containers' writable layers take.
+// Both are on one file system.
 func (s *Server) ImageFsInfo(context.Context, *criapi.ImageFsInfoRequest) (*criapi.ImageFsInfoResponse, error) {
 	bytes, inodes, mountpoint, err := s.images.Usage()
 	if err != nil {
 		return nil, err
 	}
-	usage := []*criapi.FilesystemUsage{filesystem(time.Now(), mountpoint, bytes, inodes)}
-	return &criapi.ImageFsInfoResponse{ImageFilesystems: usage, ContainerFilesystems: usage}, nil
+	used := s.engine.DiskUsage()
+	return &criapi.ImageFsInfoResponse{
+		ImageFilesystems:     []*criapi.FilesystemUsage{filesystem(time.Now(), mountpoint, bytes, inodes)},
+		ContainerFilesystems: []*criapi.FilesystemUsage{filesystem(used.At, mountpoint, used.Bytes, used.Inodes)},
+	}, nil
 }
 
 func filesystem(at time.Time, mountpoint string, bytes, inodes uint64) *criapi.FilesystemUsage {
@@ -161,29 +142,4 @@ func reference(i *criapi.ImageSpec) (string, error) {
 	default:
 		return ref, nil
 	}
-}
-
-func criImage(i *image.Image) *criapi.Image {
-	out := &criapi.Image{
-		Id: i.ID, Size: uint64(max(i.Size, 0)), Pinned: false,
-		Spec: &criapi.ImageSpec{Image: i.ID, Annotations: i.Config.Labels},
-	}
-	for _, ref := range i.References {
-		// A path has no tag; clients take what follows the last colon for one.
-		if strings.Contains(ref, "://") || strings.HasPrefix(ref, "/") {
-			out.RepoDigests = append(out.RepoDigests, ref+"@"+i.ID)
-		} else {
-			out.RepoTags = append(out.RepoTags, ref)
-		}
-	}
-	user, _, _ := strings.Cut(i.Config.User, ":")
-	switch uid, err := strconv.ParseInt(user, 10, 64); {
-	case err == nil:
-		out.Uid = &criapi.Int64Value{Value: uid}
-	case user != "":
-		out.Username = user
-	default:
-		out.Uid = &criapi.Int64Value{}
-	}
-	return out
 }

@@ -40,8 +40,12 @@ func (s *Server) Status(ctx context.Context, r *criapi.StatusRequest) (*criapi.S
 	if err != nil {
 		return nil, fmt.Errorf("verbose info: %w", err)
 	}
+	pulls, err := json.Marshal(s.pulls.list())
+	if err != nil {
+		return nil, fmt.Errorf("verbose info: %w", err)
+	}
 	out.Info = map[string]string{
-		"config": string(config), "golang": `"` + goruntime.Version() + `"`, "version": `"` + s.version + `"`,
+		"config": string(config), "pulls": string(pulls), "golang": `"` + goruntime.Version() + `"`, "version": `"` + s.version + `"`,
 	}
 	return out, nil
 }

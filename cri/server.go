@@ -30,7 +30,9 @@ type Config struct {
 	StreamAddress string
 	// Described is shown by Status when asked to be verbose.
 	Described any
-	Log       *slog.Logger
+	// Meter hears of pulls; it may be nil.
+	Meter Meter
+	Log   *slog.Logger
 }
 
 // Node is what the translation needs to know of the machine.
@@ -58,6 +60,7 @@ type Server struct {
 	grpc     *grpc.Server
 	rates    rates
 	users    identities
+	pulls    pulls
 	workers  sync.WaitGroup
 }
 
@@ -75,6 +78,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	}
 	s := &Server{
 		engine: c.Engine, images: c.Images, node: c.Node, version: c.Version, described: c.Described, log: c.Log,
+		pulls: pulls{meter: c.Meter},
 	}
 	var err error
 	if s.webPlace, err = (&net.ListenConfig{}).Listen(ctx, "tcp", c.StreamAddress); err != nil {

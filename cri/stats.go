@@ -15,6 +15,10 @@ type reports interface {
 	ContainerStats(id string) (runtime.ContainerStats, error)
 	AllStats() []runtime.InstanceStats
 	AllContainerStats(want func(*runtime.Container) bool) []runtime.ContainerStats
+	DiskUsage() runtime.Disk
+}
+
+type events interface {
 	Subscribe(ctx context.Context) <-chan runtime.Event
 }
 

@@ -113,6 +113,9 @@ func (e *Engine) prepare(ctx context.Context, c *container) error {
 	if rec.Images, err = e.resolveMounts(ctx, rec.Spec.Mounts); err != nil {
 		return err
 	}
+	if err := e.permitAll(ctx, c, &rec); err != nil {
+		return err
+	}
 	if rec.StopSignal, err = stopSignal(rec.Spec.StopSignal, image.StopSignal); err != nil {
 		return err
 	}
@@ -124,6 +127,9 @@ func (e *Engine) prepare(ctx context.Context, c *container) error {
 	}
 	if rec.Spec.Upper == UpperDisk && !rec.Spec.Security.ReadonlyRoot {
 		rec.Upper = filepath.Join(c.dir, "upper")
+	}
+	if rec.Upper == "" && len(image.Volumes) > 0 {
+		rec.Volumes = filepath.Join(c.dir, "volume-")
 	}
 	planned, err := e.plan(c, &rec)
 	if err != nil {

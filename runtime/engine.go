@@ -31,7 +31,10 @@ type Config struct {
 	// InstanceBinary and ActionBinary are siflet-instance and siflet-action.
 	InstanceBinary, ActionBinary string
 	Images                       Images
-	Cgroups                      *cgroups.Manager
+	// Trust is asked whether an image may run when a container is created and
+	// each time one starts; nil lets every image run.
+	Trust   Trust
+	Cgroups *cgroups.Manager
 	// CgroupParent is where instances go that name no parent; it is made.
 	CgroupParent string // /siflet
 	Network      *network.Network

@@ -19,6 +19,7 @@ var (
 	ErrNotReady    = errors.New("not ready")   // the target is in the wrong state
 	ErrUnavailable = errors.New("unavailable") // the node lacks something, for now
 	ErrBusy        = errors.New("in use by another process")
+	ErrDenied      = errors.New("denied by policy") // the image may not run
 )
 
 // kindError gives an error a kind without changing what it says.

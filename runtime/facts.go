@@ -10,7 +10,6 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/siflet/siflet/network"
-	"github.com/siflet/siflet/runtime/program"
 	"github.com/siflet/siflet/runtime/supervisor"
 )
 
@@ -36,15 +35,15 @@ type instanceRecord struct {
 
 // containerRecord is container.json.
 type containerRecord struct {
-	Version    int                         `json:"version"`
-	ID         string                      `json:"id"`
-	InstanceID string                      `json:"instance_id"`
-	Spec       ContainerSpec               `json:"spec"`
-	Image      resolvedImage               `json:"image"`
-	Images     map[string][]program.Extent `json:"images,omitempty"` // those that mounts name
-	CreatedAt  time.Time                   `json:"created_at"`
-	StartedAt  time.Time                   `json:"started_at,omitzero"`
-	RemovingAt time.Time                   `json:"removing_at,omitzero"`
+	Version    int                      `json:"version"`
+	ID         string                   `json:"id"`
+	InstanceID string                   `json:"instance_id"`
+	Spec       ContainerSpec            `json:"spec"`
+	Image      resolvedImage            `json:"image"`
+	Images     map[string]resolvedImage `json:"mounted_images,omitempty"` // by the references that mounts name
+	CreatedAt  time.Time                `json:"created_at"`
+	StartedAt  time.Time                `json:"started_at,omitzero"`
+	RemovingAt time.Time                `json:"removing_at,omitzero"`
 	// FailedAt and Reason tell of a start that did not work.
 	FailedAt   time.Time             `json:"failed_at,omitzero"`
 	Reason     string                `json:"reason,omitempty"`
@@ -52,7 +51,8 @@ type containerRecord struct {
 	LogPath    string                `json:"log_path,omitempty"`
 	StopSignal string                `json:"stop_signal,omitempty"`
 	Resources  *specs.LinuxResources `json:"resources,omitempty"`
-	Upper      string                `json:"upper,omitempty"` // directory of the writable layer
+	Upper      string                `json:"upper,omitempty"`   // directory of the writable layer
+	Volumes    string                `json:"volumes,omitempty"` // where the image's volumes are writable, if not in the upper
 }
 
 // instance is one instance in memory. Its mutex guards it and its containers,

@@ -8,6 +8,7 @@ import (
 	"github.com/siflet/siflet/runtime/image"
 	"github.com/siflet/siflet/runtime/plan"
 	"github.com/siflet/siflet/runtime/program"
+	"github.com/siflet/siflet/runtime/trust"
 )
 
 // Images is what the engine needs of an image store.
@@ -23,7 +24,8 @@ type Images interface {
 // reference.
 type resolvedImage struct {
 	ID         string           `json:"id"`
-	Path       string           `json:"path"`
+	Path       string           `json:"path,omitempty"` // the SIF, if it is one
+	InPlace    bool             `json:"in_place,omitempty"`
 	Native     bool             `json:"native,omitempty"`
 	Extents    []program.Extent `json:"extents"`
 	Entrypoint []string         `json:"entrypoint,omitempty"`
@@ -32,6 +34,11 @@ type resolvedImage struct {
 	WorkingDir string           `json:"working_dir,omitempty"`
 	User       string           `json:"user,omitempty"`
 	StopSignal string           `json:"stop_signal,omitempty"`
+	Volumes    []string         `json:"volumes,omitempty"`
+	// What decides whether it may run.
+	References []string          `json:"references,omitempty"`
+	Manifests  []string          `json:"manifests,omitempty"`
+	Signatures []trust.Signature `json:"signatures,omitempty"`
 }
 
 // resolve finds an image.
@@ -53,9 +60,10 @@ func (v *view) resolve(_ context.Context, ref string) (resolvedImage, error) {
 
 func resolved(i image.Image) resolvedImage {
 	out := resolvedImage{
-		ID: i.ID, Path: i.Path, Native: i.Native,
+		ID: i.ID, Path: i.Path, InPlace: i.InPlace, Native: i.Native,
 		Entrypoint: i.Config.Entrypoint, Cmd: i.Config.Cmd, Env: i.Config.Env,
-		WorkingDir: i.Config.WorkingDir, User: i.Config.User, StopSignal: i.Config.StopSignal,
+		WorkingDir: i.Config.WorkingDir, User: i.Config.User, StopSignal: i.Config.StopSignal, Volumes: i.Config.Volumes,
+		References: i.References, Manifests: i.Manifests, Signatures: i.Signatures,
 	}
 	for _, e := range i.Extents {
 		out.Extents = append(out.Extents, program.Extent{Path: e.Path, Offset: e.Offset, Size: e.Size, FS: e.FS})
@@ -71,13 +79,13 @@ func (r *resolvedImage) plan() plan.Image {
 		out.Env, out.WorkingDir, out.User = nil, "", ""
 		return out
 	}
-	out.Entrypoint, out.Cmd = r.Entrypoint, r.Cmd
+	out.Entrypoint, out.Cmd, out.Volumes = r.Entrypoint, r.Cmd, r.Volumes
 	return out
 }
 
 // resolveMounts finds the images that mounts name.
-func (v *view) resolveMounts(ctx context.Context, mounts []Mount) (map[string][]program.Extent, error) {
-	var out map[string][]program.Extent
+func (v *view) resolveMounts(ctx context.Context, mounts []Mount) (map[string]resolvedImage, error) {
+	var out map[string]resolvedImage
 	for _, m := range mounts {
 		if m.Image == "" {
 			continue
@@ -87,11 +95,20 @@ func (v *view) resolveMounts(ctx context.Context, mounts []Mount) (map[string][]
 			return nil, fmt.Errorf("mount %s: %w", m.Target, err)
 		}
 		if out == nil {
-			out = map[string][]program.Extent{}
+			out = map[string]resolvedImage{}
 		}
-		out[m.Image] = found.Extents
+		out[m.Image] = found
 	}
 	return out, nil
+}
+
+// extents are those of the images that mounts name.
+func (r *containerRecord) extents() map[string][]program.Extent {
+	out := map[string][]program.Extent{}
+	for ref := range r.Images {
+		out[ref] = r.Images[ref].Extents
+	}
+	return out
 }
 
 // pin keeps a container's images on disk.
@@ -100,12 +117,8 @@ func (e *Engine) pin(c *container) error {
 		return fmt.Errorf("pin image: %w", err)
 	}
 	for ref := range c.rec.Images {
-		found, err := e.cfg.Images.Lookup(ref)
-		if err == nil {
-			err = e.cfg.Images.Pin(found.ID, c.id)
-		}
-		if err != nil {
-			return fmt.Errorf("pin image: %w", err)
+		if err := e.cfg.Images.Pin(c.rec.Images[ref].ID, c.id); err != nil {
+			return fmt.Errorf("pin image %s: %w", ref, err)
 		}
 	}
 	return nil

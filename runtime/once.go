@@ -24,6 +24,8 @@ type OnceConfig struct {
 	InstanceBinary, ActionBinary string
 	// Image is the container's, whatever its spec calls it.
 	Image image.Image
+	// Trust is asked whether the image may run; nil lets every image run.
+	Trust Trust
 	// Stdio of the process; nil is /dev/null.
 	Stdin, Stdout, Stderr *os.File
 	// Signals are passed on to the process. It may be nil.
@@ -89,6 +91,10 @@ func RunOnce(ctx context.Context, cfg OnceConfig, spec ContainerSpec, spaces Nam
 }
 
 func (o *once) run(ctx context.Context, spec *ContainerSpec) (supervisor.Exit, error) {
+	img := resolved(o.cfg.Image)
+	if err := permit(ctx, o.cfg.Trust, &img, ""); err != nil {
+		return supervisor.Exit{}, err
+	}
 	defer o.warmUp(spec)()
 	if err := checkSources(spec.Mounts); err != nil {
 		return supervisor.Exit{}, err

@@ -33,7 +33,8 @@ func (v *view) plan(c *container, rec *containerRecord) (*planned, error) {
 		return nil, err
 	}
 	in.CgroupPath = filepath.Join(inst.Cgroup, c.id)
-	extra.Images = rec.Images
+	in.Volumes = rec.Volumes
+	extra.Images = rec.extents()
 	if rec.Upper != "" {
 		extra.Root.Upper, extra.Root.Work, extra.Root.Volatile = rec.Upper, filepath.Join(c.dir, "work"), true
 	}
@@ -163,9 +164,13 @@ func startAction(spec *ContainerSpec, image *resolvedImage, p plan.Process) ([]b
 }
 
 func encodeAction(r action.Request, image *resolvedImage, p plan.Process) ([]byte, error) {
-	name := filepath.Base(image.Path)
+	where := image.Path
+	if where == "" && len(image.References) > 0 {
+		where = image.References[0]
+	}
+	name := filepath.Base(where)
 	for _, prefix := range []string{"SINGULARITY_", "APPTAINER_", "SIFLET_"} {
-		r.Defaults = append(r.Defaults, prefix+"CONTAINER="+image.Path, prefix+"NAME="+name)
+		r.Defaults = append(r.Defaults, prefix+"CONTAINER="+where, prefix+"NAME="+name)
 	}
 	// What siflet itself says, the image may change; what the caller says, not.
 	r.Host = plan.Env(plan.Image{}, plan.Process{Hostname: p.Hostname, Terminal: p.Terminal})

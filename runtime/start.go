@@ -53,6 +53,9 @@ func (e *Engine) start(ctx context.Context, c *container) error {
 	case !ready:
 		return errorf(ErrNotReady, "instance %s is not running", i.id)
 	}
+	if err := errors.Join(e.unchanged(&rec), e.permitAll(ctx, c, &rec)); err != nil {
+		return e.startFailed(c, err)
+	}
 	if planned == nil { // created by a former engine
 		var err error
 		if planned, err = e.plan(c, &rec); err != nil {

@@ -5,25 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/siflet/siflet/cgroups"
 	"github.com/siflet/siflet/network"
-	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/record"
 )
-
-// Disk is what a writable layer takes.
-type Disk struct {
-	At            time.Time
-	Path          string
-	Bytes, Inodes uint64
-}
 
 // ContainerStats is what a container uses.
 type ContainerStats struct {
@@ -39,15 +29,6 @@ type InstanceStats struct {
 	Network    []network.InterfaceCounters
 	Containers []ContainerStats
 }
-
-// diskUsage remembers the last count.
-type diskUsage struct {
-	mu   sync.Mutex
-	last Disk
-}
-
-// diskAge is how long a count of files stands.
-const diskAge = 10 * time.Second
 
 // ContainerStats measures a running container.
 func (v *view) ContainerStats(id string) (ContainerStats, error) {
@@ -68,14 +49,14 @@ type meter func(*cgroups.Group) (cgroups.Stats, error)
 func (v *view) measure(c *container, read meter) (ContainerStats, error) {
 	c.inst.mu.Lock()
 	out := ContainerStats{Container: c.snapshotLocked()}
-	upper := c.rec.Upper
+	dirs := c.writableLocked()
 	c.inst.mu.Unlock()
 	var err error
 	if out.Stats, err = read(v.cfg.Cgroups.Load(out.Container.Cgroup)); err != nil {
 		return out, err
 	}
-	if upper != "" {
-		out.Disk = c.disk.count(upper)
+	if len(dirs) > 0 {
+		out.Disk = c.disk.count(dirs)
 	}
 	return out, nil
 }
@@ -183,29 +164,6 @@ func measured[T, S any](list []T, measure func(T) (S, error)) []S {
 		}
 	}
 	return out
-}
-
-// count walks the layer unless it did so a moment ago.
-func (d *diskUsage) count(dir string) *Disk {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if time.Since(d.last.At) < diskAge {
-		out := d.last
-		return &out
-	}
-	out := Disk{At: time.Now(), Path: dir}
-	_ = filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
-		if err != nil {
-			return nil //nolint:nilerr // files come and go
-		}
-		if n, err := linux.Usage(path); err == nil {
-			out.Bytes += n
-			out.Inodes++
-		}
-		return nil
-	})
-	d.last = out
-	return &out
 }
 
 // UpdateContainer changes a container's limits: all of them, or none when the

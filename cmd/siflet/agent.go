@@ -83,8 +83,14 @@ func runAgent(ctx context.Context, o agentOptions, bins binaries) (err error) {
 		err = errors.Join(err, engine.Close())
 		nets.Close()
 	}()
+	meter := newMetrics(images.Usage)
+	stopMetrics, err := meter.serve(ctx, o.MetricsListen, log)
+	if err != nil {
+		return err
+	}
+	defer stopMetrics()
 	server, err := cri.New(ctx, cri.Config{
-		Engine: engine, Images: images, Version: semanticVersion(version), StreamAddress: o.StreamAddress, Described: o, Log: log,
+		Engine: engine, Images: images, Meter: meter, Version: semanticVersion(version), StreamAddress: o.StreamAddress, Described: o, Log: log,
 		Node: cri.Node{AppArmor: hasAppArmor(), SELinux: hasSELinux(), Devices: runtime.Devices},
 	})
 	if err != nil {
@@ -125,10 +131,14 @@ func openEngine(ctx context.Context, o agentOptions, bins binaries, nets *networ
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w; mount the cgroup file systems first", err)
 	}
-	images := newLateImages(filepath.Join(o.StateDir, "images")) //nolint:contextcheck // opening a store ends by itself
+	options, err := o.sources().store(log)
+	if err != nil {
+		return nil, nil, err
+	}
+	images := newLateImages(filepath.Join(o.StateDir, "images"), func() (image.Options, error) { return options, nil }) //nolint:contextcheck // opening a store ends by itself
 	engine, err := runtime.Open(ctx, runtime.Config{
 		StateDir: o.StateDir, RunDir: o.RunDir, InstanceBinary: bins.instance, ActionBinary: bins.action,
-		Images: images, Cgroups: groups, CgroupParent: o.CgroupParent, Network: nets, Log: log,
+		Images: images, Trust: options.Policy, Cgroups: groups, CgroupParent: o.CgroupParent, Network: nets, Log: log,
 	})
 	if errors.Is(err, runtime.ErrBusy) {
 		return nil, nil, fmt.Errorf("%w; stop that agent, or give this one a --state-dir and a --run-dir of its own", err)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -22,25 +23,31 @@ const defaultConfigFile = "/etc/siflet/agent.toml"
 // configuration file, then the defaults. A setting has the name of its flag
 // in the file too, with "_" for "-".
 type agentOptions struct {
-	Listen        string   `toml:"listen" json:"listen"`
-	StateDir      string   `toml:"state_dir" json:"state_dir"`
-	RunDir        string   `toml:"run_dir" json:"run_dir"`
-	CNIConfDir    string   `toml:"cni_conf_dir" json:"cni_conf_dir"`
-	CNIBinDirs    []string `toml:"cni_bin_dir" json:"cni_bin_dir"`
-	CgroupParent  string   `toml:"cgroup_parent" json:"cgroup_parent"`
-	Bridge        string   `toml:"bridge" json:"bridge"`
-	Subnets       []string `toml:"subnet" json:"subnet"`
-	StreamAddress string   `toml:"stream_address" json:"stream_address"`
-	LogLevel      string   `toml:"log_level" json:"log_level"`
-	LogFormat     string   `toml:"log_format" json:"log_format"`
+	Listen         string   `toml:"listen" json:"listen"`
+	StateDir       string   `toml:"state_dir" json:"state_dir"`
+	RunDir         string   `toml:"run_dir" json:"run_dir"`
+	CNIConfDir     string   `toml:"cni_conf_dir" json:"cni_conf_dir"`
+	CNIBinDirs     []string `toml:"cni_bin_dir" json:"cni_bin_dir"`
+	CgroupParent   string   `toml:"cgroup_parent" json:"cgroup_parent"`
+	Bridge         string   `toml:"bridge" json:"bridge"`
+	Subnets        []string `toml:"subnet" json:"subnet"`
+	StreamAddress  string   `toml:"stream_address" json:"stream_address"`
+	LogLevel       string   `toml:"log_level" json:"log_level"`
+	LogFormat      string   `toml:"log_format" json:"log_format"`
+	RegistryHosts  []string `toml:"registry_hosts" json:"registry_hosts"`
+	Policy         string   `toml:"policy" json:"policy"`
+	AuthFile       string   `toml:"auth_file" json:"auth_file"`
+	MetricsListen  string   `toml:"metrics_listen" json:"metrics_listen"`
+	ParallelLayers int      `toml:"max_parallel_layers" json:"max_parallel_layers"`
 }
 
 func defaultAgentOptions() agentOptions {
+	from := defaultImageSources()
 	return agentOptions{
 		StateDir: "/var/lib/siflet", RunDir: "/run/siflet", CNIConfDir: "/etc/cni/net.d",
 		CNIBinDirs: []string{"/opt/cni/bin", "/usr/lib/cni"}, CgroupParent: "/siflet", Bridge: "siflet0",
 		Subnets: []string{"10.213.0.0/16", "fd51:f1e7:a213::/64"}, StreamAddress: "127.0.0.1:0",
-		LogLevel: "info", LogFormat: "text",
+		LogLevel: "info", LogFormat: "text", RegistryHosts: from.hosts, Policy: from.policy,
 	}
 }
 
@@ -49,13 +56,19 @@ func (o *agentOptions) words() map[string]*string {
 	return map[string]*string{
 		"listen": &o.Listen, "state-dir": &o.StateDir, "run-dir": &o.RunDir, "cni-conf-dir": &o.CNIConfDir,
 		"cgroup-parent": &o.CgroupParent, "bridge": &o.Bridge, "stream-address": &o.StreamAddress,
-		"log-level": &o.LogLevel, "log-format": &o.LogFormat,
+		"log-level": &o.LogLevel, "log-format": &o.LogFormat, "policy": &o.Policy, "auth-file": &o.AuthFile,
+		"metrics-listen": &o.MetricsListen,
 	}
 }
 
 // lists are the settings of several values.
 func (o *agentOptions) lists() map[string]*[]string {
-	return map[string]*[]string{"cni-bin-dir": &o.CNIBinDirs, "subnet": &o.Subnets}
+	return map[string]*[]string{"cni-bin-dir": &o.CNIBinDirs, "subnet": &o.Subnets, "registry-hosts": &o.RegistryHosts}
+}
+
+// numbers are the settings that are numbers.
+func (o *agentOptions) numbers() map[string]*int {
+	return map[string]*int{"max-parallel-layers": &o.ParallelLayers}
 }
 
 func (o *agentOptions) flags(f *pflag.FlagSet) {
@@ -71,12 +84,21 @@ func (o *agentOptions) flags(f *pflag.FlagSet) {
 		"stream-address": "serve exec, attach and port-forward here; port 0 is any free one",
 		"log-level":      "debug, info, warn or error",
 		"log-format":     "text or json",
+		"registry-hosts": "read settings of registries (mirrors, TLS) here, in containerd's hosts.toml layout;\nof several directories that know a registry the first counts",
+		"policy":         "file that says whose signatures images need, at every pull and every start;\nwithout it every image runs",
+		"auth-file":      "file with credentials for registries, as Docker's config.json; those of a pull go before it\n(default that of \"siflet registry login\", then Docker's)",
+		"metrics-listen": "serve Prometheus metrics at /metrics on this address, such as 127.0.0.1:9213; there is no\naccess control (default off)",
+
+		"max-parallel-layers": "convert that many layers of images at the same time; 0 chooses by the machine",
 	}
 	for name, value := range o.words() {
 		f.StringVar(value, name, *value, usage[name])
 	}
 	for name, value := range o.lists() {
 		f.StringSliceVar(value, name, *value, usage[name])
+	}
+	for name, value := range o.numbers() {
+		f.IntVar(value, name, *value, usage[name])
 	}
 }
 
@@ -106,6 +128,11 @@ func (o *agentOptions) load(file string, f *pflag.FlagSet) error {
 	for name, value := range o.lists() {
 		if !f.Changed(name) {
 			*value = *set.lists()[name]
+		}
+	}
+	for name, value := range o.numbers() {
+		if !f.Changed(name) {
+			*value = *set.numbers()[name]
 		}
 	}
 	if o.Listen == "" {
@@ -151,8 +178,21 @@ func (o *agentOptions) check() error {
 	if _, err := o.logger(io.Discard); err != nil {
 		return err
 	}
+	if o.ParallelLayers < 0 {
+		return fmt.Errorf("--max-parallel-layers %d: want a number of layers, or 0", o.ParallelLayers)
+	}
+	if o.MetricsListen != "" {
+		if _, _, err := net.SplitHostPort(o.MetricsListen); err != nil {
+			return fmt.Errorf("--metrics-listen %q: want an address such as 127.0.0.1:9213", o.MetricsListen)
+		}
+	}
 	_, err := o.subnets()
 	return err
+}
+
+// sources are where the agent's images come from.
+func (o *agentOptions) sources() imageSources {
+	return imageSources{hosts: o.RegistryHosts, policy: o.Policy, auth: o.AuthFile, parallel: o.ParallelLayers}
 }
 
 func (o *agentOptions) subnets() ([]netip.Prefix, error) {

@@ -13,8 +13,14 @@ type lateImages struct {
 	store func() (*image.Store, error)
 }
 
-func newLateImages(dir string) lateImages {
-	return lateImages{sync.OnceValues(func() (*image.Store, error) { return image.Open(dir) })}
+func newLateImages(dir string, options func() (image.Options, error)) lateImages {
+	return lateImages{sync.OnceValues(func() (*image.Store, error) {
+		o, err := options()
+		if err != nil {
+			return nil, err
+		}
+		return image.Open(dir, o)
+	})}
 }
 
 // Lookup finds an image.

@@ -85,7 +85,8 @@ func (w *workshop) open(ctx context.Context, r roots) (*runtime.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.Images = newLateImages(filepath.Join(r.state, "images")) //nolint:contextcheck // opened under the engine's lock, in milliseconds
+	cfg.Images = newLateImages(filepath.Join(r.state, "images"), w.storeOptions) //nolint:contextcheck // opened under the engine's lock, in milliseconds
+	cfg.Trust = w.trust()
 	return runtime.Open(ctx, cfg)
 }
 

@@ -47,6 +47,8 @@ func (s *stage) mount(m *program.Mount, tree int) error {
 		}
 	case m.Type == "cgroup":
 		return s.mountCgroup(m)
+	case m.Type == "volume":
+		return s.mountVolume(m)
 	case slices.Contains([]string{"proc", "sysfs", "tmpfs", "devpts", "mqueue"}, m.Type):
 		options, a := parseData(m)
 		tree, err = linux.NewMount(m.Type, options, a)

@@ -154,8 +154,11 @@ func lowerMount(m specs.Mount, images map[string][]program.Extent) (program.Moun
 			data = append(data, option)
 		}
 	}
-	if m.Type == typeShm {
+	switch m.Type {
+	case typeShm:
 		out.Type, out.Source = "shm", ""
+	case typeVolume:
+		out.Type = "volume"
 	}
 	out.Data = strings.Join(data, ",")
 	return out, nil

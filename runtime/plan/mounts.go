@@ -13,6 +13,9 @@ import (
 const (
 	typeImage = "x-siflet.image" // Source is a path in the image that optImage names
 	typeShm   = "x-siflet.shm"   // the instance's shared /dev/shm
+	// typeVolume is a directory of the image, made if it is missing. If Source is set
+	// what is written goes there; else it goes where the root's does.
+	typeVolume = "x-siflet.volume"
 
 	optImage    = "x-siflet.image="
 	optOptional = "x-siflet.optional"
@@ -44,10 +47,16 @@ func mounts(in Input) ([]specs.Mount, error) {
 		}
 		asked = append(asked, specs.Mount{Type: "bind", Source: etc[0], Destination: etc[1], Options: options})
 	}
+	defaults := defaultMounts(in)
+	volumes, err := volumes(in, append(slices.Clip(defaults), asked...))
+	if err != nil {
+		return nil, err
+	}
+	asked = append(asked, volumes...)
 	slices.SortStableFunc(asked, func(a, b specs.Mount) int { return depth(a.Destination) - depth(b.Destination) })
 	ownDev := slices.ContainsFunc(asked, func(m specs.Mount) bool { return m.Destination == "/dev" })
 	var all []specs.Mount
-	for _, d := range defaultMounts(in) {
+	for _, d := range defaults {
 		overridden := slices.ContainsFunc(asked, func(m specs.Mount) bool { return m.Destination == d.Destination })
 		if overridden || ownDev && strings.HasPrefix(d.Destination, "/dev/") {
 			continue

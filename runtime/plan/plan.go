@@ -27,6 +27,9 @@ type Input struct {
 	Mounts []Mount
 	// NoDefaultMounts leaves out /proc, /dev and the rest.
 	NoDefaultMounts bool
+	// Volumes is the beginning of the host paths where the image's volumes are kept
+	// that the root itself can't hold, because it is read-only.
+	Volumes string
 	// Etc are files of the instance, bound where the caller binds nothing.
 	Etc     Etc
 	Devices []specs.LinuxDevice
@@ -45,6 +48,8 @@ type Input struct {
 type Image struct {
 	Entrypoint, Cmd, Env []string
 	WorkingDir, User     string
+	// Volumes are directories that can be written, whatever the root is.
+	Volumes []string
 	// Native is an image that keeps Singularity's contract: it knows how to
 	// start itself.
 	Native bool

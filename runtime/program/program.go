@@ -109,7 +109,9 @@ type Extent struct {
 type Mount struct {
 	// Type is "bind", or a file system type: proc, sysfs, tmpfs, devpts, mqueue,
 	// cgroup (v1 hierarchies or v2, whichever the host has, read-only unless
-	// Readonly is false), shm (the instance's shared /dev/shm).
+	// Readonly is false), shm (the instance's shared /dev/shm), volume (a directory of
+	// the root, made if it is missing; what is written there goes to the directory
+	// Source on the host if that is set, which is made, and to the root otherwise).
 	Type   string `json:"type"`
 	Source string `json:"source,omitempty"`
 	Target string `json:"target"`

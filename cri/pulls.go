@@ -1,0 +1,112 @@
+package cri
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Meter hears of pulls.
+type Meter interface {
+	PullBegins()
+	// PullReads hears of bytes as they come; pulls of one reference at the same
+	// time count once.
+	PullReads(bytes int64)
+	// PullEnds hears how: "success", "canceled" or "failure".
+	PullEnds(result string, took time.Duration)
+}
+
+// pulls are the pulls under way, by reference.
+type pulls struct {
+	meter Meter // may be nil
+
+	mu  sync.Mutex
+	now map[string]*pull
+}
+
+// pull is what is known of the pulls of one reference.
+type pull struct {
+	callers     int
+	done, total int64
+	began       time.Time
+}
+
+// caller is one who waits for a pull.
+type caller struct {
+	of    *pulls
+	ref   string
+	began time.Time
+}
+
+func (p *pulls) begin(ref string) caller {
+	if p.meter != nil {
+		p.meter.PullBegins()
+	}
+	c := caller{of: p, ref: ref, began: time.Now()}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.now == nil {
+		p.now = map[string]*pull{}
+	}
+	if p.now[ref] == nil {
+		p.now[ref] = &pull{began: c.began}
+	}
+	p.now[ref].callers++
+	return c
+}
+
+func (c caller) progress(done, total int64) {
+	c.of.mu.Lock()
+	pull := c.of.now[c.ref]
+	more := done - pull.done
+	if more > 0 {
+		pull.done, pull.total = done, total
+	}
+	c.of.mu.Unlock()
+	if more > 0 && c.of.meter != nil {
+		c.of.meter.PullReads(more)
+	}
+}
+
+func (c caller) end(err error) {
+	c.of.mu.Lock()
+	pull := c.of.now[c.ref]
+	if pull.callers--; pull.callers == 0 {
+		delete(c.of.now, c.ref)
+	}
+	c.of.mu.Unlock()
+	if c.of.meter == nil {
+		return
+	}
+	result := "success"
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		result = "canceled"
+	case err != nil:
+		result = "failure"
+	}
+	c.of.meter.PullEnds(result, time.Since(c.began))
+}
+
+// pullStatus is a pull in the verbose status.
+type pullStatus struct {
+	Image   string    `json:"image"`
+	Done    int64     `json:"bytesDone"`
+	Total   int64     `json:"bytesTotal,omitempty"`
+	Began   time.Time `json:"startedAt"`
+	Callers int       `json:"callers"`
+}
+
+// list is what is under way, the oldest first.
+func (p *pulls) list() []pullStatus {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := []pullStatus{}
+	for ref, one := range p.now {
+		out = append(out, pullStatus{Image: ref, Done: one.done, Total: one.total, Began: one.began, Callers: one.callers})
+	}
+	slices.SortFunc(out, func(a, b pullStatus) int { return a.Began.Compare(b.Began) })
+	return out
+}
