@@ -48,8 +48,10 @@ func (c *conversion) finish(res *Result) error {
 		var err error
 		switch {
 		case n.whited:
+			res.Whiteouts = append(res.Whiteouts, name)
 			err = c.w.Add(squashfs.Entry{Path: name, Mode: typeChar}, nil)
 		case n.opaque:
+			res.Opaque = append(res.Opaque, name)
 			err = c.w.Add(c.hiding(name, n), nil)
 		}
 		if err != nil {

@@ -72,6 +72,9 @@ type Result struct {
 	Implicit []string
 	// Directories are those it describes, sorted by path.
 	Directories []Directory
+	// Whiteouts are the names that hide those of lower layers, Opaque the
+	// directories that hide what is in those of lower layers.
+	Whiteouts, Opaque []string
 	// Lost counts the extended attributes squashfs can't hold (POSIX ACLs) by name.
 	Lost map[string]int64
 }
