@@ -5,9 +5,7 @@
 package squashfs
 
 import (
-	"context"
 	"errors"
-	"io"
 	"time"
 )
 
@@ -66,36 +64,3 @@ var (
 	// ErrTooLarge says that a limit of the format is reached.
 	ErrTooLarge = errors.New("too large for squashfs")
 )
-
-// Writer makes one file system. It is for one goroutine.
-type Writer struct{}
-
-// New begins a file system at the start of w. Cancelling ctx ends its workers;
-// so does Close or Abort, one of which must be called.
-func New(ctx context.Context, w io.WriterAt, o Options) (*Writer, error) {
-	return nil, errors.New("squashfs: not there yet")
-}
-
-// Add adds an entry; data is read to its end for a regular file of a size above
-// zero, and is nil otherwise. As in a tar archive, what comes later replaces
-// what came earlier under the same path, except that a directory stays the
-// directory it is and takes the new owner, mode, time and xattrs. Directories
-// above it that are not there are made, 0755 and root's.
-func (w *Writer) Add(e Entry, data io.Reader) error { return nil }
-
-// Link gives the inode at target, which is no directory, one more name.
-func (w *Writer) Link(path, target string) error { return nil }
-
-// Mode is the st_mode of what is at path now. explicit is false for a directory
-// that was only made because something is below it.
-func (w *Writer) Mode(path string) (mode uint32, explicit, ok bool) { return 0, false, false }
-
-// Implicit lists the directories that nobody described, parents first.
-func (w *Writer) Implicit() []string { return nil }
-
-// Close completes the file system and returns its size in bytes, a multiple of
-// 4096. Whatever it returns, the workers have ended.
-func (w *Writer) Close() (int64, error) { return 0, nil }
-
-// Abort gives up: what was written is of no use.
-func (w *Writer) Abort() {}
