@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -41,8 +42,16 @@ func TestGolden(t *testing.T) {
 				{Image: "tools.sif", Source: "bin", Target: "/tools"},
 			},
 		},
+		"volumes": {
+			Image: Image{Cmd: []string{"serve"}, Volumes: []string{
+				"/srv/data/cache", "/srv/data/", "/mnt/db", "/proc/x", "/", "log", "/log", "/srv/data-more",
+			}},
+			Etc: etc, Security: Security{ReadonlyRoot: true}, Volumes: "/state/c/volume-",
+			Mounts: []Mount{{Source: "/host/mnt", Target: "/mnt"}, {Source: "/host/x", Target: "/log/x"}},
+		},
+		"volumes in the root": {Image: Image{Cmd: []string{"serve"}, Volumes: []string{"/data"}}, Etc: etc},
 		"by hand": {
-			Image: Image{Native: true}, NoDefaultMounts: true, Etc: etc,
+			Image: Image{Native: true, Volumes: []string{"/data"}}, NoDefaultMounts: true, Etc: etc,
 			Security: Security{AllCaps: true, HostDev: true, User: program.User{Keep: true}},
 			Mounts:   []Mount{{Source: "/dev", Target: "/dev"}, {Source: "/none", Target: "/none", Optional: true}},
 		},
@@ -149,6 +158,19 @@ func TestMountRefusesWhatCannotBe(t *testing.T) {
 	} {
 		if _, err := mount(m); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: mount() = %v, want ErrInvalid", name, err)
+		}
+	}
+}
+
+func TestVolumesThatCannotBeAreRefused(t *testing.T) {
+	many := make([]string, maxVolumes+1)
+	for i := range many {
+		many[i] = "/v" + strconv.Itoa(i)
+	}
+	for name, volumes := range map[string][]string{"NUL": {"/a\x00b"}, "too many": many} {
+		_, err := Container(Input{Image: Image{Cmd: []string{"x"}, Volumes: volumes}})
+		if !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: Container() = %v, want %v", name, err, ErrInvalid)
 		}
 	}
 }
