@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/http"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -18,7 +19,8 @@ import (
 // or that what is there is no image to run.
 var ErrUnsupported = errors.New("unsupported image source")
 
-// ErrPlatform says that an index has no image for this platform.
+// ErrPlatform says that an index has no image for this platform, or that an
+// image is for another one.
 var ErrPlatform = errors.New("no image for this platform")
 
 // Blobs are the parts of one image.
@@ -51,13 +53,17 @@ type Image struct {
 	// SIF is the whole image in one file: its digest is zero and its size -1 where the
 	// source does not say.
 	SIF *v1.Descriptor
-	// SIFName is the file's name at the source, if it has one.
+	// SIFName is the file's name at the source, if it has one: a single path element.
 	SIFName string
 	Blobs   Blobs
+
+	// remote is where Signatures looks; nil outside registries.
+	remote *remote
 }
 
-// Options of Open.
+// Options of Open. The zero value works.
 type Options struct {
+	// Registry is the client to use; nil is one with defaults.
 	Registry *registry.Client
 	// Auth goes before the client's keychain.
 	Auth *registry.Auth
@@ -65,35 +71,18 @@ type Options struct {
 	Arch string
 	// Library is the base URL for library://; empty is https://library.sylabs.io.
 	Library string
-	Log     *slog.Logger
+	// Spool is a directory for an archive that must be decompressed to be read; empty is
+	// that of os.TempDir. The file there has no name and goes with the Blobs.
+	Spool string
+	// Transport is the connection for https:// and library://; nil is a good default.
+	Transport http.RoundTripper
+	// Log hears of what is dubious; nil discards it.
+	Log *slog.Logger
 }
 
-// Scheme splits "docker://x" and "oci-archive:x" into scheme and rest; scheme is
-// empty for a bare name and for a path. ok is false for a scheme that is unknown.
-func Scheme(ref string) (scheme, rest string, ok bool) { return "", ref, true }
-
-// Open finds the image that ref names. The caller closes its Blobs.
-func Open(ctx context.Context, ref string, o Options) (*Image, error) {
-	return nil, errors.New("source: not there yet")
-}
-
-// Blob reads a blob of the image from its start. Reading past its size or to the
-// end of content with another digest is registry.ErrCorrupt.
-func (i *Image) Blob(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error) {
-	return nil, errors.New("source: not there yet")
-}
-
-// Signature is a cosign signature as it was found, unverified.
-type Signature struct {
-	// Payload and Signature (base64) are those of a simple-signing layer.
-	Payload   []byte `json:"payload,omitempty"`
-	Signature string `json:"signature,omitempty"`
-	// Bundle is a sigstore bundle instead.
-	Bundle []byte `json:"bundle,omitempty"`
-}
-
-// Signatures fetches what cosign has attached to the image's manifests in its
-// registry: none for other sources.
-func (i *Image) Signatures(ctx context.Context) ([]Signature, error) {
-	return nil, errors.New("source: not there yet")
+func (o Options) log() *slog.Logger {
+	if o.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return o.Log
 }

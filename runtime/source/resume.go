@@ -1,0 +1,217 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/siflet/siflet/runtime/registry"
+)
+
+// pace is how patient transfers are.
+type pace struct {
+	first, most, stall time.Duration
+	tries              int
+}
+
+func normalPace() pace {
+	return pace{first: 500 * time.Millisecond, most: 30 * time.Second, stall: time.Minute, tries: 6}
+}
+
+// wait waits before try n, the first being 1, doubling each time; a server's hint counts if longer.
+func (p pace) wait(ctx context.Context, n int, hint time.Duration) error {
+	timer := time.NewTimer(max(min(p.first<<(n-1), p.most), min(hint, 2*p.most)))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}
+
+// retry calls f until it succeeds, or fails for good or too often.
+func (p pace) retry(ctx context.Context, f func() error) error {
+	for n := 1; ; n++ {
+		err := f()
+		if err == nil || !passing(err) || n == p.tries || ctx.Err() != nil {
+			return err
+		}
+		if err := p.wait(ctx, n, hint(err)); err != nil {
+			return err
+		}
+	}
+}
+
+// busyError is an answer that says to come again.
+type busyError struct {
+	status string
+	after  time.Duration
+}
+
+func (e *busyError) Error() string { return "answered " + e.status }
+func (e *busyError) Unwrap() error { return registry.ErrUnavailable }
+
+func hint(err error) time.Duration {
+	if busy, ok := errors.AsType[*busyError](err); ok {
+		return busy.after
+	}
+	return 0
+}
+
+// passing says whether another try may do better.
+func passing(err error) bool { return errors.Is(err, registry.ErrUnavailable) }
+
+func statusError(res *http.Response) error {
+	switch code := res.StatusCode; {
+	case code == http.StatusOK, code == http.StatusPartialContent:
+		return nil
+	case code == http.StatusNotFound, code == http.StatusGone:
+		return fmt.Errorf("%w: answered %s", registry.ErrNotFound, res.Status)
+	case code == http.StatusUnauthorized, code == http.StatusForbidden:
+		return fmt.Errorf("%w: answered %s", registry.ErrDenied, res.Status)
+	case code == http.StatusTooManyRequests, code == http.StatusRequestTimeout, code >= http.StatusInternalServerError:
+		seconds, err := strconv.Atoi(res.Header.Get("Retry-After"))
+		if err != nil || seconds < 0 || seconds > 3600 {
+			seconds = 0
+		}
+		return &busyError{res.Status, time.Duration(seconds) * time.Second}
+	case code == http.StatusRequestedRangeNotSatisfiable:
+		return fmt.Errorf("%w: the file has become shorter", registry.ErrCorrupt)
+	}
+	return fmt.Errorf("%w: answered %s", ErrUnsupported, res.Status)
+}
+
+// resumed reads a file over as many connections as it takes.
+type resumed struct {
+	open func(offset int64) (io.ReadCloser, error)
+	wait func(n int, hint time.Duration) error
+	body io.ReadCloser
+	// at is where the next byte is from; size may be -1.
+	at, size int64
+	resume   bool
+	// failed counts failures since the connection last brought something worth having.
+	failed   int
+	progress int64
+}
+
+const (
+	maxFailures  = 6
+	someProgress = 64 << 10
+)
+
+func (r *resumed) connect() error {
+	for {
+		body, err := r.open(r.at)
+		if err == nil {
+			r.body, r.progress = body, 0
+			return nil
+		}
+		if err := r.again(err); err != nil {
+			return err
+		}
+	}
+}
+
+// again waits for the next try, or gives err if there is none.
+func (r *resumed) again(err error) error {
+	r.failed++
+	if !passing(err) || r.failed >= maxFailures || r.at > 0 && !r.resume {
+		return err
+	}
+	return r.wait(r.failed, hint(err))
+}
+
+func (r *resumed) Read(p []byte) (int, error) {
+	if r.size >= 0 && r.at >= r.size {
+		return 0, io.EOF
+	}
+	for {
+		if r.body == nil {
+			if err := r.connect(); err != nil {
+				return 0, err
+			}
+		}
+		n, err := r.body.Read(p)
+		r.at += int64(n)
+		if r.progress += int64(n); r.progress >= someProgress {
+			r.failed = 0
+		}
+		if err == nil || errors.Is(err, io.EOF) && r.size < 0 {
+			return n, err
+		}
+		if n > 0 {
+			// The failure shows again if the body is still needed.
+			return n, nil
+		}
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		if !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+			err = fmt.Errorf("%w: broke off at byte %d: %w", registry.ErrUnavailable, r.at, err)
+		}
+		_ = r.body.Close() // It has failed already.
+		r.body = nil
+		if err := r.again(err); err != nil {
+			return 0, err
+		}
+	}
+}
+
+func (r *resumed) Close() error {
+	if r.body == nil {
+		return nil
+	}
+	return r.body.Close()
+}
+
+var errStalled = errors.New("nothing came for too long")
+
+// watched is a body that is given up when a read takes too long.
+type watched struct {
+	io.ReadCloser
+	timer   *time.Timer
+	stop    context.CancelCauseFunc
+	stalled func() bool
+	limit   time.Duration
+}
+
+func newWatched(body io.ReadCloser, stop context.CancelCauseFunc, limit time.Duration) *watched {
+	fired := make(chan struct{})
+	timer := time.AfterFunc(limit, func() {
+		close(fired)
+		stop(errStalled)
+	})
+	timer.Stop()
+	stalled := func() bool {
+		select {
+		case <-fired:
+			return true
+		default:
+			return false
+		}
+	}
+	return &watched{body, timer, stop, stalled, limit}
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	if !w.stalled() {
+		w.timer.Reset(w.limit)
+		defer w.timer.Stop()
+	}
+	n, err := w.ReadCloser.Read(p)
+	if err != nil && w.stalled() {
+		err = errStalled
+	}
+	return n, err
+}
+
+func (w *watched) Close() error {
+	w.timer.Stop()
+	w.stop(nil)
+	return w.ReadCloser.Close()
+}
