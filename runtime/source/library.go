@@ -8,13 +8,12 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	goruntime "runtime"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	jsonresp "github.com/sylabs/json-resp"
 	"github.com/sylabs/scs-library-client/client"
-
-	goruntime "runtime"
 
 	"github.com/siflet/siflet/runtime/registry"
 )
@@ -46,7 +45,7 @@ func parseLibrary(text string) (libraryRef, error) {
 		ref.path, ref.tag = name, tag
 	}
 	word := `[A-Za-z0-9]+([._-]+[A-Za-z0-9]+)*`
-	valid := regexp.MustCompile(`^(` + word + `/){0,2}` + word + `$`).MatchString(ref.path) &&
+	valid := regexp.MustCompile(`^(`+word+`/){0,2}`+word+`$`).MatchString(ref.path) &&
 		regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`).MatchString(ref.tag) &&
 		regexp.MustCompile(`^[A-Za-z0-9.-]*(:[0-9]+)?$`).MatchString(ref.host)
 	if !valid {

@@ -35,10 +35,7 @@ func Scheme(ref string) (scheme, rest string, ok bool) {
 }
 
 func schemeName(text string) bool {
-	strange := func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("+-.", r))
-	}
-	return text != "" && !strings.ContainsFunc(text, strange)
+	return text != "" && strings.Trim(strings.ToLower(text), "abcdefghijklmnopqrstuvwxyz0123456789+-.") == ""
 }
 
 // Open finds the image that ref names. The caller closes its Blobs.

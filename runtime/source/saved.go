@@ -105,7 +105,11 @@ func (s *saved) layer(ctx context.Context, name string, diffID v1.Hash) (v1.Desc
 	if err != nil {
 		return v1.Descriptor{}, absent(name, err)
 	}
-	defer f.Close()
+	d, err := describe(ctx, f, name, diffID)
+	return d, errors.Join(err, f.Close())
+}
+
+func describe(ctx context.Context, f *file, name string, diffID v1.Hash) (v1.Descriptor, error) {
 	head := make([]byte, 6)
 	n, err := f.ReadAt(head, 0)
 	if err != nil && !errors.Is(err, io.EOF) {

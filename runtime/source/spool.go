@@ -68,7 +68,7 @@ func decompressed(ctx context.Context, from io.Reader, kind, spool string, most 
 	if err != nil {
 		return nil, err
 	}
-	defer in.Close()
+	defer func() { _ = in.Close() }() // It has been read to its end or has failed.
 	if spool == "" {
 		spool = os.TempDir()
 	}

@@ -26,8 +26,8 @@ type web struct {
 	size   int64
 	tag    string
 	digest bool
-	own  *http.Transport
-	pace pace
+	own    *http.Transport
+	pace   pace
 }
 
 func newWeb(address string, o Options) *web {
