@@ -82,14 +82,26 @@ func (w *workshop) inInstance(ctx context.Context, o *actionOptions, verb, name 
 // entryPoint is what an image of OCI's making runs; nil leaves it to the
 // runtime.
 func (w *workshop) entryPoint(t target, args []string) []string {
-	if len(args) == 0 || !filepath.IsAbs(t.container.Spec.Image) {
+	if len(args) == 0 {
 		return nil
 	}
-	img, err := image.File(t.container.Spec.Image)
+	img, err := w.imageOf(t.container.Spec.Image)
 	if err != nil {
-		return nil // the file was taken away meanwhile; the runtime says so
+		return nil // it was taken away meanwhile; the runtime says so
 	}
 	return append(slices.Clip(img.Config.Entrypoint), args...)
+}
+
+// imageOf is the image of a container: a SIF file, or one of the node's store.
+func (w *workshop) imageOf(ref string) (image.Image, error) {
+	if filepath.IsAbs(ref) {
+		return image.File(ref)
+	}
+	store, err := image.View(w.imageDir())
+	if err != nil {
+		return image.Image{}, err
+	}
+	return store.Lookup(ref)
 }
 
 // interactive says whether a person is at both ends.

@@ -127,11 +127,14 @@ func (o *actionOptions) instance(ctx context.Context, warnings io.Writer, verb s
 	if err != nil {
 		return instance, container, err
 	}
-	if container, err = o.container(img.Path, p, true); err != nil {
+	if container, err = o.container(imageName(img), p, true); err != nil {
 		return instance, container, err
 	}
+	if !img.InPlace {
+		container.Image = img.ID
+	}
 	container.PID = runtime.ModeInstance
-	what := subject{image: img.Path, instance: name}
+	what := subject{image: imageName(img), instance: name}
 	if container.Action, err = o.encodedRequest(ctx, warnings, verb, args, what); err != nil {
 		return instance, container, err
 	}
@@ -147,7 +150,7 @@ func (o *actionOptions) instance(ctx context.Context, warnings io.Writer, verb s
 		Name: name, Hostname: o.hostname, EndWithInit: true, BuiltInNetwork: true, LoopbackOnly: o.network == "none",
 		Namespaces: runtime.Namespaces{Network: own(o.net), IPC: own(o.ipc), UTS: own(o.uts)},
 	}
-	if instance.Attributes, err = json.Marshal(instanceAttributes{Image: img.Path, LogOut: container.OutPath, LogErr: container.ErrPath}); err != nil {
+	if instance.Attributes, err = json.Marshal(instanceAttributes{Image: imageName(img), LogOut: container.OutPath, LogErr: container.ErrPath}); err != nil {
 		return instance, container, err
 	}
 	instance.Ports, err = o.ports()

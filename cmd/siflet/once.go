@@ -25,14 +25,14 @@ func (w *workshop) inImage(ctx context.Context, o *actionOptions, verb, ref stri
 	if err != nil {
 		return err
 	}
-	spec, err := o.container(img.Path, p, o.pid)
+	spec, err := o.container(imageName(img), p, o.pid)
 	if err != nil {
 		return err
 	}
-	if spec.Action, err = o.encodedRequest(ctx, w.stderr, verb, args, subject{image: img.Path}); err != nil {
+	if spec.Action, err = o.encodedRequest(ctx, w.stderr, verb, args, subject{image: imageName(img)}); err != nil {
 		return err
 	}
-	if err := o.plainProcess(ctx, &spec, verb, args, img, subject{image: img.Path}); err != nil {
+	if err := o.plainProcess(ctx, &spec, verb, args, img, subject{image: imageName(img)}); err != nil {
 		return err
 	}
 	cfg, err := w.onceConfig(o)
@@ -62,7 +62,7 @@ func (w *workshop) onceConfig(o *actionOptions) (runtime.OnceConfig, error) {
 	}
 	cfg := runtime.OnceConfig{
 		InstanceBinary: bins.instance, ActionBinary: bins.action, Hostname: o.hostname, NoInit: o.noInit,
-		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, BuiltInNetwork: true,
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, BuiltInNetwork: true, Trust: w.trust(),
 	}
 	cfg.Ports, err = o.ports()
 	return cfg, err

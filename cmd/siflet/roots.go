@@ -85,7 +85,10 @@ func (w *workshop) open(ctx context.Context, r roots) (*runtime.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.Images = newLateImages(filepath.Join(r.state, "images"), w.storeOptions) //nolint:contextcheck // opened under the engine's lock, in milliseconds
+	cfg.Images = personalImages{
+		own:  newLateImages(filepath.Join(r.state, "images"), w.storeOptions),                    //nolint:contextcheck // opened under the engine's lock, in milliseconds
+		node: newLateImages(w.imageDir(), w.storeOptions), nodeDir: w.imageDir(), owner: r.state, //nolint:contextcheck // likewise
+	}
 	cfg.Trust = w.trust()
 	return runtime.Open(ctx, cfg)
 }

@@ -90,3 +90,16 @@ func (l lateTrust) Check(ctx context.Context, s trust.Subject) error {
 	}
 	return policy.Check(ctx, s)
 }
+
+// imageName is what an image is called in its containers and in lists: its file,
+// or the name it was pulled by.
+func imageName(img image.Image) string {
+	switch {
+	case img.Path != "":
+		return img.Path
+	case len(img.References) > 0:
+		return img.References[0]
+	default:
+		return img.ID
+	}
+}
