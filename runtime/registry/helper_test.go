@@ -1,0 +1,8 @@
+package registry_test
+
+import (
+	"context"
+	"time"
+)
+
+func noWait(ctx context.Context, _ time.Duration) error { return ctx.Err() }

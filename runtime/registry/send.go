@@ -1,0 +1,254 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+)
+
+// request is one that any of several servers may answer.
+type request struct {
+	method string
+	path   string // below the API's root
+	query  url.Values
+	header http.Header
+	scope  string
+	auth   *Auth
+}
+
+// send makes the request of one server and authorises it as the server wants. Whatever is
+// no success is a failure. The body must be closed; it ends when the server stalls.
+func (c *Client) send(ctx context.Context, e *endpoint, r request) (*http.Response, error) {
+	l, err := c.login(ctx, e, r.auth)
+	if err != nil {
+		return nil, err
+	}
+	const most = 3 // without a token, with one that has expired, with a new one
+	for i := 1; ; i++ {
+		c.mu.Lock()
+		ch, known := c.challenges[e.base()]
+		c.mu.Unlock()
+		authorization, cached, err := c.authorization(ctx, e, ch, r.scope, l)
+		if err != nil {
+			return nil, err
+		}
+		response, err := c.once(ctx, e, r, authorization)
+		if err != nil {
+			return nil, err
+		}
+		if response.StatusCode/100 == 2 { //nolint:mnd // success
+			return response, nil
+		}
+		now, ok := challenged(response.Header)
+		again := response.StatusCode == http.StatusUnauthorized && ok && i < most &&
+			(!known || cached || now.scheme != ch.scheme || now.realm != ch.realm || now.service != ch.service)
+		if !again {
+			f := refused(response, l)
+			_ = response.Body.Close()
+			return nil, f
+		}
+		discard(response)
+		c.forget(e, l)
+		c.mu.Lock()
+		remember(c.challenges, e.base(), now)
+		c.mu.Unlock()
+	}
+}
+
+// discard frees the connection for the next request.
+func discard(response *http.Response) {
+	const most = 16 << 10
+	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, most))
+	_ = response.Body.Close()
+}
+
+// login finds what to show to a server: what the call brought is for the registry that the
+// image's name names, or for the one its address names.
+func (c *Client) login(ctx context.Context, e *endpoint, auth *Auth) (login, error) {
+	if auth != nil && *auth != (Auth{}) {
+		meant := auth.ServerAddress == "" && e.own() ||
+			auth.ServerAddress != "" && addressHost(auth.ServerAddress) == canonicalHost(e.host)
+		if meant {
+			return auth.login()
+		}
+		if e.own() {
+			return login{}, nil
+		}
+	}
+	if c.o.Keychain == nil {
+		return login{}, nil
+	}
+	found, err := c.o.Keychain.Credentials(ctx, canonicalHost(e.host))
+	if err != nil {
+		return login{}, err
+	}
+	return found.login()
+}
+
+// authorization is the header's value, nothing before the server has asked for it, and
+// whether it may have expired.
+func (c *Client) authorization(ctx context.Context, e *endpoint, ch challenge, scope string, l login) (text string, cached bool, err error) {
+	switch {
+	case ch.scheme == "":
+		return "", false, nil
+	case l.bearer != "":
+		return "Bearer " + l.bearer, false, nil
+	case ch.scheme == "basic":
+		if l.user == "" && l.password == "" {
+			return "", false, nil
+		}
+		return basic(l), false, nil
+	}
+	if scope == "" {
+		scope = ch.scope
+	}
+	text, cached, err = c.bearer(ctx, e, ch, scope, l)
+	return "Bearer " + text, cached, err
+}
+
+func basic(l login) string {
+	r := &http.Request{Header: http.Header{}}
+	r.SetBasicAuth(l.user, l.password)
+	return r.Header.Get("Authorization")
+}
+
+// once makes the request once, over TLS or, where that may be and the server has
+// no TLS, without.
+func (c *Client) once(ctx context.Context, e *endpoint, r request, authorization string) (*http.Response, error) {
+	c.mu.Lock()
+	scheme := e.scheme
+	if e.fallback && c.plain[e.base()] {
+		scheme = "http"
+	}
+	c.mu.Unlock()
+	for {
+		u := url.URL{Scheme: scheme, Host: e.host, Path: e.path + "/" + r.path}
+		query := url.Values{}
+		maps.Copy(query, r.query)
+		if e.ns != "" {
+			query.Set("ns", e.ns)
+		}
+		u.RawQuery = query.Encode()
+		out, err := http.NewRequestWithContext(ctx, r.method, u.String(), http.NoBody)
+		if err != nil {
+			return nil, unreachable(ctx, e.host, err)
+		}
+		out.Header.Set("User-Agent", c.o.UserAgent)
+		for _, h := range []http.Header{e.header, r.header} {
+			maps.Copy(out.Header, h)
+		}
+		if authorization != "" {
+			out.Header.Set("Authorization", authorization)
+		}
+		client := &http.Client{Transport: e.transport, CheckRedirect: e.redirect}
+		response, err := c.watched(client, out)
+		if err == nil {
+			return response, nil
+		}
+		if !e.fallback || scheme == "http" || !errors.Is(err, http.ErrSchemeMismatch) {
+			c.mu.Lock()
+			delete(c.plain, e.base())
+			c.mu.Unlock()
+			return nil, unreachable(ctx, e.host, err)
+		}
+		scheme = "http"
+		c.mu.Lock()
+		remember(c.plain, e.base(), true)
+		c.mu.Unlock()
+	}
+}
+
+// redirect follows to storage elsewhere, without what was for the registry alone.
+func (e *endpoint) redirect(to *http.Request, via []*http.Request) error {
+	const most = 10
+	if len(via) >= most {
+		return errRedirects
+	}
+	first := via[0].URL
+	away := false
+	for _, r := range append(via[1:len(via):len(via)], to) {
+		away = away || r.URL.Host != first.Host || r.URL.Scheme != first.Scheme
+		if r.URL.Scheme != "https" && first.Scheme == "https" {
+			return errDowngrade
+		}
+	}
+	if !away {
+		return nil
+	}
+	for _, name := range []string{"Authorization", "Cookie", "Referer"} {
+		to.Header.Del(name)
+	}
+	for name := range e.header {
+		to.Header.Del(name)
+	}
+	return nil
+}
+
+// sameHost keeps a request that carries a password where it was meant to go.
+func sameHost(to *http.Request, via []*http.Request) error {
+	if to.URL.Host != via[0].URL.Host || to.URL.Scheme != via[0].URL.Scheme {
+		return errElsewhere
+	}
+	const most = 10
+	if len(via) >= most {
+		return errRedirects
+	}
+	return nil
+}
+
+// watched makes the request and breaks it off when the server stalls, also while
+// the body is read.
+func (c *Client) watched(client *http.Client, r *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(r.Context())
+	timer := time.AfterFunc(c.o.Stall, func() { cancel(errStalled) })
+	response, err := client.Do(r.WithContext(ctx))
+	timer.Stop()
+	if err != nil {
+		err = stalled(ctx, err)
+		cancel(nil)
+		return nil, err
+	}
+	response.Body = &watchedBody{
+		ReadCloser: response.Body, timer: timer, limit: c.o.Stall,
+		why:  func(err error) error { return stalled(ctx, err) },
+		stop: sync.OnceFunc(func() { timer.Stop(); cancel(nil) }),
+	}
+	return response, nil
+}
+
+func stalled(ctx context.Context, err error) error {
+	if errors.Is(context.Cause(ctx), errStalled) {
+		return errStalled
+	}
+	return err
+}
+
+// watchedBody counts only the time for which somebody waits for it.
+type watchedBody struct {
+	io.ReadCloser
+
+	timer *time.Timer
+	limit time.Duration
+	why   func(error) error
+	stop  func()
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	b.timer.Reset(b.limit)
+	n, err := b.ReadCloser.Read(p)
+	b.timer.Stop()
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = b.why(err)
+	}
+	return n, err
+}
+
+func (b *watchedBody) Close() error {
+	b.stop()
+	return b.ReadCloser.Close()
+}
