@@ -19,8 +19,8 @@ type Object struct {
 	Arch string
 	// Data is read to its end.
 	Data io.Reader
-	// Fill writes the data instead, from offset zero on, and returns its size,
-	// which may end in zeros that it did not write.
+	// Fill writes the data instead, from offset zero on, and returns its size.
+	// What it wrote beyond that is cut off; what it left out is zero.
 	Fill func(w io.WriterAt) (size int64, err error)
 	// Written, if not nil, hears what the object became before the next one is
 	// asked for its data: that may speak of this one.

@@ -64,15 +64,25 @@ func TestObjectsSpeakOfThoseBefore(t *testing.T) {
 	}
 }
 
+func TestWhatIsFilledInBeyondTheSizeIsCutOff(t *testing.T) {
+	fill := func(more int) Object {
+		return Object{Type: TypeOCIBlob, Fill: func(w io.WriterAt) (int64, error) {
+			_, err := w.WriteAt([]byte("data"+strings.Repeat("x", more)), 0)
+			return 4, err
+		}}
+	}
+	next := Object{Type: TypeOCIBlob, Aligned: true, Fill: func(io.WriterAt) (int64, error) { return 0, nil }}
+	if !bytes.Equal(create(t, fill(0), next), create(t, fill(9000), next)) {
+		t.Error("what was written beyond the size is in the file")
+	}
+}
+
 func TestCreateRefusesSizesThatAreNotTrue(t *testing.T) {
 	broken := errors.New("broken")
 	for name, fill := range map[string]func(w io.WriterAt) (int64, error){
-		"an error":      func(io.WriterAt) (int64, error) { return 0, broken },
-		"negative size": func(io.WriterAt) (int64, error) { return -1, nil },
-		"wrote more": func(w io.WriterAt) (int64, error) {
-			_, err := w.WriteAt([]byte("four"), 0)
-			return 3, err
-		},
+		"an error":           func(io.WriterAt) (int64, error) { return 0, broken },
+		"negative size":      func(io.WriterAt) (int64, error) { return -1, nil },
+		"a size without end": func(io.WriterAt) (int64, error) { return math.MaxInt64, nil },
 		"before the start": func(w io.WriterAt) (int64, error) {
 			n, err := w.WriteAt([]byte("four"), -4)
 			return int64(n), err

@@ -92,10 +92,6 @@ func write(f *os.File, o Options) error {
 			})
 		}
 	}
-	// The last object may end in zeros that nobody wrote.
-	if err := f.Truncate(end); err != nil {
-		return err
-	}
 	h.DataLen = end - h.DataOffset
 	var head, slotsBuf bytes.Buffer
 	if err := errors.Join(binary.Write(&head, binary.LittleEndian, h),
@@ -194,8 +190,13 @@ func (w *objectWriter) fill(obj Object) (int64, error) {
 		return io.CopyBuffer(struct{ io.Writer }{io.NewOffsetWriter(w, 0)}, obj.Data, make([]byte, copyBuffer))
 	}
 	n, err := obj.Fill(w)
-	if err == nil && n < w.end {
-		err = fmt.Errorf("filled in with %d bytes, which is more than the %d it is said to be", w.end, n)
+	switch {
+	case err != nil:
+		return 0, err
+	case n < 0 || n > math.MaxInt64-w.offset:
+		return 0, fmt.Errorf("filled in with %d bytes", n)
+	case n != w.end:
+		err = w.f.Truncate(w.offset + n)
 	}
 	return n, err
 }
@@ -204,21 +205,10 @@ func (w *objectWriter) fill(obj Object) (int64, error) {
 func (w *objectWriter) digest(n int64) (string, error) {
 	if w.sum == nil || w.hashed != n {
 		// What was filled in anywhere can only be hashed when it is complete.
-		if err := w.extend(n); err != nil {
-			return "", err
-		}
 		w.sum = sha256.New()
 		if _, err := io.CopyBuffer(struct{ io.Writer }{w.sum}, io.NewSectionReader(w.f, w.offset, n), make([]byte, copyBuffer)); err != nil {
 			return "", err
 		}
 	}
 	return "sha256:" + hex.EncodeToString(w.sum.Sum(nil)), nil
-}
-
-// extend makes the file long enough to hold n bytes of the object.
-func (w *objectWriter) extend(n int64) error {
-	if n <= w.end {
-		return nil
-	}
-	return w.f.Truncate(w.offset + n)
 }
