@@ -3,10 +3,7 @@
 // image needs. It fetches nothing and needs no network.
 package trust
 
-import (
-	"context"
-	"errors"
-)
+import "errors"
 
 // ErrPolicy says that the policy does not let an image run.
 var ErrPolicy = errors.New("SignatureValidationFailed")
@@ -33,19 +30,3 @@ type Subject struct {
 	Manifests  []string
 	Signatures []Signature
 }
-
-// Policy says whose signature an image needs. The zero value and nil let every
-// image run.
-type Policy struct{}
-
-// LoadPolicy reads the policy file. One that is not there is an empty policy; one that can't
-// be read, or names a key that can't be, is an error: nothing may run by mistake.
-func LoadPolicy(path string) (*Policy, error) { return nil, errors.New("trust: not there yet") }
-
-// Check says whether the subject may run: nil, or an ErrPolicy that says which
-// rule wants what.
-func (p *Policy) Check(ctx context.Context, s Subject) error { return nil }
-
-// Attached says whether, in any namespace, the policy wants signatures that are
-// attached in the registry for one of these references.
-func (p *Policy) Attached(references []string) bool { return false }

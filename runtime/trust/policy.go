@@ -1,0 +1,196 @@
+package trust
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// Policy says whose signature an image needs. The zero value and nil let every
+// image run. It follows its file: a change counts from the next Check on, and a
+// file that is broken later refuses every image until it is mended.
+type Policy struct {
+	path   string
+	loaded atomic.Pointer[loadedPolicy]
+}
+
+// loadedPolicy is what was read, when the files had these stamps.
+type loadedPolicy struct {
+	files []watched
+	read  time.Time
+	sum   [sha256.Size]byte
+	rules *ruleset
+	err   error
+	// known is what was found of SIF files with the keys of these rules.
+	known *reports
+}
+
+// LoadPolicy reads the policy file. One that is not there is an empty policy; one that can't
+// be read, or names a key that can't be, is an error: nothing may run by mistake.
+// Fingerprints are looked up in the directory "keys" beside the file.
+func LoadPolicy(path string) (*Policy, error) {
+	p := &Policy{path: path}
+	if _, err := p.current(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// current is the policy as it is on disk now: one stat for every file if
+// none has changed.
+func (p *Policy) current() (*loadedPolicy, error) {
+	old := p.loaded.Load()
+	if old != nil && old.fresh() {
+		return old, old.err
+	}
+	now := readPolicy(p.path)
+	if old != nil && old.err == nil && now.err == nil && old.sum == now.sum {
+		// Only touched: what was found with these keys still holds.
+		now.rules, now.known = old.rules, old.known
+	}
+	p.loaded.Store(now)
+	return now, now.err
+}
+
+func readPolicy(path string) *loadedPolicy {
+	var r policyReader
+	l := &loadedPolicy{read: time.Now()}
+	l.rules, l.err = r.policy(path)
+	if l.err != nil {
+		l.err = fmt.Errorf("policy %s: %w", path, unwrapPath(l.err))
+	} else {
+		l.known = newReports(l.rules.keys)
+	}
+	l.files, l.sum = r.files, sha256.Sum256([]byte(r.text.String()))
+	return l
+}
+
+// fresh says whether all files are what they were, and would show it if not.
+func (l *loadedPolicy) fresh() bool {
+	for _, f := range l.files {
+		now := stampOf(f.path)
+		if now != f.stamp || now != (stamp{}) && !now.settled(l.read) {
+			return false
+		}
+	}
+	return true
+}
+
+// Check says whether the subject may run: nil, or an ErrPolicy that says which
+// rule wants what. Any other error, such as ctx's, means that it could not be
+// found out: the subject must not run either.
+//
+// For every reference the first rule that matches it and the namespace decides,
+// so that an image with several names must satisfy all those rules: none of its
+// names is a way around another. An ID is no name; an image without names
+// must satisfy every rule that doesn't accept. Where no rule matches, the
+// default decides.
+func (p *Policy) Check(ctx context.Context, s Subject) error {
+	if p == nil || p.path == "" {
+		return nil
+	}
+	policy, err := p.current()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrPolicy, err)
+	}
+	demands := policy.rules.demands(s.names(), s.Namespace)
+	if len(demands) == 0 && policy.rules.fallback == reject {
+		return fmt.Errorf("%w: %s: policy %s: no rule accepts it, and the default rejects", ErrPolicy, s.label(), p.path)
+	}
+	for _, r := range demands {
+		err := policy.check(ctx, s, r)
+		if stopped := ctx.Err(); err != nil && stopped != nil {
+			return fmt.Errorf("check the signatures of %s: %w", s.label(), stopped)
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %s: policy %s: %s %w", ErrPolicy, s.label(), p.path, r, err)
+		}
+	}
+	return nil
+}
+
+func (l *loadedPolicy) check(ctx context.Context, s Subject, r *rule) error {
+	switch r.require {
+	case accept:
+		return nil
+	case signed:
+	default:
+		return errors.New("rejects it")
+	}
+	var file *report
+	if s.Path != "" {
+		var err error
+		if file, err = l.known.of(ctx, s.Path); err != nil {
+			return fmt.Errorf("wants a signature: %w", err)
+		}
+	}
+	now := time.Now()
+	err := r.satisfied(func(k *Key) error { return s.approved(file, k, now) })
+	if err != nil {
+		return fmt.Errorf("wants a signature: %w", err)
+	}
+	return nil
+}
+
+// approved says why the key doesn't speak for the subject, if it doesn't.
+func (s *Subject) approved(file *report, k *Key, now time.Time) error {
+	if err := k.alive(now); err != nil {
+		return err
+	}
+	attached := s.attachedBy(k)
+	if attached == nil || file == nil {
+		return attached
+	}
+	return file.approved(k, now)
+}
+
+// names are the subject's. Paths are taken as they are written and as they
+// resolve.
+func (s *Subject) names() []imageName {
+	refs := slices.Clone(s.References)
+	for _, ref := range s.References {
+		if !strings.HasPrefix(ref, "/") {
+			continue
+		}
+		for _, path := range []string{ref, s.Path} {
+			if path == "" {
+				continue
+			}
+			refs = append(refs, path)
+			if real, err := filepath.EvalSymlinks(path); err == nil {
+				refs = append(refs, real)
+			}
+		}
+	}
+	slices.Sort(refs)
+	return namesOf(slices.Compact(refs), s.Manifests)
+}
+
+// label is how messages name the subject.
+func (s *Subject) label() string {
+	for _, ref := range s.References {
+		return printable(ref)
+	}
+	for _, name := range []string{s.ID, s.Path} {
+		if name != "" {
+			return printable(name)
+		}
+	}
+	return "image without a name"
+}
+
+// Attached says whether, in any namespace, the policy wants signatures that are
+// attached in the registry for one of these references.
+func (p *Policy) Attached(references []string) bool {
+	if p == nil || p.path == "" {
+		return false
+	}
+	policy, err := p.current()
+	return err == nil && policy.rules.attached(references)
+}
