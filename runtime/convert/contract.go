@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"path"
 	"strings"
@@ -175,15 +176,11 @@ func (p *placer) add(e squashfs.Entry, content string) {
 		return
 	}
 	e.ModTime, e.Size = p.time, int64(len(content))
-	var err error
-	if content == "" {
-		err = p.w.Add(e, nil)
-	} else {
-		err = p.w.Add(e, strings.NewReader(content))
+	var data io.Reader
+	if content != "" {
+		data = strings.NewReader(content)
 	}
-	if err != nil {
-		p.err = fmt.Errorf("%s: %w", e.Path, err)
-	}
+	p.err = p.w.Add(e, data)
 }
 
 // kind is the type of the inode at a path, zero if there is none.

@@ -122,6 +122,8 @@ exec "$@"
 
 // environment exports what the image's ENV says, where the variable has no value
 // yet; the image's PATH counts always. Of two values of a variable the last counts.
+// The assignment is a command of its own, since bash expands braces in the
+// arguments of export, quoted in this way or not.
 func environment(env []string) string {
 	valid := regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 	var names []string
@@ -143,7 +145,7 @@ func environment(env []string) string {
 		if name != "PATH" {
 			value = `"${` + name + `:-` + value + `}"`
 		}
-		text.WriteString("export " + name + "=" + value + "\n")
+		text.WriteString(name + "=" + value + "; export " + name + "\n")
 	}
 	return text.String()
 }
