@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/record"
 )
 
@@ -50,7 +49,7 @@ func (s *Store) readEntries() (entries map[string]entry, problems []error, err e
 			problems = append(problems, err)
 			return
 		}
-		if !e.InPlace {
+		if !e.InPlace && e.OCI == nil {
 			e.Path = s.blob(e.ID)
 		}
 		entries[e.key()] = e
@@ -108,55 +107,3 @@ func dropMovedReferences(entries map[string]entry) {
 	}
 }
 
-// clean removes what no record speaks of: imports that no process has under way,
-// temporary files of records, imported files without a record, and images without
-// a reference or a pin. The caller has the turn.
-func (s *Store) clean() error {
-	err := s.cleanIngest()
-	for key, e := range s.entries {
-		if len(e.References) == 0 {
-			_, forgetErr := s.forget(key)
-			err = errors.Join(err, forgetErr)
-		}
-	}
-	for _, dir := range []string{imagesDir, pinsDir} {
-		stale, globErr := filepath.Glob(filepath.Join(s.dir, dir, ".*.tmp"))
-		err = errors.Join(err, globErr)
-		for _, path := range stale {
-			err = errors.Join(err, os.Remove(path))
-		}
-	}
-	if len(s.problems) > 0 {
-		// A file without a record may be that of the record we can't read.
-		return err
-	}
-	blobs, readErr := os.ReadDir(filepath.Join(s.dir, blobsDir))
-	err = errors.Join(err, readErr)
-	for _, b := range blobs {
-		id := idScheme + strings.TrimSuffix(b.Name(), ".sif")
-		if _, ok := s.entries[entry{ID: id}.key()]; !ok {
-			err = errors.Join(err, os.Remove(filepath.Join(s.dir, blobsDir, b.Name())))
-		}
-	}
-	return err
-}
-
-func (s *Store) cleanIngest() error {
-	dir := filepath.Join(s.dir, ingestDir)
-	entries, err := os.ReadDir(dir)
-	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		f, openErr := os.Open(path)
-		if openErr != nil {
-			err = errors.Join(err, os.RemoveAll(path))
-			continue
-		}
-		abandoned, lockErr := linux.TryLock(f)
-		err = errors.Join(err, lockErr)
-		if abandoned {
-			err = errors.Join(err, os.RemoveAll(path))
-		}
-		err = errors.Join(err, f.Close())
-	}
-	return err
-}

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/siflet/siflet/runtime/registry"
 )
 
 // File reads the SIF at path, of no store. The errors are those of Lookup.
@@ -18,9 +20,10 @@ func File(path string) (Image, error) {
 	return p.open(path)
 }
 
-// Lookup finds an image by path ("/abs/x.sif", "sif:///abs/x.sif"), by tag
-// ("web", "web:latest"), by ID, or by the beginning of an ID that only one image
-// has. A path that was never pulled is found too if there is a SIF that runs
+// Lookup finds an image by path ("/abs/x.sif", "sif:///abs/x.sif"), by name in
+// any spelling ("web", "docker.io/library/web:latest", "docker://web"), by name and digest
+// ("web@sha256:..."), by what it was pulled from ("library://me/web"), by ID, or by the
+// beginning of an ID that only one image has. A path that was never pulled is found too if there is a SIF that runs
 // here. What is not there is ErrNotFound; what is of no use ErrInvalid or
 // ErrUnsupported.
 func (s *Store) Lookup(ref string) (Image, error) {
@@ -40,7 +43,7 @@ func (s *Store) Lookup(ref string) (Image, error) {
 		}
 		return s.inPlace(image, name), nil
 	}
-	if e, ok := s.byTag(ref); ok {
+	if e, ok := s.byName(ref); ok {
 		return s.image(e)
 	}
 	return s.byID(ref)
@@ -63,18 +66,29 @@ func (s *Store) List() ([]Image, error) {
 	return list, nil
 }
 
-// image is the image of a record, as the file is now.
-func (s *Store) image(e entry) (Image, error) {
-	image, err := s.files.open(e.Path)
+// image is the image of a record, as its files are now.
+func (s *Store) image(e entry) (image Image, err error) {
+	if e.OCI != nil {
+		image, err = s.ociImage(e)
+	} else {
+		image, err = s.files.open(e.Path)
+	}
 	if err != nil {
 		return Image{}, err
 	}
-	image.References = slices.Clone(e.References)
+	e.describe(&image)
 	if !e.InPlace {
 		image.ID, image.InPlace, image.CreatedAt = e.ID, false, e.UpdatedAt
 	}
 	image.Pinned = s.pinned(image.ID)
 	return image, nil
+}
+
+// describe adds what a record knows of an image.
+func (e entry) describe(image *Image) {
+	image.References, image.Kept = slices.Clone(e.References), e.Kept
+	image.Digests, image.Manifests = slices.Clone(e.Digests), slices.Clone(e.Manifests)
+	image.Signatures, image.Source = slices.Clone(e.Signatures), e.Source
 }
 
 // inPlace adds what is known of a file that was opened by path.
@@ -83,36 +97,48 @@ func (s *Store) inPlace(image Image, ref string) Image {
 	defer s.mu.Unlock()
 	image.References = []string{ref}
 	if e, ok := s.entries[(entry{Path: image.Path, InPlace: true}).key()]; ok && len(e.References) > 0 {
-		image.References = slices.Clone(e.References)
+		e.describe(&image)
 	}
 	image.Pinned = s.pinnedLocked(image.ID)
 	return image
 }
 
-func (s *Store) byTag(ref string) (entry, bool) {
-	name, digest, pinnedToDigest := strings.Cut(ref, "@")
-	tag, err := normalTag(name)
+// byName finds a record by one of its names: a tag, a digest in a registry, or
+// where it was pulled from.
+func (s *Store) byName(ref string) (entry, bool) {
+	name, err := canonical(ref)
 	if err != nil {
 		return entry{}, false
 	}
+	matches := func(e entry) bool { return slices.Contains(e.References, name) }
+	if _, ok := inRegistry(ref); ok {
+		if parsed, err := parseName(ref); err == nil && parsed.Digest != "" {
+			matches = func(e entry) bool { return e.hasDigest(parsed) }
+		}
+	}
 	for _, e := range s.snapshot() {
-		if pinnedToDigest {
-			if e.ID == digest && !e.InPlace && slices.ContainsFunc(e.References, sameName(tag)) {
-				return e, true
-			}
-		} else if slices.Contains(e.References, tag) {
+		if matches(e) {
 			return e, true
 		}
 	}
 	return entry{}, false
 }
 
-// sameName compares all but the part after the last ':'.
-func sameName(tag string) func(string) bool {
-	return func(ref string) bool {
-		i, j := strings.LastIndexByte(tag, ':'), strings.LastIndexByte(ref, ':')
-		return i > 0 && j > 0 && tag[:i] == ref[:j]
+// hasDigest says that the image has the digest under that name: its own ID, if
+// it is a SIF file, or that of a manifest.
+func (e entry) hasDigest(ref registry.Reference) bool {
+	if slices.Contains(e.Digests, ref.Name()+"@"+ref.Digest) {
+		return true
 	}
+	own := e.ID == ref.Digest && !e.InPlace && e.OCI == nil
+	if !own && !slices.Contains(e.Manifests, ref.Digest) {
+		return false
+	}
+	named := func(name string) bool {
+		rest, ok := strings.CutPrefix(name, ref.Name())
+		return ok && (strings.HasPrefix(rest, ":") || strings.HasPrefix(rest, "@"))
+	}
+	return slices.ContainsFunc(e.References, named) || slices.ContainsFunc(e.Digests, named)
 }
 
 // byID finds an image by its ID or the beginning of it: those with a record, and

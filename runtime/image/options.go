@@ -35,3 +35,17 @@ type PullOptions struct {
 	// Progress hears of the bytes that were read; calls don't overlap.
 	Progress func(done, total int64)
 }
+
+// configure makes a store that can change what the options say.
+func (s *Store) configure(o Options) {
+	const parallel, pulls = 3, 3
+	if o.Parallel <= 0 {
+		o.Parallel = parallel
+	}
+	if o.Log != nil {
+		s.log = o.Log
+	}
+	s.options = o
+	// One pull whose source hangs must not keep others waiting.
+	s.work.slots = make(chan struct{}, pulls*o.Parallel)
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -14,17 +13,19 @@ import (
 )
 
 // Pin keeps the image with the ID on disk until its owner unpins. Pinning twice
-// for one owner is one pin.
+// for one owner is one pin. A file in place is never deleted, so it needs no pin
+// and gets none.
 func (s *Store) Pin(id, owner string) error {
+	if !s.readOnly && s.inPlaceOnly(id) {
+		return nil
+	}
 	end, err := s.begin(context.Background())
 	if err != nil {
 		return err
 	}
 	defer end()
-	// A file in place that was looked up by path has no record.
-	inPlace := len(s.files.byID(strings.TrimPrefix(id, idScheme))) > 0
 	s.mu.Lock()
-	known, old := inPlace || s.knownLocked(id), s.pins[owner]
+	known, old := s.knownLocked(id), s.pins[owner]
 	s.mu.Unlock()
 	if !known {
 		return &kindError{ErrNotFound, fmt.Errorf("pin image %s: not found", id)}
@@ -42,9 +43,18 @@ func (s *Store) Pin(id, owner string) error {
 	return nil
 }
 
-// Unpin drops the owner's pins. An imported image that was removed while it was
-// pinned is deleted with its last pin. An owner without pins is fine.
+// inPlaceOnly says that the ID is that of a file in place, which was looked up.
+func (s *Store) inPlaceOnly(id string) bool {
+	digits, ok := strings.CutPrefix(id, idScheme)
+	return ok && len(digits) == idLength && len(s.files.byID(digits)) > 0
+}
+
+// Unpin drops the owner's pins. An image that was removed while it was pinned is
+// deleted with its last pin. An owner without pins is fine.
 func (s *Store) Unpin(owner string) error {
+	if !s.readOnly && s.refresh() == nil && !s.owns(owner) {
+		return nil
+	}
 	end, err := s.begin(context.Background())
 	if err != nil {
 		return err
@@ -67,6 +77,13 @@ func (s *Store) Unpin(owner string) error {
 	return err
 }
 
+func (s *Store) owns(owner string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.pins[owner]
+	return ok
+}
+
 // Owners are those who have pins, sorted: what a new agent compares with the
 // containers it finds.
 func (s *Store) Owners() []string {
@@ -77,7 +94,8 @@ func (s *Store) Owners() []string {
 
 // Remove removes the image and every reference to it. Of a file in place only
 // the references go. A pinned image goes when its last pin does; until then it
-// is found by its ID alone. Removing what is not there succeeds.
+// is found by its ID alone. A kept image goes too: who names it means it.
+// Removing what is not there succeeds.
 func (s *Store) Remove(ctx context.Context, ref string) error {
 	end, err := s.begin(ctx)
 	if err != nil {
@@ -86,7 +104,7 @@ func (s *Store) Remove(ctx context.Context, ref string) error {
 	defer end()
 	entries, err := s.named(ref)
 	for _, e := range entries {
-		e.References = nil
+		e.References, e.Digests, e.Kept = nil, nil, false
 		err = errors.Join(err, s.saveOrForget(e))
 	}
 	return err
@@ -100,7 +118,7 @@ func (s *Store) named(ref string) ([]entry, error) {
 		return nil, err
 	}
 	if !isPath {
-		if e, ok := s.byTag(ref); ok {
+		if e, ok := s.byName(ref); ok {
 			return []entry{e}, nil
 		}
 	}
@@ -144,7 +162,7 @@ func (s *Store) currentID(e entry) string {
 // saveOrForget writes an entry that lost references, or removes the image if it
 // has none left and nobody needs it. The caller has the turn.
 func (s *Store) saveOrForget(e entry) error {
-	if len(e.References) == 0 {
+	if e.unwanted() {
 		if gone, err := s.forget(e.key()); gone || err != nil {
 			return err
 		}
@@ -152,12 +170,12 @@ func (s *Store) saveOrForget(e entry) error {
 	return s.save(e)
 }
 
-// orphan says that an image has neither a reference nor a pin.
+// orphan says that an image has neither a name nor a pin, and nobody keeps it.
 func (s *Store) orphan(key string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e, ok := s.entries[key]
-	return ok && len(e.References) == 0 && !s.pinnedLocked(e.ID)
+	return ok && e.unwanted() && !s.pinnedLocked(e.ID)
 }
 
 func (s *Store) pinned(id string) bool {
@@ -186,35 +204,4 @@ func (s *Store) knownLocked(id string) bool {
 
 func (s *Store) pinPath(owner string) string {
 	return filepath.Join(s.dir, pinsDir, shortHash(owner)+suffix)
-}
-
-// Usage is what the store's own files take, and where they are. Files in place
-// count for nothing.
-func (s *Store) Usage() (bytes, inodes uint64, mountpoint string, err error) {
-	err = filepath.WalkDir(s.dir, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return ignoreMissing(err)
-		}
-		inodes++
-		info, err := d.Info()
-		if err != nil {
-			return ignoreMissing(err)
-		}
-		if d.Type().IsRegular() {
-			bytes += uint64(max(info.Size(), 0))
-		}
-		return nil
-	})
-	if err != nil {
-		err = fmt.Errorf("image store usage: %w", err)
-	}
-	return bytes, inodes, s.dir, err
-}
-
-// ignoreMissing accepts that files come and go during a walk.
-func ignoreMissing(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
 }

@@ -2,41 +2,66 @@ package image
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
-	"github.com/siflet/siflet/runtime/linux"
-	"github.com/siflet/siflet/runtime/record"
+	"github.com/siflet/siflet/runtime/registry"
+	"github.com/siflet/siflet/runtime/source"
+	"github.com/siflet/siflet/runtime/trust"
 )
 
-// Pull makes sure that an image is there to be used. A path is checked and
-// remembered, and the file used where it is: nothing is copied. Of other
-// references, those that the store has are there already; the rest is
-// ErrUnsupported.
-func (s *Store) Pull(ctx context.Context, ref string, _ PullOptions) (Image, error) {
+// Pull makes sure that the image that ref names now is there to be used. A path is
+// checked and remembered, and the file used where it is: nothing is copied. An ID, and a
+// name that was imported, is there already or not found. Everything else is
+// looked up where it is, with o's credentials, and what the store lacks of it is
+// fetched: SIF files as they are, layers converted once.
+//
+// Pulls of the same thing at the same time share the work; each must be able to
+// read the manifest. One that is cancelled leaves the work to the others. A pull
+// that fails leaves nothing, except that what came whole, and the part of a SIF
+// file that came, waits a day to be taken up again if the pull was cancelled or its
+// source became unavailable.
+func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (Image, error) {
+	if s.readOnly {
+		_, err := s.begin(ctx)
+		return Image{}, err
+	}
 	path, ok, err := asPath(ref)
 	if err != nil {
 		return Image{}, err
 	}
-	if !ok {
-		image, err := s.Lookup(ref)
-		if errors.Is(err, ErrNotFound) {
-			return Image{}, &kindError{ErrUnsupported, fmt.Errorf("pull image %q: registries can't be pulled from yet; "+
+	if ok {
+		return s.pullPath(ctx, path, ref, o)
+	}
+	if isID(ref) {
+		return s.Lookup(ref)
+	}
+	if _, named := inRegistry(ref); named {
+		if e, ok := s.byName(ref); ok && len(e.Digests) == 0 {
+			return s.image(e)
+		}
+		if s.options.Registry == nil {
+			return Image{}, &kindError{ErrUnsupported, fmt.Errorf("pull image %q: there is no access to registries here; "+
 				"name a SIF file by its absolute path (/images/web.sif or sif:///images/web.sif), or import it first", ref)}
 		}
-		return image, err
 	}
+	return s.pull(ctx, ref, "", o)
+}
+
+// pullPath remembers a file in place.
+func (s *Store) pullPath(ctx context.Context, path, ref string, o PullOptions) (Image, error) {
 	// A file system that hangs must not keep others waiting: look first.
 	image, err := s.files.open(path)
 	if err != nil {
 		return Image{}, err
+	}
+	subject := trust.Subject{References: []string{ref}, Namespace: o.Namespace, ID: image.ID, Path: image.Path}
+	if err := s.options.Policy.Check(ctx, subject); err != nil {
+		return Image{}, fmt.Errorf("image %s: %w", ref, err)
 	}
 	end, err := s.begin(ctx)
 	if err != nil {
@@ -50,147 +75,125 @@ func (s *Store) Pull(ctx context.Context, ref string, _ PullOptions) (Image, err
 	if known && old.ID == e.ID && slices.Contains(old.References, ref) {
 		return s.inPlace(image, ref), nil
 	}
-	e.References, e.UpdatedAt = withReference(old.References, ref), time.Now()
+	e.References, e.UpdatedAt, e.Kept = union(old.References, []string{ref}), time.Now(), old.Kept
 	if err := s.save(e); err != nil {
 		return Image{}, err
 	}
 	return s.inPlace(image, ref), nil
 }
 
-// Import copies the SIF at path into the store and gives it a tag, by default
-// one made of the file's name. A tag that another image has moves; an image that
-// loses its last tag so is removed unless it is pinned. The copy is synced before
-// the tag shows. progress, if not nil, hears of the bytes copied.
-func (s *Store) Import(ctx context.Context, path, tag string, progress func(done, total int64)) (Image, error) {
-	if s.readOnly {
-		_, err := s.begin(ctx)
-		return Image{}, err
-	}
-	if tag == "" {
-		tag = fileTag(path)
-	}
-	tag, err := normalTag(tag)
-	if err != nil {
-		return Image{}, err
-	}
-	path, err = filepath.Abs(path)
-	if err != nil {
-		return Image{}, err
-	}
-	// Know before copying gigabytes that they are of use.
-	if _, err := s.files.open(path); err != nil {
-		return Image{}, err
-	}
-	temp, id, err := s.ingest(ctx, path, progress)
-	if err != nil {
-		return Image{}, fmt.Errorf("import %s: %w", path, err)
-	}
-	defer temp.Close() //nolint:errcheck // synced already; until it has its name it must be open
-	end, err := s.begin(ctx)
-	if err != nil {
-		return Image{}, errors.Join(err, os.Remove(temp.Name()))
-	}
-	defer end()
-	if err := s.place(temp.Name(), id); err != nil {
-		return Image{}, fmt.Errorf("import %s: %w", path, errors.Join(err, removeIfThere(temp.Name())))
-	}
-	e := entry{ID: id, Path: s.blob(id), UpdatedAt: time.Now()}
-	s.mu.Lock()
-	old := s.entries[e.key()]
-	s.mu.Unlock()
-	e.References = withReference(old.References, tag)
-	if err := s.save(e); err != nil {
-		return Image{}, err
-	}
-	if err := s.takeReference(tag, e.key()); err != nil {
-		return Image{}, err
-	}
-	return s.image(e)
+// pulling is one pull under way.
+type pulling struct {
+	ref   string
+	o     PullOptions
+	from  *shared
+	bench *bench
+	// entry is the record to be: its ID and what it consists of come last.
+	entry entry
 }
 
-// ingest copies the file while hashing it, and syncs and checks the copy.
-func (s *Store) ingest(ctx context.Context, path string, progress func(done, total int64)) (dst *os.File, id string, err error) {
-	src, err := os.Open(path)
+// pull brings an image from its source. tag, if not empty, is the name it gets.
+func (s *Store) pull(ctx context.Context, ref, tag string, o PullOptions) (image Image, err error) {
+	found, err := source.Open(ctx, ref, source.Options{
+		Registry: s.options.Registry, Auth: o.Auth, Library: s.options.Library, Spool: filepath.Join(s.dir, ingestDir), Log: s.log,
+	})
 	if err != nil {
-		return nil, "", err
+		return Image{}, withKind(fmt.Errorf("pull image %s: %w", ref, err))
 	}
-	defer src.Close() //nolint:errcheck // read only
-	info, err := src.Stat()
+	p := &pulling{ref: ref, o: o, from: newShared(found)}
+	defer func() { err = errors.Join(err, p.from.release()) }()
+	p.entry.References, p.entry.origin, err = names(ref, tag, found)
 	if err != nil {
-		return nil, "", err
+		return Image{}, fmt.Errorf("pull image %s: %w", ref, err)
 	}
-	if dst, err = s.newIngest(ctx); err != nil {
-		return nil, "", err
+	if p.bench, err = s.enterWork(ctx); err != nil {
+		return Image{}, fmt.Errorf("pull image %s: %w", ref, err)
 	}
-	sum := sha256.New()
-	reader := watched(ctx, io.LimitReader(src, info.Size()), info.Size(), progress)
-	n, err := io.CopyBuffer(struct{ io.Writer }{io.MultiWriter(dst, sum)}, reader, make([]byte, 1<<20))
-	if err == nil && n != info.Size() {
-		err = fmt.Errorf("%w: %d bytes of %d", io.ErrUnexpectedEOF, n, info.Size())
-	}
-	if err == nil {
-		err = dst.Chmod(0o644)
-	}
-	if err == nil {
-		err = dst.Sync()
-	}
-	if err == nil {
-		// The source may have changed since it was looked at; the copy can't.
-		_, err = parse(dst.Name(), info)
+	defer func() { err = errors.Join(err, s.leaveWork(resumable(err))) }()
+	if found.SIF != nil {
+		image, err = s.pullSIF(ctx, p)
+	} else {
+		image, err = s.pullOCI(ctx, p)
 	}
 	if err != nil {
-		return nil, "", errors.Join(err, dst.Close(), os.Remove(dst.Name()))
+		return Image{}, withKind(fmt.Errorf("pull image %s: %w", found.Name, err))
 	}
-	return dst, idScheme + hex.EncodeToString(sum.Sum(nil)), nil
+	return image, nil
 }
 
-// newIngest makes a file to copy to. As long as it is open no other process
-// takes it for one that was left behind.
-func (s *Store) newIngest(ctx context.Context) (*os.File, error) {
-	end, err := s.begin(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer end()
-	f, err := os.CreateTemp(filepath.Join(s.dir, ingestDir), "*.sif")
-	if err != nil {
-		return nil, err
-	}
-	if _, err := linux.TryLock(f); err != nil {
-		return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
-	}
-	return f, nil
+// resumable says that after this error another try should go on where it ended.
+func resumable(err error) bool {
+	return errors.Is(err, registry.ErrUnavailable) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// place gives the copy its name. A file that is there already stays, since it
-// may be mounted and has the same content.
-func (s *Store) place(temp, id string) error {
-	if _, err := os.Stat(s.blob(id)); err == nil {
-		return os.Remove(temp)
-	}
-	if err := os.Rename(temp, s.blob(id)); err != nil {
-		return err
-	}
-	return record.SyncDir(filepath.Join(s.dir, blobsDir))
-}
-
-// takeReference removes the reference from every record but one.
-func (s *Store) takeReference(ref, keep string) error {
-	var err error
-	for _, e := range s.snapshot() {
-		if e.key() == keep || !slices.Contains(e.References, ref) {
-			continue
+// names are what an image is called after a pull.
+func names(ref, tag string, from *source.Image) (references []string, o origin, err error) {
+	o.Source = from.Name
+	for _, digest := range []string{known(from.Top), known(from.Manifest)} {
+		if digest != "" {
+			o.Manifests = union(o.Manifests, []string{digest})
 		}
-		e.References = slices.DeleteFunc(slices.Clone(e.References), func(r string) bool { return r == ref })
-		err = errors.Join(err, s.saveOrForget(e))
 	}
-	return err
+	_, named := inRegistry(ref)
+	if named {
+		parsed, err := registry.ParseReference(from.Name)
+		if err != nil {
+			return nil, o, err
+		}
+		if digest := known(from.Top); digest != "" {
+			o.Digests = []string{parsed.Name() + "@" + digest}
+		}
+		if parsed.Digest == "" {
+			references = []string{parsed.String()}
+		}
+		return references, o, nil
+	}
+	switch {
+	case tag != "":
+		references = []string{tag}
+	case len(from.Tags) > 0:
+		references = union(nil, from.Tags)
+	default:
+		references = []string{from.Name}
+	}
+	return references, o, nil
 }
 
-func withReference(refs []string, ref string) []string {
-	refs = append(slices.Clone(refs), ref)
-	slices.Sort(refs)
-	return slices.Compact(refs)
+// subject is the image as the policy sees it.
+func (p *pulling) subject() trust.Subject {
+	s := trust.Subject{
+		References: p.entry.References, Namespace: p.o.Namespace, ID: p.entry.ID,
+		Manifests: p.entry.Manifests, Signatures: p.entry.Signatures,
+	}
+	if len(s.References) == 0 {
+		s.References = []string{p.from.Name}
+	}
+	return s
+}
+
+// sign fetches the signatures that are attached to an image, if the policy wants any.
+func (s *Store) sign(ctx context.Context, p *pulling) error {
+	const most = 64
+	if !s.options.Policy.Attached(p.subject().References) {
+		return nil
+	}
+	signatures, err := p.from.Signatures(ctx)
+	if err != nil {
+		return fmt.Errorf("signatures: %w", err)
+	}
+	if len(signatures) > most {
+		signatures = signatures[:most]
+	}
+	for _, signature := range signatures {
+		p.entry.Signatures = append(p.entry.Signatures, trust.Signature(signature))
+	}
+	return nil
+}
+
+func union(a, b []string) []string {
+	all := append(slices.Clone(a), b...)
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // readFunc is a function that reads.
@@ -200,16 +203,14 @@ func (f readFunc) Read(b []byte) (int, error) { return f(b) }
 
 // watched reads from r until ctx ends and reports how far it is.
 func watched(ctx context.Context, r io.Reader, total int64, progress func(done, total int64)) io.Reader {
-	var done int64
-	return readFunc(func(b []byte) (int, error) {
+	return counted(readFunc(func(b []byte) (int, error) {
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
-		n, err := r.Read(b)
-		done += int64(n)
-		if progress != nil && n > 0 {
+		return r.Read(b)
+	}), 0, func(done int64) {
+		if progress != nil {
 			progress(done, total)
 		}
-		return n, err
 	})
 }

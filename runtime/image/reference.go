@@ -1,19 +1,23 @@
 package image
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"github.com/siflet/siflet/runtime/registry"
+	"github.com/siflet/siflet/runtime/source"
 )
 
 const (
 	pathScheme = "sif://"
 	idScheme   = "sha256:"
 	hexDigits  = "0123456789abcdef"
-	defaultTag = ":latest"
+	idLength   = 64
 	// minPrefix is the shortest beginning of an ID that may stand for it.
 	minPrefix = 4
-	maxTag    = 255
 )
 
 // asPath is the path that a reference names, cleaned: "/abs/x.sif" or
@@ -29,70 +33,128 @@ func asPath(ref string) (path string, ok bool, err error) {
 	return filepath.Clean(path), true, nil
 }
 
-// normalTag is the one spelling of a tag: "web" is "web:latest", and
-// "docker.io/library/web:1" is "web:1".
-func normalTag(ref string) (string, error) {
-	invalid := func(why string) error {
-		return &kindError{ErrInvalid, fmt.Errorf("image reference %q: %s", ref, why)}
-	}
-	name := ref
-	for _, host := range []string{"docker.io/", "index.docker.io/"} {
-		if rest, ok := strings.CutPrefix(name, host); ok {
-			name = strings.TrimPrefix(rest, "library/")
-		}
-	}
-	tag := strings.TrimPrefix(defaultTag, ":")
-	if i := strings.LastIndexByte(name, ':'); i > strings.LastIndexByte(name, '/') {
-		name, tag = name[:i], name[i+1:]
-	}
+// inRegistry says that a reference is a name as registries have them, and what
+// it is without its scheme.
+func inRegistry(ref string) (name string, ok bool) {
+	scheme, rest, known := source.Scheme(ref)
 	switch {
-	case name == "":
-		return "", invalid("no name")
-	case len(name)+len(tag) >= maxTag:
-		return "", invalid("too long")
-	case name+":" == idScheme:
-		return "", invalid("the name of a hash is no name")
-	case tag == "" || len(tag) > 128 || tag[0] == '.' || tag[0] == '-' || !isWord(strings.ToLower(tag)):
-		return "", invalid("want letters, digits, '_', '.' and '-' after the ':'")
+	case !known:
+		return "", false
+	case scheme == "":
+		return ref, !strings.HasPrefix(ref, "/")
+	default:
+		return strings.TrimPrefix(rest, "//"), scheme == "docker" || scheme == "oras"
 	}
-	for i, part := range strings.Split(name, "/") {
-		if i == 0 && strings.Contains(name, "/") {
-			part = strings.Replace(part, ":", "", 1) // the port of a registry
-		}
-		if !isWord(part) || part[0] == '.' || part[0] == '-' {
-			return "", invalid("want lower-case letters, digits, '_', '.', '-' and '/' in the name")
-		}
-	}
-	return name + ":" + tag, nil
 }
 
-func isWord(text string) bool {
-	return text != "" && strings.Trim(text, hexDigits+"ghijklmnopqrstuvwxyz_.-") == ""
+// parseName reads a name as registries have them, by Docker's rules.
+func parseName(ref string) (registry.Reference, error) {
+	name, ok := inRegistry(ref)
+	if !ok {
+		return registry.Reference{}, &kindError{ErrInvalid, fmt.Errorf("image reference %q: not a name", ref)}
+	}
+	parsed, err := registry.ParseReference(name)
+	if err == nil && parsed.Host == "docker.io" && parsed.Repository == "library/sha256" {
+		err = fmt.Errorf("image reference %q: the name of a hash is no name", ref)
+	}
+	if err != nil {
+		return registry.Reference{}, &kindError{ErrInvalid, err}
+	}
+	return parsed, nil
 }
 
-// fileTag makes a tag of a file's name: "Web App.oci.sif" gives
-// "web-app:latest".
+// fullTag is the one spelling of a tag: "web" is "docker.io/library/web:latest".
+func fullTag(ref string) (string, error) {
+	parsed, err := parseName(ref)
+	if err != nil {
+		return "", err
+	}
+	if parsed.Digest != "" {
+		return "", &kindError{ErrInvalid, fmt.Errorf("image reference %q: a digest is no tag", ref)}
+	}
+	return parsed.String(), nil
+}
+
+// canonical is the one spelling of a reference that is neither a path nor an ID.
+func canonical(ref string) (string, error) {
+	if _, ok := inRegistry(ref); !ok {
+		return located(ref), nil
+	}
+	parsed, err := parseName(ref)
+	return parsed.String(), err
+}
+
+// located makes the path absolute in a reference to an archive.
+func located(ref string) string {
+	scheme, rest, ok := source.Scheme(ref)
+	if !ok || !isArchive(ref) || strings.HasPrefix(rest, "/") {
+		return ref
+	}
+	if path, err := filepath.Abs(rest); err == nil {
+		return scheme + ":" + path
+	}
+	return ref
+}
+
+// isArchive says that a reference names files with an OCI or Docker image.
+func isArchive(ref string) bool {
+	scheme, _, ok := source.Scheme(ref)
+	return ok && slices.Contains([]string{"docker-archive", "oci-archive", "oci"}, scheme)
+}
+
+// fileTag makes a tag of a file's name: "Web App.oci.sif" gives "web-app".
 func fileTag(path string) string {
 	name := strings.ToLower(filepath.Base(path))
 	name = strings.TrimSuffix(strings.TrimSuffix(name, ".sif"), ".oci")
 	name = strings.Trim(strings.Map(func(r rune) rune {
-		if r < 0x80 && isWord(string(r)) {
+		if strings.ContainsRune(hexDigits+"ghijklmnopqrstuvwxyz", r) {
 			return r
 		}
 		return '-'
-	}, name), ".-_")
+	}, name), "-")
+	for strings.Contains(name, "--") {
+		name = strings.ReplaceAll(name, "--", "-")
+	}
 	if len(name) > 128 {
-		name = name[:128]
+		name = strings.TrimRight(name[:128], "-")
 	}
 	if name == "" || name+":" == idScheme {
 		name = "image"
 	}
-	return name + defaultTag
+	return name
 }
 
 // idDigits is the hexadecimal part of an ID or of the beginning of one.
 func idDigits(ref string) (string, bool) {
 	digits := strings.TrimPrefix(ref, idScheme)
-	ok := len(digits) >= minPrefix && len(digits) <= 64 && strings.Trim(digits, hexDigits) == ""
+	ok := len(digits) >= minPrefix && len(digits) <= idLength && strings.Trim(digits, hexDigits) == ""
 	return digits, ok
+}
+
+// isID says that a reference can be nothing but an ID or the beginning of one.
+func isID(ref string) bool {
+	digits, ok := idDigits(ref)
+	return ok && (len(digits) == idLength || strings.HasPrefix(ref, idScheme))
+}
+
+// isDigest says that text is "sha256:" and 64 digits.
+func isDigest(text string) bool {
+	digits, ok := idDigits(text)
+	return ok && len(digits) == idLength && strings.HasPrefix(text, idScheme)
+}
+
+// withKind gives errors of the packages below the kinds of this one.
+func withKind(err error) error {
+	var kind error
+	switch {
+	case errors.Is(err, registry.ErrReference), errors.Is(err, source.ErrPlatform):
+		kind = ErrInvalid
+	case errors.Is(err, source.ErrUnsupported):
+		kind = ErrUnsupported
+	case errors.Is(err, registry.ErrNotFound):
+		kind = ErrNotFound
+	default:
+		return err
+	}
+	return &kindError{kind, err}
 }

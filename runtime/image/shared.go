@@ -177,6 +177,11 @@ func (s *Store) snapshot() []entry {
 		// What can't be read now was read before.
 		_ = s.refresh()
 	}
+	return s.records()
+}
+
+// records are those in memory, in a stable order.
+func (s *Store) records() []entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list := make([]entry, 0, len(s.entries))

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,14 +14,18 @@ import (
 	"time"
 
 	"github.com/siflet/siflet/runtime/record"
+	"github.com/siflet/siflet/runtime/trust"
 )
 
 const (
 	imagesDir = "images"
 	pinsDir   = "pins"
 	blobsDir  = "sha256"
+	layersDir = "layers"
 	ingestDir = "ingest"
+	partsDir  = "downloads"
 	suffix    = ".json"
+	sifSuffix = ".sif"
 
 	formatVersion = 1
 )
@@ -34,6 +39,19 @@ type entry struct {
 	InPlace    bool      `json:"in_place,omitempty"`
 	References []string  `json:"references"`
 	UpdatedAt  time.Time `json:"updated_at"`
+	Kept       bool      `json:"kept,omitempty"`
+	origin
+	// OCI is nil for a SIF.
+	OCI *ociContent `json:"oci,omitempty"`
+}
+
+// origin is what a record says of where an image is from. The fields are as in
+// Image.
+type origin struct {
+	Digests    []string          `json:"digests,omitempty"`
+	Manifests  []string          `json:"manifests,omitempty"`
+	Signatures []trust.Signature `json:"signatures,omitempty"`
+	Source     string            `json:"source,omitempty"`
 }
 
 // pin is the record of an owner's pins.
@@ -48,8 +66,11 @@ type pin struct {
 type Store struct {
 	dir      string
 	readOnly bool
+	options  Options
+	log      *slog.Logger
 	files    parser
 	problems []error
+	work     work
 
 	// turn is held by the one operation that changes image records, across its
 	// writes, so that they reach the disk in the order they were decided. With it
@@ -69,7 +90,8 @@ func Open(dir string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open image store: %w", err)
 	}
-	for _, name := range []string{imagesDir, pinsDir, blobsDir, ingestDir} {
+	s.configure(o)
+	for _, name := range []string{imagesDir, pinsDir, blobsDir, layersDir, ingestDir, partsDir} {
 		if err := os.MkdirAll(filepath.Join(s.dir, name), 0o700); err != nil {
 			return nil, fmt.Errorf("open image store: %w", err)
 		}
@@ -79,7 +101,7 @@ func Open(dir string, o Options) (*Store, error) {
 		return nil, fmt.Errorf("open image store: %w", err)
 	}
 	defer end()
-	if err := s.clean(); err != nil {
+	if _, err := s.clean(); err != nil {
 		return nil, fmt.Errorf("open image store: %w", err)
 	}
 	return s, nil
@@ -113,7 +135,7 @@ func newStore(dir string) (*Store, error) {
 		return nil, err
 	}
 	return &Store{
-		dir: dir, turn: make(chan struct{}, 1), files: parser{parsed: map[string]parsedFile{}},
+		dir: dir, log: slog.New(slog.DiscardHandler), turn: make(chan struct{}, 1), files: parser{parsed: map[string]parsedFile{}},
 		entries: map[string]entry{}, pins: map[string]pin{},
 	}, nil
 }
@@ -127,8 +149,7 @@ func (e entry) key() string {
 }
 
 func (e entry) valid() bool {
-	digits, ok := idDigits(e.ID)
-	return ok && len(digits) == 64 && strings.HasPrefix(e.ID, idScheme) && (!e.InPlace || filepath.IsAbs(e.Path))
+	return isDigest(e.ID) && (!e.InPlace || filepath.IsAbs(e.Path) && e.OCI == nil) && e.OCI.valid()
 }
 
 func shortHash(text string) string {
@@ -137,7 +158,7 @@ func shortHash(text string) string {
 }
 
 func (s *Store) blob(id string) string {
-	return filepath.Join(s.dir, blobsDir, strings.TrimPrefix(id, idScheme)+".sif")
+	return filepath.Join(s.dir, blobsDir, strings.TrimPrefix(id, idScheme)+sifSuffix)
 }
 
 func (s *Store) recordPath(key string) string { return filepath.Join(s.dir, imagesDir, key+suffix) }
@@ -154,9 +175,9 @@ func (s *Store) save(e entry) error {
 	return nil
 }
 
-// forget hides an entry that nobody needs, then deletes its record and the file
-// if it is ours. It reports false, having done nothing, if the file is ours and
-// pinned. The caller has the turn.
+// forget hides an entry that nobody needs, then deletes its record and those of
+// its files that no other image has. It reports false, having done nothing, if
+// the files are ours and pinned. The caller has the turn.
 func (s *Store) forget(key string) (bool, error) {
 	s.mu.Lock()
 	e, ok := s.entries[key]
@@ -166,12 +187,29 @@ func (s *Store) forget(key string) (bool, error) {
 	}
 	// From here on Pin does not find it.
 	delete(s.entries, key)
+	needed := s.neededLocked()
 	s.mu.Unlock()
 	err := removeIfThere(s.recordPath(key))
-	if ok && !e.InPlace {
-		err = errors.Join(err, removeIfThere(s.blob(e.ID)))
+	if err != nil {
+		return true, err // the record, when it is read again, must find its files
+	}
+	for _, file := range e.files() {
+		if !needed[file] && len(s.Problems()) == 0 {
+			err = errors.Join(err, removeIfThere(filepath.Join(s.dir, file)))
+		}
 	}
 	return true, err
+}
+
+// neededLocked are the files that some image is made of, relative to the store.
+func (s *Store) neededLocked() map[string]bool {
+	needed := map[string]bool{}
+	for _, e := range s.entries {
+		for _, file := range e.files() {
+			needed[file] = true
+		}
+	}
+	return needed
 }
 
 func removeIfThere(path string) error {

@@ -69,7 +69,7 @@ func TestImportMovesATagAndRemovesWhatLostItsLast(t *testing.T) {
 	if got := must(t)(s.Lookup("web")); got.ID != second.ID {
 		t.Errorf("the tag is at %s, want %s", got.ID, second.ID)
 	}
-	if got := must(t)(s.Lookup(first.ID)); cmp.Diff([]string{"web:1"}, got.References) != "" {
+	if got := must(t)(s.Lookup(first.ID)); cmp.Diff([]string{"docker.io/library/web:1"}, got.References) != "" {
 		t.Errorf("the first image has references %v, want web:1", got.References)
 	}
 	must(t)(s.Import(t.Context(), filepath.Join(dir, "b.sif"), "web:1", nil))
@@ -201,7 +201,7 @@ func TestOpenClearsWhatAKilledStoreLeft(t *testing.T) {
 	// The tag was given to the newer image and not yet taken from the older.
 	newer := must(t)(s.Import(t.Context(), makeSIF(t, filepath.Join(dir, "b.sif"), "b"), "b", nil))
 	e := s.entries[newer.ID[7:]]
-	e.References, e.UpdatedAt = []string{"a:latest", "b:latest"}, time.Now().Add(time.Hour)
+	e.References, e.UpdatedAt = []string{"docker.io/library/a:latest", "docker.io/library/b:latest"}, time.Now().Add(time.Hour)
 	if err := s.save(e); err != nil {
 		t.Fatal(err)
 	}
@@ -280,8 +280,8 @@ func TestUsageCountsTheStoresOwnFiles(t *testing.T) {
 	s := openStore(t, store)
 	must(t)(s.Pull(t.Context(), makeSIF(t, filepath.Join(dir, "a.sif"), "a"), PullOptions{}))
 	before, inodes, at, err := s.Usage()
-	if err != nil || at != store || inodes != 7 { // the root, four directories, the lock, one record
-		t.Errorf("Usage = %d inodes at %s, %v; want 7 at %s", inodes, at, err, store)
+	if err != nil || at != store || inodes != 9 { // the root, six directories, the lock, one record
+		t.Errorf("Usage = %d inodes at %s, %v; want 9 at %s", inodes, at, err, store)
 	}
 	image := must(t)(s.Import(t.Context(), filepath.Join(dir, "a.sif"), "a", nil))
 	after, _, _, err := s.Usage()
@@ -330,24 +330,30 @@ func TestConcurrentUseKeepsTheStoreWhole(t *testing.T) {
 
 func TestTagsHaveOneSpelling(t *testing.T) {
 	for ref, want := range map[string]string{
-		"web": "web:latest", "web:1": "web:1", "docker.io/library/web": "web:latest", "docker.io/me/web": "me/web:latest",
-		"reg.example:5000/a/b": "reg.example:5000/a/b:latest", "reg.example:5000/a:V1": "reg.example:5000/a:V1",
+		"web": "docker.io/library/web:latest", "web:1": "docker.io/library/web:1", "docker.io/library/web": "docker.io/library/web:latest",
+		"docker.io/me/web": "docker.io/me/web:latest", "docker://web": "docker.io/library/web:latest",
+		"oras://reg.example/web:1": "reg.example/web:1", "reg.example:5000/a/b": "reg.example:5000/a/b:latest",
+		"reg.example:5000/a:V1": "reg.example:5000/a:V1",
 		"": "", "Web": "", "web:": "", "web:1:2": "", "a//b": "", "-a": "", "web:-1": "", "web\n": "", "sha256:abcd": "",
 		"/abs": "", "web:" + strings.Repeat("x", 129): "", strings.Repeat("x", 300): "", "ü": "", "../x": "",
+		"library://web": "", "oci:web": "", "web@sha256:" + strings.Repeat("0", 64): "",
 	} {
-		got, err := normalTag(ref)
+		got, err := fullTag(ref)
 		if got != want || (err == nil) != (want != "") {
-			t.Errorf("normalTag(%q) = %q, %v; want %q", ref, got, err, want)
+			t.Errorf("fullTag(%q) = %q, %v; want %q", ref, got, err, want)
+		}
+		if err != nil && !errors.Is(err, ErrInvalid) {
+			t.Errorf("fullTag(%q) = %v, want ErrInvalid", ref, err)
 		}
 	}
 	for path, want := range map[string]string{
-		"/x/web.sif": "web:latest", "Web App.oci.sif": "web-app:latest", "/.sif": "image:latest", "sha256": "image:latest",
-		"/x/" + strings.Repeat("é", 100): "image:latest", strings.Repeat("y", 250): strings.Repeat("y", 128) + ":latest",
+		"/x/web.sif": "web", "Web App.oci.sif": "web-app", "/.sif": "image", "sha256": "image", "a_b..c.sif": "a-b-c",
+		"/x/" + strings.Repeat("é", 100): "image", strings.Repeat("y", 250): strings.Repeat("y", 128),
 	} {
 		if got := fileTag(path); got != want {
 			t.Errorf("fileTag(%q) = %q, want %q", path, got, want)
 		}
-		if _, err := normalTag(fileTag(path)); err != nil {
+		if _, err := fullTag(fileTag(path)); err != nil {
 			t.Errorf("fileTag(%q) is no tag: %v", path, err)
 		}
 	}

@@ -1,0 +1,136 @@
+package image
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	goruntime "runtime"
+	"slices"
+	"strings"
+)
+
+// maxExtents is how many file systems the kernel's overlay stacks.
+const maxExtents = 500
+
+// ociContent is what the record of an OCI image says of what is in it.
+type ociContent struct {
+	Arch   string `json:"arch,omitempty"`
+	Config Config `json:"config"`
+	// Layers are lowest first.
+	Layers []storedLayer `json:"layers"`
+}
+
+// storedLayer is a file system in a file of the store.
+type storedLayer struct {
+	// DiffID is the layer's; empty for what the store itself laid on top.
+	DiffID string `json:"diff_id,omitempty"`
+	// File is the file's name in layers/, without suffix, Bytes its size.
+	File  string `json:"file"`
+	Bytes int64  `json:"bytes"`
+	// The extent.
+	FS     string `json:"fs"`
+	Offset int64  `json:"offset"`
+	Size   int64  `json:"size"`
+}
+
+func (l storedLayer) valid() bool {
+	return isDigest(idScheme+l.File) && l.Offset >= 0 && l.Size > 0 && l.Size <= l.Bytes && l.Offset <= l.Bytes-l.Size
+}
+
+// valid says that a record makes sense.
+func (o *ociContent) valid() bool {
+	return o == nil || len(o.Layers) > 0 && len(o.Layers) <= maxExtents &&
+		!slices.ContainsFunc(o.Layers, func(l storedLayer) bool { return !l.valid() })
+}
+
+// layerPath is where a layer of the store is.
+func (s *Store) layerPath(file string) string { return filepath.Join(s.dir, layersDir, file+sifSuffix) }
+
+// ociImage is the image of an OCI image's record. An image with a layer that is
+// gone is ErrNotFound, so that pulling it makes it whole.
+func (s *Store) ociImage(e entry) (Image, error) {
+	image := Image{ID: e.ID, Arch: e.OCI.Arch, Config: e.OCI.Config}
+	for i, l := range e.OCI.Layers {
+		path := s.layerPath(l.File)
+		info, err := os.Stat(path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return Image{}, fmt.Errorf("image %s: layer %d: %w", e.name(), i, err)
+		}
+		if err != nil || info.Size() != l.Bytes {
+			return Image{}, &kindError{ErrNotFound, fmt.Errorf("image %s: layer %d is damaged or gone from the store; pull the image again", e.name(), i)}
+		}
+		image.Size += l.Bytes
+		image.Extents = append(image.Extents, Extent{Path: path, Offset: l.Offset, Size: l.Size, FS: l.FS})
+		if l.DiffID != "" {
+			image.Layers = append(image.Layers, l.DiffID)
+		}
+	}
+	return image, nil
+}
+
+// readConfig reads an OCI config and checks that this machine can run the image.
+func readConfig(text []byte) (arch string, c Config, err error) {
+	var raw struct {
+		Architecture string `json:"architecture"`
+		OS           string `json:"os"`
+		Config       struct {
+			Entrypoint, Cmd, Env         []string
+			WorkingDir, User, StopSignal string
+			Labels                       map[string]string
+			Volumes, ExposedPorts        map[string]struct{}
+		} `json:"config"`
+	}
+	if err := json.Unmarshal(text, &raw); err != nil {
+		return "", Config{}, &kindError{ErrInvalid, fmt.Errorf("config: %w", err)}
+	}
+	refuse := func(format string, args ...any) (string, Config, error) {
+		return "", Config{}, &kindError{ErrInvalid, fmt.Errorf("config: "+format, args...)}
+	}
+	host := goruntime.GOARCH
+	runs := raw.Architecture == "" || raw.Architecture == host ||
+		host == "amd64" && raw.Architecture == "386" || host == "arm64" && raw.Architecture == "arm"
+	switch {
+	case raw.OS != "" && raw.OS != "linux":
+		return refuse("os is %q, only linux can be run", raw.OS)
+	case !runs:
+		return refuse("architecture is %s, which can't run on this machine (%s)", raw.Architecture, host)
+	}
+	in := raw.Config
+	return raw.Architecture, Config{
+		Entrypoint: in.Entrypoint, Cmd: in.Cmd, Env: in.Env, WorkingDir: in.WorkingDir, User: in.User,
+		StopSignal: in.StopSignal, Labels: in.Labels,
+		Volumes: slices.Sorted(maps.Keys(in.Volumes)), ExposedPorts: slices.Sorted(maps.Keys(in.ExposedPorts)),
+	}, nil
+}
+
+// files are those of the store that an image is made of, relative to it.
+func (e entry) files() []string {
+	switch {
+	case e.InPlace:
+		return nil
+	case e.OCI == nil:
+		return []string{filepath.Join(blobsDir, strings.TrimPrefix(e.ID, idScheme)+sifSuffix)}
+	}
+	var files []string
+	for _, l := range e.OCI.Layers {
+		files = append(files, filepath.Join(layersDir, l.File+sifSuffix))
+	}
+	return files
+}
+
+// name is what to call the image in an error.
+func (e entry) name() string {
+	for _, names := range [][]string{e.References, e.Digests} {
+		if len(names) > 0 {
+			return names[0]
+		}
+	}
+	return e.ID
+}
+
+// unwanted says that no name leads to the image and nobody keeps it.
+func (e entry) unwanted() bool { return len(e.References) == 0 && len(e.Digests) == 0 && !e.Kept }
