@@ -30,7 +30,7 @@ func (r *remote) manifest(ctx context.Context, d v1.Descriptor) ([]byte, types.M
 	ref.Tag, ref.Digest = "", d.Digest.String()
 	found, raw, err := r.client.Manifest(ctx, ref, r.auth)
 	if err != nil {
-		return nil, "", err
+		return nil, "", translated(err)
 	}
 	if d.Size >= 0 && int64(len(raw)) != d.Size {
 		return nil, "", fmt.Errorf("%w: %s has %d bytes, not %d", registry.ErrCorrupt, d.Digest, len(raw), d.Size)
@@ -49,8 +49,11 @@ func openRegistry(ctx context.Context, text string, o Options) (*Image, error) {
 	}
 	from := &remote{client: client, ref: ref, auth: o.Auth}
 	d, raw, err := client.Manifest(ctx, ref, o.Auth)
+	if err == nil {
+		err = checkDescriptor(d)
+	}
 	if err != nil {
-		return nil, err
+		return nil, translated(err)
 	}
 	image, err := newResolver(from, o.Arch).top(ctx, d.Digest, raw, d.MediaType)
 	if image, err = keep(image, err, from, ref.String()); err != nil {
@@ -58,6 +61,14 @@ func openRegistry(ctx context.Context, text string, o Options) (*Image, error) {
 	}
 	image.remote = from
 	return image, nil
+}
+
+// translated makes one kind of what the registry's package and this one do not support.
+func translated(err error) error {
+	if errors.Is(err, registry.ErrUnsupported) {
+		return fmt.Errorf("%w: %w", ErrUnsupported, err)
+	}
+	return err
 }
 
 func openORAS(ctx context.Context, text string, o Options) (*Image, error) {
