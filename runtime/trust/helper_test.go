@@ -13,68 +13,69 @@ import (
 )
 
 // moduleFile is a file of the sif module's own tests.
-func moduleFile(t testing.TB, name string) string {
-	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/sylabs/sif/v2").Output()
+func moduleFile(tb testing.TB, name string) string {
+	tb.Helper()
+	out, err := exec.CommandContext(tb.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/sylabs/sif/v2").Output()
 	path := filepath.Join(strings.TrimSpace(string(out)), "test", name)
 	if err != nil || len(out) < 2 {
-		t.Skipf("no module cache with github.com/sylabs/sif/v2: %v", err)
+		tb.Skipf("no module cache with github.com/sylabs/sif/v2: %v", err)
 	}
 	if _, err := os.Stat(path); err != nil {
-		t.Skipf("the sif module came without its test data: %v", err)
+		tb.Skipf("the sif module came without its test data: %v", err)
 	}
 	return path
 }
 
 // moduleKeys are the keys with which the images of the sif module are signed.
-func moduleKeys(t testing.TB, names ...string) []*Key {
-	t.Helper()
+func moduleKeys(tb testing.TB, names ...string) []*Key {
+	tb.Helper()
 	var keys []*Key
 	for _, name := range names {
-		text, err := os.ReadFile(moduleFile(t, "keys/"+name))
+		text, err := os.ReadFile(moduleFile(tb, "keys/"+name))
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		more, err := ParseKeys(text)
 		if err != nil {
-			t.Fatalf("%s: %v", name, err)
+			tb.Fatalf("%s: %v", name, err)
 		}
 		keys = append(keys, more...)
 	}
 	return keys
 }
 
-func allModuleKeys(t testing.TB) []*Key {
-	return moduleKeys(t, "private.asc", "ecdsa-public.pem", "ed25519-public.pem", "rsa-public.pem")
+func allModuleKeys(tb testing.TB) []*Key {
+	tb.Helper()
+	return moduleKeys(tb, "private.asc", "ecdsa-public.pem", "ed25519-public.pem", "rsa-public.pem")
 }
 
 // copyFile copies a file to a place where it can be changed.
-func copyFile(t testing.TB, path string) string {
-	t.Helper()
+func copyFile(tb testing.TB, path string) string {
+	tb.Helper()
 	text, err := os.ReadFile(path)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	return writeFile(t, filepath.Join(t.TempDir(), filepath.Base(path)), text)
+	return writeFile(tb, filepath.Join(tb.TempDir(), filepath.Base(path)), text)
 }
 
-func writeFile(t testing.TB, path string, text []byte) string {
-	t.Helper()
+func writeFile(tb testing.TB, path string, text []byte) string {
+	tb.Helper()
 	if err := os.WriteFile(path, text, 0o644); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return path
 }
 
 // edit changes a file in memory and writes it back.
-func edit(t testing.TB, path string, change func(text []byte)) {
-	t.Helper()
+func edit(tb testing.TB, path string, change func(text []byte)) {
+	tb.Helper()
 	text, err := os.ReadFile(path)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	change(text)
-	writeFile(t, path, text)
+	writeFile(tb, path, text)
 }
 
 // slot is the raw descriptor of an object.

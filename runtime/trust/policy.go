@@ -163,8 +163,8 @@ func (s *Subject) names() []imageName {
 				continue
 			}
 			refs = append(refs, path)
-			if real, err := filepath.EvalSymlinks(path); err == nil {
-				refs = append(refs, real)
+			if target, err := filepath.EvalSymlinks(path); err == nil {
+				refs = append(refs, target)
 			}
 		}
 	}
