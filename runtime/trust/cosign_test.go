@@ -28,13 +28,13 @@ liYwL4jbXuSfQOCVqzSavcPOA3t5/SEc/5dqmEw3ZxFX6D81iwVSfsmVrw==
 // Made by cosign for an image; of the test data of sigstore-rs.
 const (
 	imageKey = `-----BEGIN PUBLIC KEY-----
-MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAELKhD7F5OKy77Z582Y6h0u1J3GNA+
-kvUsh4eKpd1lwkDAzfFDs7yXEExsEkPPuiQJBelDT68n7PDIWB/QEY7mrA==
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAENptdY/l3nB0yqkXLBWkZWQwo6+cu
+OSWS1X9vPavpiQOoTTGC0xX57OojUadxF1cdQmrsiReWg2Wn4FneJfa8xw==
 -----END PUBLIC KEY-----
 `
-	imagePayload   = `{"critical":{"identity":{"docker-reference":"registry-testing.svc.lan/kubewarden/disallow-service-nodeport"},"image":{"docker-manifest-digest":"sha256:5f481572d088dc4023afb35fced9530ced3d9b03bf7299c6f492163cb9f0452e"},"type":"cosign container image signature"},"optional":null}`
-	imageSignature = "MEUCIGqWScz7s9aP2sGXNFKeqivw3B6kPRs56AITIHnvd5igAiEA1kzbaV2Y5yPE81EN92NUFOl31LLJSvwsjFQ07m2XqaA="
-	imageDigest    = "sha256:5f481572d088dc4023afb35fced9530ced3d9b03bf7299c6f492163cb9f0452e"
+	imagePayload   = `{"critical":{"identity":{"docker-reference":"registry-testing.svc.lan/busybox"},"image":{"docker-manifest-digest":"sha256:f3cfc9d0dbf931d3db4685ec659b7ac68e2a578219da4aae65427886e649b06b"},"type":"cosign container image signature"},"optional":null}`
+	imageSignature = "MEUCIQD6q/COgzOyW0YH1Dk+CCYSt4uAhm3FDHUwvPI55zwnlwIgE0ZK58ZOWpZw8YVmBapJhBqCfdPekIknimuO0xH8Jh8="
+	imageDigest    = "sha256:f3cfc9d0dbf931d3db4685ec659b7ac68e2a578219da4aae65427886e649b06b"
 )
 
 func parseKey(tb testing.TB, text string) *Key {
@@ -50,7 +50,7 @@ func TestSignaturesThatCosignMade(t *testing.T) {
 	byBlob, byImage := parseKey(t, cosignKey), parseKey(t, imageKey)
 	blob := Signature{Bundle: []byte(cosignBundle)}
 	simple := Signature{Payload: []byte(imagePayload), Signature: imageSignature}
-	damaged := Signature{Payload: []byte(strings.Replace(imagePayload, "5f48", "5f49", 1)), Signature: imageSignature}
+	damaged := Signature{Payload: []byte(strings.Replace(imagePayload, "f3cf", "f3ce", 1)), Signature: imageSignature}
 	for name, c := range map[string]struct {
 		s      Signature
 		digest string
