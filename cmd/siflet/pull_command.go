@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall" //nolint:depguard // the name of a signal; no system call
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/siflet/siflet/runtime/convert"
+	"github.com/siflet/siflet/runtime/source"
+)
+
+// pullOptions are the flags of pull.
+type pullOptions struct {
+	force, oci, noHTTPS, login bool
+	dir, name, tmp             string
+	arch, platform, library    string
+	username, password, auth   string
+}
+
+func (w *workshop) pullCommand() *cobra.Command {
+	var o pullOptions
+	cmd := &cobra.Command{
+		Use: "pull [OUTPUT] URI", Short: "write an image to a SIF file",
+		Long: "Write an image to a SIF file that Singularity and Apptainer run too.\n\n" +
+			"Docker and OCI images become a flat SIF, with --oci an OCI-SIF that keeps their layers;\n" +
+			"what is a SIF file already stays as it is. The name of the output is made of the\n" +
+			"image's if it is left out, and printed. The same image gives the same bytes.\n\n" +
+			"  docker://NAME, or NAME       a registry's image, or a SIF file stored in a registry\n" +
+			"  oras://NAME                  a SIF file stored in a registry\n" +
+			"  library://NAME               a SIF file from a library\n" +
+			"  https://HOST/PATH            a SIF file from a web server\n" +
+			"  docker-archive:FILE[:NAME]   what docker save writes\n" +
+			"  oci-archive:FILE[:NAME], oci:DIR[:NAME]   an OCI image layout",
+		Example: "  siflet pull docker://debian:12\n  siflet pull web.sif docker://nginx",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) < 1 || len(args) > 2 {
+				return usageError{text: "want an image, and at most a file to write it to"}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.complete(cmd.Flags()); err != nil {
+				return err
+			}
+			return w.pull(cmd.Context(), cmd.OutOrStdout(), args, o)
+		},
+	}
+	o.flags(cmd.Flags())
+	return cmd
+}
+
+func (o *pullOptions) flags(f *pflag.FlagSet) {
+	f.BoolVarP(&o.force, "force", "F", false, "replace the output if it is there")
+	f.BoolVar(&o.oci, "oci", false, "write an OCI-SIF, which keeps the layers")
+	f.BoolVar(&o.noHTTPS, "no-https", false, "talk to the registry in plain HTTP")
+	f.BoolVar(&o.login, "docker-login", false, "ask for a user name and a password")
+	f.StringVar(&o.dir, "dir", "", "write the output to this directory")
+	f.StringVar(&o.name, "name", "", "name of the output")
+	f.StringVar(&o.tmp, "tmpdir", "", "directory for temporary files (default that of the output)")
+	f.StringVar(&o.arch, "arch", "", "take the image for this architecture: amd64, arm64, ... (default this machine's)")
+	f.StringVar(&o.platform, "platform", "", "take the image for this platform: linux/amd64, linux/arm64, ...")
+	f.StringVar(&o.library, "library", "", "address of the library that library:// means")
+	f.StringVar(&o.username, "docker-username", "", "user name at the registry")
+	f.StringVar(&o.password, "docker-password", "", "password at the registry; SIFLET_DOCKER_PASSWORD keeps it from other users' eyes")
+	f.StringVar(&o.auth, "authfile", "", "file with credentials, as Docker's config.json")
+	for _, name := range []string{"disable-cache", "keep-layers", "no-oci", "allow-unauthenticated"} {
+		f.Bool(name, false, "")
+		_ = f.MarkHidden(name)
+	}
+	f.BoolP("allow-unsigned", "U", false, "")
+	for _, name := range []string{"allow-unsigned", "name", "platform"} {
+		_ = f.MarkHidden(name)
+	}
+}
+
+// complete takes what no flag says from the environment and finds contradictions.
+func (o *pullOptions) complete(f *pflag.FlagSet) error {
+	// Not all: SINGULARITY_NAME and its like are set in every container.
+	fromEnvironment := pflag.NewFlagSet("", pflag.ContinueOnError)
+	for _, name := range []string{"no-https", "tmpdir", "arch", "platform", "library", "docker-username", "docker-password"} {
+		fromEnvironment.AddFlag(f.Lookup(name))
+	}
+	if err := flagsFromEnvironment(fromEnvironment, os.LookupEnv); err != nil {
+		return err
+	}
+	if noOCI, err := f.GetBool("no-oci"); err == nil && noOCI && o.oci {
+		return usageError{text: "--oci and --no-oci contradict each other"}
+	}
+	if o.platform != "" {
+		os, arch, _ := strings.Cut(o.platform, "/")
+		arch, _, _ = strings.Cut(arch, "/")
+		if os != "linux" || arch == "" {
+			return usageError{text: fmt.Sprintf("--platform %q: want linux/ARCHITECTURE, such as linux/arm64", o.platform)}
+		}
+		if o.arch != "" && o.arch != arch {
+			return usageError{text: fmt.Sprintf("--arch %s and --platform %s contradict each other", o.arch, o.platform)}
+		}
+		o.arch = arch
+	}
+	return nil
+}
+
+// pull writes an image and prints where. The output appears when it is complete
+// and the policy lets it pass.
+func (w *workshop) pull(ctx context.Context, out io.Writer, args []string, o pullOptions) (err error) {
+	uri, output, err := o.places(args)
+	if err != nil {
+		return err
+	}
+	if err := o.vacant(output); err != nil {
+		return err
+	}
+	// Told to stop, it leaves nothing half written.
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	scratch, err := os.MkdirTemp(filepath.Dir(output), ".siflet-pull-*")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", output, unwrapPath(err))
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
+	if o.tmp == "" {
+		o.tmp = scratch
+	}
+	made := filepath.Join(scratch, "image.sif")
+	err = w.makeSIF(ctx, uri, made, scratch, o)
+	if ctx.Err() != nil {
+		return messageError{text: "INFO:    stopped; nothing was written", code: exitInterrupted}
+	}
+	if err != nil {
+		return fmt.Errorf("pull %s: %w", uri, err)
+	}
+	if err := o.vacant(output); err != nil {
+		return err
+	}
+	if err := os.Rename(made, output); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(out, output)
+	return err
+}
+
+// exitInterrupted is what a shell says of who died of SIGINT.
+const exitInterrupted = 130
+
+// vacant says whether something may be written to output.
+func (o *pullOptions) vacant(output string) error {
+	info, err := os.Lstat(output)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("write %s: %w", output, unwrapPath(err))
+	case info.IsDir():
+		return fmt.Errorf("write %s: it is a directory; name a file, or use --dir %s", output, output)
+	case !o.force:
+		return fmt.Errorf("image file already exists: %q; name another, or replace it with --force", output)
+	default:
+		return nil
+	}
+}
+
+// makeSIF finds the image and writes it to path, if the policy allows.
+func (w *workshop) makeSIF(ctx context.Context, uri, path, scratch string, o pullOptions) error {
+	from, err := w.pullSources(ctx, uri, scratch, o)
+	if err != nil {
+		return err
+	}
+	image, err := source.Open(ctx, uri, from.options)
+	if err != nil {
+		return err
+	}
+	defer image.Blobs.Close() //nolint:errcheck // read only
+	// A SIF file carries its signatures: it must be here to be checked.
+	if image.SIF == nil {
+		if err := from.check(ctx, image, ""); err != nil {
+			return err
+		}
+	}
+	bar := newProgress(w.stderr)
+	write := convert.Flat
+	if o.oci {
+		write = convert.OCISIF
+	}
+	err = write(ctx, image, path, convert.Options{Progress: bar.show, Spool: o.tmp})
+	bar.end()
+	if err == nil && image.SIF != nil {
+		err = from.check(ctx, image, path)
+	}
+	return err
+}

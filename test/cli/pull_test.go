@@ -1,0 +1,145 @@
+package cli_test
+
+import (
+	"archive/tar"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/siflet/siflet/test/registrytest"
+)
+
+// registries is the registry of a script, with images of busybox:
+//
+//	app:1     prints its arguments: entry point, then command
+//	layers:1  the same, from several layers, for amd64 and arm64
+//	nasty:1   has arguments, variables and labels that a shell would make something of
+//	sif:1     is $BB as an artifact
+//
+// Its address is $REGISTRY.
+type registries struct {
+	t      *testing.T
+	server *registrytest.Server
+}
+
+// command is
+//
+//	registry start [USERNAME PASSWORD]
+//	registry save NAME FILE             as docker save does
+//	registry interrupt COMMAND...       when it waits for a layer; it must end with 130
+func (r *registries) command(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: registry start|save|interrupt")
+	}
+	switch args[0] {
+	case "start":
+		o := registrytest.Options{}
+		if len(args) == 3 {
+			o.Username, o.Password = args[1], args[2]
+		}
+		r.server = registrytest.Start(r.t, o)
+		ts.Setenv("REGISTRY", r.server.Host)
+		r.push(ts)
+	case "save":
+		ref, err := name.NewTag(args[1])
+		ts.Check(err)
+		ts.Check(tarball.WriteToFile(ts.MkAbs(args[2]), ref, r.app(ts)))
+	case "interrupt":
+		r.interrupt(ts, args[1:])
+	default:
+		ts.Fatalf("unknown: registry %s", args[0])
+	}
+}
+
+func (r *registries) push(ts *testscript.TestScript) {
+	t, s := r.t, r.server
+	s.Push(t, "app:1", r.app(ts))
+	layered := func(arch string) v1.Image {
+		return registrytest.ImageFor(t, v1.Platform{OS: "linux", Architecture: arch}, printer("entry"), r.busybox(ts),
+			registrytest.Layer(t, registrytest.Zstd, registrytest.File("etc/arch", arch+"\n"), registrytest.File("etc/old", "old\n"), registrytest.Dir("var/run")),
+			registrytest.Layer(t, registrytest.Gzip, registrytest.File("etc/.wh.old", ""), registrytest.File("etc/new", "new\n")))
+	}
+	s.PushIndex(t, "layers:1", registrytest.Index(t, layered("amd64"), layered("arm64")))
+	nasty := printer("$HOME", "`id`", `a"b'c\`, "$(id)", "two words", "*", "")
+	nasty.Cmd = []string{"; echo pwned", "}"}
+	nasty.Env = append(nasty.Env, "NASTY=$(id) \"q\" 'q' `id` \\ {a,b} }", "bad-name=x")
+	nasty.Labels = map[string]string{"nasty": "\"</script> $(id)\n"}
+	s.Push(t, "nasty:1", registrytest.Image(t, nasty, r.busybox(ts)))
+	sif, err := os.ReadFile(ts.Getenv("BB"))
+	ts.Check(err)
+	s.PushSIF(t, "sif:1", "bb.sif", sif)
+}
+
+// printer is the config of an image that prints its arguments, one in a line.
+func printer(args ...string) v1.Config {
+	return v1.Config{
+		Entrypoint: append([]string{"/bin/printf", "<%s>\\n"}, args...), Cmd: []string{"cmd one", "two"},
+		Env: []string{"PATH=/image/bin:/bin", "A=from image"}, User: "1000", WorkingDir: "/etc",
+		Labels: map[string]string{"own": "label"},
+	}
+}
+
+func (r *registries) app(ts *testscript.TestScript) v1.Image {
+	return registrytest.Image(r.t, printer("entry"), r.busybox(ts))
+}
+
+// busybox is a layer with the machine's static busybox and links to it.
+func (r *registries) busybox(ts *testscript.TestScript) v1.Layer {
+	text, err := os.ReadFile("/bin/busybox")
+	ts.Check(err)
+	entries := []registrytest.Entry{
+		registrytest.Dir("bin/"), {Header: tar.Header{Name: "bin/busybox", Mode: 0o755}, Content: string(text)},
+		registrytest.Dir("etc/"), registrytest.File("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"),
+		registrytest.Symlink("etc/resolv.conf", "/run/resolv.conf"),
+	}
+	for _, applet := range strings.Fields("sh printf echo cat env ls sleep true id stat pwd") {
+		entries = append(entries, registrytest.Symlink("bin/"+applet, "busybox"))
+	}
+	return registrytest.Layer(r.t, registrytest.Gzip, entries...)
+}
+
+// interrupt lets layers hang and stops what waits for them as Ctrl-C does.
+func (r *registries) interrupt(ts *testscript.TestScript, args []string) {
+	asked, once := make(chan struct{}), sync.Once{}
+	r.server.Hook(func(w http.ResponseWriter, request *http.Request) bool {
+		if !strings.Contains(request.URL.Path, "/blobs/") {
+			return false
+		}
+		if err := http.NewResponseController(w).Flush(); err != nil {
+			r.t.Error(err)
+		}
+		once.Do(func() { close(asked) })
+		<-request.Context().Done()
+		return true
+	})
+	defer r.server.ClearHooks()
+	cmd := exec.Command(filepath.Join(os.Getenv(binVar), args[0]), args[1:]...)
+	cmd.Env = []string{"HOME=/root", "PATH=" + ts.Getenv("PATH")}
+	cmd.Dir = ts.Getenv("WORK")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	ts.Check(cmd.Start())
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	select {
+	case <-asked:
+	case <-deadline.C:
+		ts.Check(cmd.Process.Kill())
+		ts.Fatalf("no layer was asked for: %v", cmd.Wait())
+	}
+	ts.Check(cmd.Process.Signal(os.Interrupt))
+	_ = cmd.Wait() // how it ended is looked at below
+	if code := cmd.ProcessState.ExitCode(); code != 130 {
+		ts.Fatalf("it ended with %d, want 130", code)
+	}
+}
