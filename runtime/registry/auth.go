@@ -74,9 +74,7 @@ func (a Auth) login() (login, error) {
 
 // addressHost reads the host of "https://index.docker.io/v1/", "quay.io", "http://x:5000".
 func addressHost(address string) string {
-	if _, rest, ok := strings.Cut(address, "://"); ok {
-		address = rest
-	}
+	_, address, _ = cutScheme(address)
 	host, _, _ := strings.Cut(address, "/")
 	return canonicalHost(host)
 }

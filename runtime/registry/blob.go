@@ -200,7 +200,7 @@ func (c *Client) openBlob(ctx context.Context, b *blob) error {
 		began := time.Now()
 		response, err := c.send(ctx, e, r)
 		if err != nil {
-			if f, ok := errors.AsType[*failure](err); ok && strings.HasPrefix(f.text, strconv.Itoa(http.StatusRequestedRangeNotSatisfiable)) {
+			if f, ok := errors.AsType[*failure](err); ok && f.status == http.StatusRequestedRangeNotSatisfiable {
 				return corrupt("the registry has no byte %d of it, of %d", b.at, b.size)
 			}
 			return err

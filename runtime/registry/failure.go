@@ -18,11 +18,12 @@ import (
 
 // failure is one attempt's end at one server.
 type failure struct {
-	kind  error // one of the package's
-	text  string
-	cause error
-	retry bool
-	after time.Duration // how long the server wants to be left alone
+	kind   error // one of the package's
+	text   string
+	cause  error
+	status int // of the response, if there was one
+	retry  bool
+	after  time.Duration // how long the server wants to be left alone
 }
 
 func (f *failure) Error() string {
@@ -46,7 +47,7 @@ func corrupt(format string, args ...any) *failure {
 // refused turns a response that is no success into a failure, with what the registry
 // says about it. It reads the body.
 func refused(response *http.Response, l login) *failure {
-	f := &failure{kind: ErrUnavailable}
+	f := &failure{kind: ErrUnavailable, status: response.StatusCode}
 	switch code := response.StatusCode; {
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
 		f.kind = ErrDenied

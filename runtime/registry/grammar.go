@@ -27,7 +27,8 @@ func checkHost(host string) string {
 	if len(host) > longest {
 		return "its host is longer than 255 characters"
 	}
-	name, port, ported := host, "", false
+	var name, port string
+	var ported bool
 	if rest, ok := strings.CutPrefix(host, "["); ok {
 		inner, after, closed := strings.Cut(rest, "]")
 		if !closed || inner == "" || !all(inner, func(c byte) bool { return anyHex(c) || c == ':' }) {

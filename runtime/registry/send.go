@@ -24,18 +24,20 @@ type request struct {
 // send makes the request of one server and authorises it as the server wants. Whatever is
 // no success is a failure. The body must be closed; it ends when the server stalls.
 func (c *Client) send(ctx context.Context, e *endpoint, r request) (*http.Response, error) {
-	l, err := c.login(ctx, e, r.auth)
-	if err != nil {
-		return nil, err
-	}
+	id := &identity{}
 	const most = 3 // without a token, with one that has expired, with a new one
 	for i := 1; ; i++ {
 		c.mu.Lock()
 		ch, known := c.challenges[e.base()]
 		c.mu.Unlock()
-		authorization, cached, err := c.authorization(ctx, e, ch, r.scope, l)
+		if known && !id.known {
+			// Those who ask for nothing need not know what there is.
+			id.login, id.err = c.login(ctx, e, r.auth)
+			id.known = true
+		}
+		authorization, cached, err := c.authorization(ctx, e, ch, r.scope, id.login)
 		if err != nil {
-			return nil, err
+			return nil, id.explain(err)
 		}
 		response, err := c.once(ctx, e, r, authorization)
 		if err != nil {
@@ -48,16 +50,32 @@ func (c *Client) send(ctx context.Context, e *endpoint, r request) (*http.Respon
 		again := response.StatusCode == http.StatusUnauthorized && ok && i < most &&
 			(!known || cached || now.scheme != ch.scheme || now.realm != ch.realm || now.service != ch.service)
 		if !again {
-			f := refused(response, l)
+			f := refused(response, id.login)
 			_ = response.Body.Close()
-			return nil, f
+			return nil, id.explain(f)
 		}
 		discard(response)
-		c.forget(e, l)
+		c.forget(e, id.login)
 		c.mu.Lock()
 		remember(c.challenges, e.base(), now)
 		c.mu.Unlock()
 	}
+}
+
+// identity is who a request is made for.
+type identity struct {
+	login login
+	known bool
+	err   error // why the login is not known; then it is tried without
+}
+
+// explain adds to a denial why there were no credentials.
+func (id *identity) explain(err error) error {
+	f, ok := errors.AsType[*failure](err)
+	if ok && id.err != nil && errors.Is(f.kind, ErrDenied) {
+		f.text += "; " + id.err.Error()
+	}
+	return err
 }
 
 // discard frees the connection for the next request.

@@ -123,19 +123,25 @@ func (p inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// Client is a client that tries again at once and gives up on a stall in a second. It trusts
+// Client is a client that tries again at once and gives up on a stall in seconds. It trusts
 // the server.
 func (s *Server) Client(tb testing.TB, keychain client.Keychain) *client.Client {
 	tb.Helper()
+	return testClient(s.Certs(tb), keychain)
+}
+
+func testClient(hosts string, keychain client.Keychain) *client.Client {
 	return client.New(client.Options{
-		Hosts: []string{s.Certs(tb)}, Keychain: keychain, Stall: time.Second,
+		Hosts: []string{hosts}, Keychain: keychain, Stall: 5 * time.Second, //nolint:mnd // a busy machine's
 		Wait: func(ctx context.Context, _ time.Duration) error { return ctx.Err() },
 	})
 }
 
 // Ref is the reference of "repo:tag" or "repo@digest" there.
-func (s *Server) Ref(name string) client.Reference {
-	r, err := client.ParseReference(s.Host + "/" + name)
+func (s *Server) Ref(name string) client.Reference { return reference(s.Host, name) }
+
+func reference(host, name string) client.Reference {
+	r, err := client.ParseReference(host + "/" + name)
 	if err != nil {
 		panic(err) // the test's own mistake
 	}

@@ -1,0 +1,32 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+)
+
+// Ping asks a registry whether it takes the credentials. One that lets everybody in
+// takes any.
+func (c *Client) Ping(ctx context.Context, host string, auth *Auth) error {
+	servers, err := c.endpoints(canonicalHost(host))
+	if err != nil {
+		return err
+	}
+	server := servers[len(servers)-1:]
+	if auth != nil && !server[0].own() {
+		return fmt.Errorf("registry %s: hosts.toml has %s in its place, which needs a login of its own", host, server[0].host)
+	}
+	err = c.anywhere(ctx, server, func(ctx context.Context, e *endpoint) error {
+		response, err := c.send(ctx, e, request{method: http.MethodGet, auth: auth})
+		if err != nil {
+			return err
+		}
+		discard(response)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("registry %s: %w", host, err)
+	}
+	return nil
+}
