@@ -89,7 +89,7 @@ func made(t *testing.T, platform string, layers int64) v1.Image {
 // indexOf is an index of an image for each platform, "" being one that says none.
 func indexOf(t *testing.T, platforms ...string) (v1.ImageIndex, map[string]v1.Hash) {
 	t.Helper()
-	var index v1.ImageIndex = mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
+	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	digests := map[string]v1.Hash{}
 	for _, text := range platforms {
 		image := made(t, strings.TrimPrefix(text, "?"), 1)

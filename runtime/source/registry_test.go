@@ -187,7 +187,7 @@ func TestOpenRefusesAConfigThatIsNotTheManifests(t *testing.T) {
 		if !strings.HasSuffix(r.URL.Path, "/blobs/"+name.String()) {
 			return false
 		}
-		w.Header().Set("Content-Length", fmt.Sprint(len(raw)))
+		w.Header().Set("Content-Length", strconv.Itoa(len(raw)))
 		_, _ = w.Write([]byte(strings.Replace(string(raw), "linux", "lunix", 1)))
 		return true
 	}

@@ -16,15 +16,18 @@ import (
 type pace struct {
 	first, most, stall time.Duration
 	tries              int
+	sleep              func(ctx context.Context, pause time.Duration) error
 }
 
-func normalPace() pace {
-	return pace{first: 500 * time.Millisecond, most: 30 * time.Second, stall: time.Minute, tries: 6}
+func newPace(sleep func(ctx context.Context, pause time.Duration) error) pace {
+	if sleep == nil {
+		sleep = sleeping
+	}
+	return pace{first: 500 * time.Millisecond, most: 30 * time.Second, stall: time.Minute, tries: 6, sleep: sleep}
 }
 
-// wait waits before try n, the first being 1, doubling each time; a server's hint counts if longer.
-func (p pace) wait(ctx context.Context, n int, hint time.Duration) error {
-	timer := time.NewTimer(max(min(p.first<<(n-1), p.most), min(hint, 2*p.most)))
+func sleeping(ctx context.Context, pause time.Duration) error {
+	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
@@ -32,6 +35,11 @@ func (p pace) wait(ctx context.Context, n int, hint time.Duration) error {
 	case <-timer.C:
 		return nil
 	}
+}
+
+// wait waits before try n, the first being 1, doubling each time; a server's hint counts if longer.
+func (p pace) wait(ctx context.Context, n int, hint time.Duration) error {
+	return p.sleep(ctx, max(min(p.first<<(n-1), p.most), min(hint, 2*p.most)))
 }
 
 // retry calls f until it succeeds, or fails for good or too often.
@@ -94,15 +102,14 @@ type resumed struct {
 	// at is where the next byte is from; size may be -1.
 	at, size int64
 	resume   bool
+	tries    int
 	// failed counts failures since the connection last brought something worth having.
 	failed   int
 	progress int64
 }
 
-const (
-	maxFailures  = 6
-	someProgress = 64 << 10
-)
+// someProgress is what a connection must bring for failures before it not to count.
+const someProgress = 64 << 10
 
 func (r *resumed) connect() error {
 	for {
@@ -120,7 +127,7 @@ func (r *resumed) connect() error {
 // again waits for the next try, or gives err if there is none.
 func (r *resumed) again(err error) error {
 	r.failed++
-	if !passing(err) || r.failed >= maxFailures || r.at > 0 && !r.resume {
+	if !passing(err) || r.failed >= r.tries || r.at > 0 && !r.resume {
 		return err
 	}
 	return r.wait(r.failed, hint(err))

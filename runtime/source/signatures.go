@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -41,11 +42,7 @@ func (i *Image) Signatures(ctx context.Context) ([]Signature, error) {
 		return nil, nil
 	}
 	found := attached{remote: i.remote}
-	for _, digest := range []v1.Hash{i.Top, i.Manifest} {
-		if digest == (v1.Hash{}) || digest == i.Manifest && digest == i.Top && found.asked {
-			continue
-		}
-		found.asked = true
+	for _, digest := range slices.Compact([]v1.Hash{i.Top, i.Manifest}) {
 		if err := found.tagged(ctx, digest); err != nil {
 			return nil, fmt.Errorf("signatures of %s: %w", digest, err)
 		}
@@ -59,8 +56,7 @@ func (i *Image) Signatures(ctx context.Context) ([]Signature, error) {
 // attached gathers the signatures of one image.
 type attached struct {
 	*remote
-	asked bool
-	list  []Signature
+	list []Signature
 }
 
 func (a *attached) add(s Signature) {

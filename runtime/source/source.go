@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -76,6 +77,8 @@ type Options struct {
 	Spool string
 	// Transport is the connection for https:// and library://; nil is a good default.
 	Transport http.RoundTripper
+	// Wait lets time pass between attempts at those, for tests; nil waits.
+	Wait func(ctx context.Context, pause time.Duration) error
 	// Log hears of what is dubious; nil discards it.
 	Log *slog.Logger
 }

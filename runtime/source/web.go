@@ -31,7 +31,7 @@ type web struct {
 }
 
 func newWeb(address string, o Options) *web {
-	w := &web{address: address, size: -1, pace: normalPace()}
+	w := &web{address: address, size: -1, pace: newPace(o.Wait)}
 	transport := o.Transport
 	if transport == nil {
 		w.own = &http.Transport{
@@ -72,6 +72,7 @@ func (w *web) Open(ctx context.Context, _ v1.Descriptor, offset int64) (io.ReadC
 		open:   func(at int64) (io.ReadCloser, error) { return w.from(ctx, at) },
 		wait:   func(n int, hint time.Duration) error { return w.pace.wait(ctx, n, hint) },
 		at:     offset,
+		tries:  w.pace.tries,
 		size:   w.size,
 		resume: w.tag != "" || w.digest,
 	}
