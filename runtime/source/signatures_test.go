@@ -19,9 +19,9 @@ import (
 const bundleType = "application/vnd.dev.sigstore.bundle.v0.3+json"
 
 // signed pushes a signature where cosign puts it.
-func (s *served) signed(t *testing.T, repository string, digest v1.Hash, layers ...mutate.Addendum) {
+func (s *served) signed(t *testing.T, digest v1.Hash, layers ...mutate.Addendum) {
 	t.Helper()
-	s.push(t, repository+":sha256-"+digest.Hex+".sig", artifact(t, types.OCIConfigJSON, layers...))
+	s.push(t, "x:sha256-"+digest.Hex+".sig", artifact(t, types.OCIConfigJSON, layers...))
 }
 
 func signing(payload, signature string) mutate.Addendum {
@@ -66,8 +66,8 @@ func TestSignaturesAreFoundOnIndexAndManifest(t *testing.T) {
 	s := serve(t)
 	index, digests := indexOf(t, "linux/amd64")
 	image := opened(t, s.push(t, "x:latest", index), Options{})
-	s.signed(t, "x", digestOf(t, index), signing("index", "c2lnMQ=="))
-	s.signed(t, "x", digests["linux/amd64"], signing("manifest", "c2lnMg=="), layerOf("no signature", "text/plain", nil))
+	s.signed(t, digestOf(t, index), signing("index", "c2lnMQ=="))
+	s.signed(t, digests["linux/amd64"], signing("manifest", "c2lnMg=="), layerOf("no signature", "text/plain", nil))
 	want := []Signature{{Payload: []byte("index"), Signature: "c2lnMQ=="}, {Payload: []byte("manifest"), Signature: "c2lnMg=="}}
 	if diff := cmp.Diff(want, signaturesOf(t, image)); diff != "" {
 		t.Errorf("Signatures() -want +got:\n%s", diff)
@@ -94,7 +94,7 @@ func TestSignaturesAreBounded(t *testing.T) {
 	for i := range maxSignatures + 5 {
 		layers = append(layers, signing(fmt.Sprint("payload ", i), "c2ln"))
 	}
-	s.signed(t, "x", digestOf(t, signed), layers...)
+	s.signed(t, digestOf(t, signed), layers...)
 	found := signaturesOf(t, image)
 	if len(found) != maxSignatures || string(found[0].Payload) != "payload 0" {
 		t.Errorf("%d signatures, the first of %.20s, want %d, the first of payload 0", len(found), found[0].Payload, maxSignatures)
@@ -122,7 +122,7 @@ func TestSignaturesWithAnotherPayloadAreCorrupt(t *testing.T) {
 	s := serve(t)
 	signed := made(t, "linux/amd64", 1)
 	image := opened(t, s.push(t, "x:latest", signed), Options{})
-	s.signed(t, "x", digestOf(t, signed), signing("the payload", "c2ln"))
+	s.signed(t, digestOf(t, signed), signing("the payload", "c2ln"))
 	digest, _, err := v1.SHA256(strings.NewReader("the payload"))
 	if err != nil {
 		t.Fatal(err)
