@@ -21,6 +21,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -124,7 +125,7 @@ func measure(ctx context.Context, bin, base, out, only string) (err error) {
 }
 
 // privateRun keeps every mount of the benchmark in this namespace and gives it
-// an empty /run.
+// an empty /run and a loopback interface.
 func privateRun() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make / private: %w", err)
@@ -132,7 +133,11 @@ func privateRun() error {
 	if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, "mode=755"); err != nil {
 		return fmt.Errorf("mount /run: %w", err)
 	}
-	return nil
+	lo, err := netlink.LinkByName("lo")
+	if err == nil {
+		err = netlink.LinkSetUp(lo)
+	}
+	return err
 }
 
 func show(w io.Writer, results []result) error {
