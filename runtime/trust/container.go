@@ -23,6 +23,7 @@ const (
 type container struct {
 	file   *sif.File
 	header []byte
+	table  []byte
 	// objects are all but the signatures, in the order of the table.
 	objects, signatures []object
 	// lowest is the lowest object ID of each group.
@@ -52,15 +53,15 @@ func readContainer(r io.ReaderAt, size int64) (*container, error) {
 	if slots < 0 || slots > maxSlots || offset < headerSize || offset > size {
 		return nil, errMoved
 	}
-	table := make([]byte, slots*descriptorSize)
-	if _, err := io.ReadFull(io.NewSectionReader(r, offset, int64(len(table))), table); err != nil {
+	c.table = make([]byte, slots*descriptorSize)
+	if _, err := io.ReadFull(io.NewSectionReader(r, offset, int64(len(c.table))), c.table); err != nil {
 		return nil, fmt.Errorf("descriptor table: %w", err)
 	}
 	for _, d := range f.Descriptors {
 		if d.Slot >= int(slots) {
 			return nil, errMoved
 		}
-		o := object{Descriptor: d, raw: table[d.Slot*descriptorSize:][:descriptorSize]}
+		o := object{Descriptor: d, raw: c.table[d.Slot*descriptorSize:][:descriptorSize]}
 		if !o.same() {
 			return nil, errMoved
 		}
@@ -78,7 +79,6 @@ func readContainer(r io.ReaderAt, size int64) (*container, error) {
 
 var errMoved = errors.New("the file changed while it was read")
 
-func (c *container) slotsFree() int64   { return int64(binary.LittleEndian.Uint64(c.header[80:])) }
 func (c *container) slots() int64       { return int64(binary.LittleEndian.Uint64(c.header[88:])) }
 func (c *container) tableOffset() int64 { return int64(binary.LittleEndian.Uint64(c.header[96:])) }
 

@@ -95,7 +95,7 @@ func signers(tb testing.TB) map[string]crypto.Signer {
 	return made
 }
 
-func sign(tb testing.TB, key crypto.Signer, o crypto.SignerOpts, message []byte) []byte {
+func rawSign(tb testing.TB, key crypto.Signer, o crypto.SignerOpts, message []byte) []byte {
 	tb.Helper()
 	if _, ok := key.(ed25519.PrivateKey); ok {
 		o = crypto.Hash(0)
@@ -128,12 +128,12 @@ func payload(kind, digest string) []byte {
 func simple(tb testing.TB, key crypto.Signer, digest string) Signature {
 	tb.Helper()
 	text := payload(simpleSigning, digest)
-	return Signature{Payload: text, Signature: base64.StdEncoding.EncodeToString(sign(tb, key, crypto.SHA256, text))}
+	return Signature{Payload: text, Signature: base64.StdEncoding.EncodeToString(rawSign(tb, key, crypto.SHA256, text))}
 }
 
 func dsseBundle(tb testing.TB, key crypto.Signer, payloadType, text string) Signature {
 	tb.Helper()
-	raw := sign(tb, key, crypto.SHA256, preAuth(payloadType, []byte(text)))
+	raw := rawSign(tb, key, crypto.SHA256, preAuth(payloadType, []byte(text)))
 	out, err := json.Marshal(map[string]any{
 		"mediaType": bundlePrefix + ".v0.3+json",
 		"dsseEnvelope": map[string]any{
@@ -180,7 +180,7 @@ func TestCosignTakesPSSAndTheHashOfTheCurve(t *testing.T) {
 	for name, o := range map[string]crypto.SignerOpts{
 		"RSA": &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthAuto, Hash: crypto.SHA256}, "P-384": crypto.SHA384,
 	} {
-		raw := base64.StdEncoding.EncodeToString(sign(t, all[name], o, text))
+		raw := base64.StdEncoding.EncodeToString(rawSign(t, all[name], o, text))
 		s := Subject{Signatures: []Signature{{Payload: text, Signature: raw}}, Manifests: []string{"sha256:aa"}}
 		if err := s.attachedBy(keyOf(t, all[name])); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -192,7 +192,7 @@ func TestCosignWantsASignatureAndNoOtherStatement(t *testing.T) {
 	key := signers(t)["P-256"]
 	text := payload("atomic container signature", "sha256:aa")
 	for name, s := range map[string]Signature{
-		"another type of payload": {Payload: text, Signature: base64.StdEncoding.EncodeToString(sign(t, key, crypto.SHA256, text))},
+		"another type of payload": {Payload: text, Signature: base64.StdEncoding.EncodeToString(rawSign(t, key, crypto.SHA256, text))},
 		"an attestation":          dsseBundle(t, key, statementType, statementText("https://cosign.sigstore.dev/attestation/vuln/v1", "aa")),
 		"another payload type":    dsseBundle(t, key, "text/plain", statementText(signPredicate, "aa")),
 		"nothing":                 {},
