@@ -1,21 +1,31 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall" //nolint:depguard // the name of a signal; no system call
 
 	"github.com/siflet/siflet/runtime/image"
+	"github.com/siflet/siflet/runtime/registry"
+	"github.com/siflet/siflet/runtime/source"
 )
 
-// findImage finds the image that a person names: a SIF file, or a tag of the
-// node's store if there is no such file.
-func (w *workshop) findImage(ref string) (image.Image, error) {
+// findImage finds the image that a person names: a SIF file; what a reference with
+// a scheme points to, which is pulled into the caller's own store unless that has
+// it; or a tag of the node's store if there is no such file.
+func (w *workshop) findImage(ctx context.Context, ref string) (image.Image, error) {
 	path := strings.TrimPrefix(ref, "sif://")
-	if scheme, _, found := strings.Cut(path, "://"); found && scheme != "" {
-		return image.Image{}, fmt.Errorf("image %s: images in registries can't be used yet; give the path of a SIF file", ref)
+	switch scheme, _, known := source.Scheme(path); {
+	case !known:
+		return image.Image{}, fmt.Errorf("image %s: images of %s:// can't be used; give a SIF file, docker://, oras://, library://, "+
+			"https://, docker-archive:, oci-archive: or oci:", ref, scheme)
+	case scheme != "":
+		return w.freshImage(ctx, path)
 	}
 	abs, err := filepath.Abs(path)
 	if err != nil {
@@ -35,11 +45,83 @@ func (w *workshop) findImage(ref string) (image.Image, error) {
 		return image.Image{}, err
 	}
 	found, err := store.Lookup(path)
-	if errors.Is(err, image.ErrNotFound) {
+	if errors.Is(err, image.ErrNotFound) || errors.Is(err, registry.ErrReference) {
 		return image.Image{}, fmt.Errorf("image %s: %w", ref, unwrapPath(missing))
 	}
 	return found, err
 }
 
+// freshImage brings what a reference points to into the caller's store.
+func (w *workshop) freshImage(ctx context.Context, ref string) (image.Image, error) {
+	store, err := w.callerStore() //nolint:contextcheck // it takes milliseconds
+	if err != nil {
+		return image.Image{}, err
+	}
+	// Told to stop, it leaves nothing half pulled.
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	bar := newProgress(w.stderr)
+	defer bar.end()
+	return store.Fresh(ctx, ref, image.PullOptions{Progress: bar.show})
+}
+
+// callerStore is where the caller's own pulls go.
+func (w *workshop) callerStore() (*image.Store, error) {
+	r, err := callerRoots()
+	if err != nil {
+		return nil, err
+	}
+	return w.openStore(filepath.Join(r.state, "images"))
+}
+
+// imageStore is the node's, to be changed.
+func (w *workshop) imageStore() (*image.Store, error) {
+	if err := needRoot(); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(w.agent.state, 0o711); err != nil {
+		return nil, err
+	}
+	return w.openStore(w.imageDir())
+}
+
+func (w *workshop) openStore(dir string) (*image.Store, error) {
+	options, err := w.storeOptions()
+	if err != nil {
+		return nil, err
+	}
+	store, err := image.Open(dir, options)
+	if err != nil {
+		return nil, err
+	}
+	for _, problem := range store.Problems() {
+		w.logger().Warn("an image record is of no use", "error", problem)
+	}
+	return store, nil
+}
+
 // imageDir is the node's image store.
 func (w *workshop) imageDir() string { return filepath.Join(w.agent.state, "images") }
+
+// familiar is the short form of a name that people know.
+func familiar(ref string) string {
+	if strings.HasPrefix(ref, "/") {
+		return ref
+	}
+	if scheme, _, known := source.Scheme(ref); scheme != "" || !known {
+		return ref
+	}
+	parsed, err := registry.ParseReference(ref)
+	if err != nil {
+		return ref
+	}
+	return parsed.Familiar()
+}
+
+func familiars(refs []string) []string {
+	var short []string
+	for _, ref := range refs {
+		short = append(short, familiar(ref))
+	}
+	return short
+}

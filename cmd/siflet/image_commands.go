@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -20,13 +19,33 @@ import (
 func (w *workshop) imageCommand() *cobra.Command {
 	return group(
 		&cobra.Command{Use: "image", Short: "manage the node's images", Long: "Manage the images that the node agent's pods use. The agent may run meanwhile."},
-		w.importCommand(), w.imageListCommand(), w.imageRemoveCommand(),
+		w.imagePullCommand(), w.importCommand(), w.imageListCommand(), w.imageInspectCommand(), w.imageRemoveCommand(),
+		w.keepCommand("pin", "keep an image until somebody removes it by name: prune and the kubelet leave it alone", true),
+		w.keepCommand("unpin", "let an image be pruned again", false),
+		w.imagePruneCommand(), w.imageCollectCommand(),
 	)
+}
+
+func (w *workshop) imagePullCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "pull IMAGE...", Short: "pull images into the store, or make files known that are used in place",
+		Long: "Pull images into the store, as a kubelet would have it done. A name without a scheme is a\n" +
+			"registry's: nginx is docker.io/library/nginx:latest. Also docker://, oras://, library://, https://,\n" +
+			"docker-archive:, oci-archive:, oci:, and absolute paths of SIF files, which stay where they are.",
+		Args: atLeast(1, "want an image"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return w.bring(cmd.Context(), cmd.OutOrStdout(), args, func(ctx context.Context, s *image.Store, ref string, show func(done, total int64)) (image.Image, error) {
+				return s.Pull(ctx, ref, image.PullOptions{Progress: show})
+			})
+		},
+	}
 }
 
 func (w *workshop) importCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "import FILE [NAME[:TAG]]", Short: "copy a SIF file into the store",
+		Use: "import FILE [NAME[:TAG]]", Short: "copy a SIF file, or an image in an archive, into the store",
+		Long: "Copy a SIF file into the store under a name, by default one made of the file's.\n" +
+			"docker-archive:FILE, oci-archive:FILE and oci:DIR are converted and keep the names they bring along.",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) < 1 || len(args) > 2 {
 				return usageError{text: "want a SIF file and, at most, a name for it"}
@@ -38,41 +57,49 @@ func (w *workshop) importCommand() *cobra.Command {
 			if len(args) > 1 {
 				tag = args[1]
 			}
-			return w.importImage(cmd.Context(), cmd.OutOrStdout(), args[0], tag)
+			return w.bring(cmd.Context(), cmd.OutOrStdout(), args[:1], func(ctx context.Context, s *image.Store, path string, show func(done, total int64)) (image.Image, error) {
+				return s.Import(ctx, path, tag, show)
+			})
 		},
 	}
 }
 
-func (w *workshop) importImage(ctx context.Context, out io.Writer, path, tag string) error {
+// bring gets images into the node's store, shows how far it is, and prints their
+// names.
+func (w *workshop) bring(ctx context.Context, out io.Writer, refs []string,
+	get func(ctx context.Context, s *image.Store, ref string, show func(done, total int64)) (image.Image, error),
+) error {
 	store, err := w.imageStore() //nolint:contextcheck // it takes milliseconds
 	if err != nil {
 		return err
 	}
-	// Told to stop, it leaves nothing half copied.
+	// Told to stop, it leaves nothing half done.
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	bar := newProgress(w.stderr)
-	img, err := store.Import(ctx, path, tag, bar.show)
-	bar.end()
-	if err != nil {
-		return err
+	for _, ref := range refs {
+		bar := newProgress(w.stderr)
+		img, err := get(ctx, store, ref, bar.show)
+		bar.end()
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintln(out, strings.Join(namesOf(img), " ")); err != nil {
+			return err
+		}
 	}
-	_, err = fmt.Fprintln(out, strings.Join(img.References, " "))
-	return err
+	return nil
 }
 
-func (w *workshop) imageStore() (*image.Store, error) {
-	if err := needRoot(); err != nil {
-		return nil, err
+// namesOf is what to call an image.
+func namesOf(i image.Image) []string {
+	switch {
+	case len(i.References) > 0:
+		return familiars(i.References)
+	case len(i.Digests) > 0:
+		return familiars(i.Digests)
+	default:
+		return []string{i.ID}
 	}
-	if err := os.MkdirAll(w.agent.state, 0o711); err != nil {
-		return nil, err
-	}
-	options, err := w.storeOptions()
-	if err != nil {
-		return nil, err
-	}
-	return image.Open(w.imageDir(), options)
 }
 
 // progress shows how far a copy is, on a terminal only.
@@ -90,11 +117,15 @@ func newProgress(w io.Writer) *progress {
 
 func (p *progress) show(done, total int64) {
 	const pause = 100 * time.Millisecond
-	if p.w == nil || total <= 0 || done < total && time.Since(p.last) < pause {
+	if p.w == nil || done < total && time.Since(p.last) < pause {
 		return
 	}
 	p.last = time.Now()
-	_, _ = fmt.Fprintf(p.w, "\r\033[K%3d%%  %s of %s", 100*done/total, bytesIEC(uint64(done)), bytesIEC(uint64(total)))
+	if total <= 0 {
+		_, _ = fmt.Fprintf(p.w, "\r\033[K      %s", bytesIEC(uint64(max(done, 0))))
+		return
+	}
+	_, _ = fmt.Fprintf(p.w, "\r\033[K%3d%%  %s of %s", 100*done/total, bytesIEC(uint64(max(done, 0))), bytesIEC(uint64(total)))
 }
 
 func (p *progress) end() {
@@ -103,62 +134,9 @@ func (p *progress) end() {
 	}
 }
 
-// listedImage is one image of `image list --json`.
-type listedImage struct {
-	ID         string    `json:"id"`
-	References []string  `json:"references"`
-	Size       int64     `json:"size"`
-	Path       string    `json:"path"`
-	InPlace    bool      `json:"in_place"`
-	Pinned     bool      `json:"in_use"`
-	Created    time.Time `json:"created"`
-}
-
-func (w *workshop) imageListCommand() *cobra.Command {
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use: "list", Aliases: []string{"ls"}, Short: "list the node's images", Args: exactly(0, "want no arguments"),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			store, err := image.View(w.imageDir())
-			if err != nil {
-				return err
-			}
-			found, err := store.List()
-			if err != nil {
-				return err
-			}
-			return writeImages(cmd.OutOrStdout(), found, asJSON)
-		},
-	}
-	cmd.Flags().BoolVarP(&asJSON, "json", "j", false, "as JSON")
-	return cmd
-}
-
-func writeImages(w io.Writer, found []image.Image, asJSON bool) error {
-	list := []listedImage{}
-	rows := [][]string{{"IMAGE", "ID", "SIZE", "FILE"}}
-	for _, i := range found {
-		list = append(list, listedImage{
-			ID: i.ID, References: i.References, Size: i.Size, Path: i.Path, InPlace: i.InPlace, Pinned: i.Pinned, Created: i.CreatedAt,
-		})
-		const short = len("sha256:") + 12
-		names := strings.Join(i.References, " ")
-		if names == "" {
-			names = "<none>"
-		}
-		rows = append(rows, []string{names, i.ID[:min(short, len(i.ID))], bytesIEC(uint64(max(i.Size, 0))), i.Path})
-	}
-	if asJSON {
-		encoder := json.NewEncoder(w)
-		encoder.SetIndent("", "\t")
-		return encoder.Encode(map[string]any{"images": list})
-	}
-	return table(w, rows)
-}
-
 func (w *workshop) imageRemoveCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "rm IMAGE...", Aliases: []string{"remove"}, Short: "remove images from the store; files used in place stay",
+		Use: "rm IMAGE...", Aliases: []string{"remove"}, Short: "remove images with all their names; files used in place stay",
 		Args: atLeast(1, "want an image"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			store, err := w.imageStore()
@@ -166,7 +144,8 @@ func (w *workshop) imageRemoveCommand() *cobra.Command {
 				return err
 			}
 			for _, ref := range args {
-				if _, err := store.Lookup(ref); err != nil {
+				// One that is damaged can't be looked up, and must go all the same.
+				if _, err := store.Lookup(ref); err != nil && !isDamaged(err) {
 					return err
 				}
 				if err := store.Remove(cmd.Context(), ref); err != nil {
@@ -174,6 +153,84 @@ func (w *workshop) imageRemoveCommand() *cobra.Command {
 				}
 			}
 			return nil
+		},
+	}
+}
+
+func (w *workshop) keepCommand(verb, short string, keep bool) *cobra.Command {
+	return &cobra.Command{
+		Use: verb + " IMAGE...", Short: short, Args: atLeast(1, "want an image"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			store, err := w.imageStore()
+			if err != nil {
+				return err
+			}
+			for _, ref := range args {
+				if err := store.Keep(cmd.Context(), ref, keep); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+}
+
+func (w *workshop) imagePruneCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "prune", Short: "remove the images that no container uses and nobody pinned", Args: exactly(0, "want no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			store, err := w.imageStore()
+			if err != nil {
+				return err
+			}
+			return prune(cmd.Context(), cmd.OutOrStdout(), store)
+		},
+	}
+}
+
+// prune removes images and what else nobody needs, and says what went.
+func prune(ctx context.Context, out io.Writer, store *image.Store) error {
+	before, _, _, err := store.Usage()
+	if err != nil {
+		return err
+	}
+	gone, err := store.Prune(ctx)
+	if err != nil {
+		return err
+	}
+	for _, i := range gone {
+		if _, err := fmt.Fprintln(out, strings.Join(namesOf(i), " ")); err != nil {
+			return err
+		}
+	}
+	if _, err := store.Collect(ctx); err != nil {
+		return err
+	}
+	after, _, _, err := store.Usage()
+	if err != nil {
+		return err
+	}
+	return freed(out, before-min(after, before))
+}
+
+func freed(out io.Writer, bytes uint64) error {
+	_, err := fmt.Fprintf(out, "freed %s\n", bytesIEC(bytes))
+	return err
+}
+
+func (w *workshop) imageCollectCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "gc", Short: "remove what no image needs: layers, stale parts of downloads", Args: exactly(0, "want no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			store, err := w.imageStore()
+			if err != nil {
+				return err
+			}
+			bytes, err := store.Collect(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return freed(cmd.OutOrStdout(), uint64(max(bytes, 0)))
 		},
 	}
 }

@@ -67,7 +67,7 @@ func (w *workshop) startInstance(ctx context.Context, o *actionOptions, verb, re
 	if err := needRoot(); err != nil {
 		return err
 	}
-	img, err := w.findImage(ref)
+	img, err := w.findImage(ctx, ref)
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ func (w *workshop) inImage(ctx context.Context, o *actionOptions, verb, ref stri
 	if err := needRoot(); err != nil {
 		return err
 	}
-	img, err := w.findImage(ref)
+	img, err := w.findImage(ctx, ref)
 	if err != nil {
 		return err
 	}

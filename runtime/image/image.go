@@ -1,18 +1,23 @@
-// Package image keeps SIF images: it finds them by reference, pins them while
-// containers use them, and lists and removes them.
+// Package image keeps images: it finds them by reference, pulls and imports them, pins
+// them while containers use them, and lists and removes them.
 //
-// An image is a SIF file, either imported into the store, where it is named by
-// the SHA-256 of its content, or used in place, wherever its path says. Files in
-// place are never written, moved or deleted. The package mounts nothing, pulls
-// from no registry and verifies no signature. It alone writes its directory:
+// An image is a SIF file, used in place, wherever its path says, or in the store, where it
+// is named by the SHA-256 of its content; or it is an OCI image, whose layers the store
+// has as a SIF file each, converted once however many images share them. Files in place are
+// never written, moved or deleted. The package mounts nothing. It alone writes its directory:
 //
-//	images/NAME.json     what is known of an image: references, path, times
+//	images/NAME.json     what is known of an image: names, what it consists of, times
 //	pins/NAME.json       which images an owner needs
-//	sha256/HEX.sif       imported files
-//	ingest/              imports under way; those left behind go when the store is opened
+//	sha256/HEX.sif       SIF files by the digest of their content
+//	layers/HEX.sif       layers by the digest of what is in them, unpacked
+//	ingest/              imports and pulls under way, locked by who is at it; what nobody has
+//	                     locked goes when a store is opened
+//	downloads/           what came of pulls that broke off; waits a day to be taken up again
 //	lock                 held by the process that changes something, while it does
 //
-// Many processes may have a store open, and each sees what the others did.
+// Many processes may have a store open, and each sees what the others did. A file in
+// sha256/ or layers/ that no record speaks of is left over, and goes when a store is opened:
+// whoever makes an image moves its files from ingest/ and writes its record in one turn.
 package image
 
 import (
@@ -29,6 +34,9 @@ var (
 	// ErrInvalid says that a reference, or the file it names, is of no use:
 	// malformed, ambiguous, no SIF, corrupt, or for another architecture.
 	ErrInvalid = errors.New("invalid image")
+	// ErrDamaged says that files of an image in the store are gone or cut short. It
+	// is ErrNotFound too: pulling the image makes it whole.
+	ErrDamaged = errors.New("damaged image")
 	// ErrUnsupported says that siflet can't do that yet.
 	ErrUnsupported = errors.New("not supported")
 )

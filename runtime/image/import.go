@@ -120,4 +120,3 @@ func (s *Store) newIngest(ctx context.Context) (*os.File, error) {
 	}
 	return f, nil
 }
-

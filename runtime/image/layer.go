@@ -188,4 +188,3 @@ func (s *Store) layerOptions() layer.Options {
 	}
 	return layer.Options{Squashfs: o, UserXattrs: s.options.UserXattrs}
 }
-

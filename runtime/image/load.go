@@ -106,4 +106,3 @@ func dropMovedReferences(entries map[string]entry) {
 		entries[key] = e
 	}
 }
-

@@ -72,6 +72,9 @@ func (s *Store) image(e entry) (image Image, err error) {
 		image, err = s.ociImage(e)
 	} else {
 		image, err = s.files.open(e.Path)
+		if err != nil && !e.InPlace && errors.Is(err, ErrNotFound) {
+			err = damaged(err)
+		}
 	}
 	if err != nil {
 		return Image{}, err

@@ -61,7 +61,7 @@ func (s *Store) ociImage(e entry) (Image, error) {
 			return Image{}, fmt.Errorf("image %s: layer %d: %w", e.name(), i, err)
 		}
 		if err != nil || info.Size() != l.Bytes {
-			return Image{}, &kindError{ErrNotFound, fmt.Errorf("image %s: layer %d is damaged or gone from the store; pull the image again", e.name(), i)}
+			return Image{}, damaged(fmt.Errorf("image %s: layer %d is damaged or gone from the store; pull the image again", e.name(), i))
 		}
 		image.Size += l.Bytes
 		image.Extents = append(image.Extents, Extent{Path: path, Offset: l.Offset, Size: l.Size, FS: l.FS})
@@ -71,6 +71,8 @@ func (s *Store) ociImage(e entry) (Image, error) {
 	}
 	return image, nil
 }
+
+func damaged(err error) error { return &kindError{ErrNotFound, &kindError{ErrDamaged, err}} }
 
 // readConfig reads an OCI config and checks that this machine can run the image.
 func readConfig(text []byte) (arch string, c Config, err error) {

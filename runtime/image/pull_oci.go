@@ -52,9 +52,9 @@ func (s *Store) assemble(ctx context.Context, p *pulling, layers []numbered, con
 	}
 	var paths []string
 	for _, l := range made {
-		path := s.layerPath(l.File)
+		path := p.bench.path(l.File)
 		if _, err := os.Stat(path); err != nil {
-			path = p.bench.path(l.File)
+			path = s.layerPath(l.File)
 		}
 		paths = append(paths, path)
 	}
@@ -158,4 +158,3 @@ func each(ctx context.Context, parallel int, items []int, work func(ctx context.
 	wg.Wait()
 	return context.Cause(ctx)
 }
-

@@ -334,7 +334,7 @@ func TestTagsHaveOneSpelling(t *testing.T) {
 		"docker.io/me/web": "docker.io/me/web:latest", "docker://web": "docker.io/library/web:latest",
 		"oras://reg.example/web:1": "reg.example/web:1", "reg.example:5000/a/b": "reg.example:5000/a/b:latest",
 		"reg.example:5000/a:V1": "reg.example:5000/a:V1",
-		"": "", "Web": "", "web:": "", "web:1:2": "", "a//b": "", "-a": "", "web:-1": "", "web\n": "", "sha256:abcd": "",
+		"":                      "", "Web": "", "web:": "", "web:1:2": "", "a//b": "", "-a": "", "web:-1": "", "web\n": "", "sha256:abcd": "",
 		"/abs": "", "web:" + strings.Repeat("x", 129): "", strings.Repeat("x", 300): "", "ü": "", "../x": "",
 		"library://web": "", "oci:web": "", "web@sha256:" + strings.Repeat("0", 64): "",
 	} {

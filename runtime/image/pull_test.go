@@ -1,0 +1,415 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/siflet/siflet/runtime/registry"
+	"github.com/siflet/siflet/runtime/sif"
+	"github.com/siflet/siflet/test/registrytest"
+)
+
+// openWith opens a store that pulls from a test registry.
+func openWith(tb testing.TB, reg *registrytest.Server, dir string) *Store {
+	tb.Helper()
+	s, err := Open(dir, Options{Registry: reg.Client(tb, nil)})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return s
+}
+
+// twoLayers is an image with a common base and a layer of its own.
+func twoLayers(tb testing.TB, own string) v1.Image {
+	tb.Helper()
+	base := registrytest.Layer(tb, registrytest.Gzip, registrytest.Dir("etc/"), registrytest.File("etc/os-release", "ID=test\n"))
+	top := registrytest.Layer(tb, registrytest.Zstd, registrytest.Dir("app/"), registrytest.File("app/name", own))
+	return registrytest.Image(tb, v1.Config{Cmd: []string{"sh"}, Env: []string{"A=b"}, Volumes: map[string]struct{}{"/data": {}}}, base, top)
+}
+
+func digests(tb testing.TB, img v1.Image) (config string, layers, diffIDs []string) {
+	tb.Helper()
+	name, err := img.ConfigName()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	list, err := img.Layers()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, l := range list {
+		digest, err := l.Digest()
+		if err != nil {
+			tb.Fatal(err)
+		}
+		diffID, err := l.DiffID()
+		if err != nil {
+			tb.Fatal(err)
+		}
+		layers, diffIDs = append(layers, digest.String()), append(diffIDs, diffID.String())
+	}
+	return name.String(), layers, diffIDs
+}
+
+// contents are the names of what a store holds beside its records.
+func contents(tb testing.TB, dir string) []string {
+	tb.Helper()
+	var names []string
+	for _, sub := range []string{blobsDir, layersDir, ingestDir, partsDir} {
+		files, err := os.ReadDir(filepath.Join(dir, sub))
+		if err != nil {
+			tb.Fatal(err)
+		}
+		for _, f := range files {
+			names = append(names, sub+"/"+f.Name())
+		}
+	}
+	return names
+}
+
+func TestPullOfAnOCIImageStoresALayerEach(t *testing.T) {
+	reg, dir := registrytest.New(t), t.TempDir()
+	img := twoLayers(t, "one")
+	top := reg.Push(t, "web:1", img)
+	config, _, diffIDs := digests(t, img)
+	s := openWith(t, reg, dir)
+	var last, total int64
+	got := must(t)(s.Pull(t.Context(), "docker://"+reg.Host+"/web:1", PullOptions{Progress: func(done, all int64) { last, total = done, all }}))
+
+	name := reg.Host + "/web"
+	want := Image{
+		ID: config, References: []string{name + ":1"}, Digests: []string{name + "@" + top.Digest.String()},
+		Manifests: []string{top.Digest.String()}, Layers: diffIDs, Arch: "amd64", Source: name + ":1",
+		Config: Config{Cmd: []string{"sh"}, Env: []string{"A=b"}, Volumes: []string{"/data"}},
+	}
+	shown := got
+	shown.Extents, shown.Size, shown.CreatedAt = nil, 0, want.CreatedAt
+	if diff := cmp.Diff(want, shown); diff != "" {
+		t.Errorf("Pull (-want +got):\n%s", diff)
+	}
+	if last == 0 || last != total {
+		t.Errorf("progress ended at %d of %d", last, total)
+	}
+	size := int64(0)
+	for i, e := range got.Extents {
+		path := filepath.Join(dir, layersDir, strings.TrimPrefix(diffIDs[i], idScheme)+".sif")
+		f, err := sif.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := f.Image()
+		if err := errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		x := content.Extents[0]
+		if diff := cmp.Diff(Extent{Path: path, Offset: x.Offset, Size: x.Size, FS: "squashfs"}, e); diff != "" {
+			t.Errorf("extent %d (-want +got):\n%s", i, diff)
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		size += info.Size()
+	}
+	if got.Size != size {
+		t.Errorf("Size = %d, want that of the files, %d", got.Size, size)
+	}
+	again := openWith(t, reg, dir)
+	for _, ref := range []string{
+		name + ":1", "docker://" + name + ":1", name + "@" + top.Digest.String(), name + ":other@" + top.Digest.String(),
+		config, config[:20], strings.TrimPrefix(config, idScheme),
+	} {
+		if found := must(t)(again.Lookup(ref)); found.ID != config {
+			t.Errorf("Lookup(%q) = %s, want %s", ref, found.ID, config)
+		}
+	}
+	for _, ref := range []string{name, name + ":2", "other@" + top.Digest.String(), diffIDs[0]} {
+		if _, err := again.Lookup(ref); !errors.Is(err, ErrNotFound) {
+			t.Errorf("Lookup(%q) = %v, want ErrNotFound", ref, err)
+		}
+	}
+}
+
+func TestASecondImagePullsOnlyWhatIsNew(t *testing.T) {
+	reg, dir := registrytest.New(t), t.TempDir()
+	first, second := twoLayers(t, "one"), twoLayers(t, "two")
+	reg.Push(t, "web:1", first)
+	reg.Push(t, "web:2", second)
+	s := openWith(t, reg, dir)
+	a := must(t)(s.Pull(t.Context(), reg.Host+"/web:1", PullOptions{}))
+	reg.Reset()
+	b := must(t)(s.Pull(t.Context(), reg.Host+"/web:2", PullOptions{}))
+	_, layers, _ := digests(t, second)
+	if n := reg.BlobGets(layers[0]); n != 0 {
+		t.Errorf("the common layer was fetched %d times more, want none", n)
+	}
+	if a.Extents[0] != b.Extents[0] {
+		t.Errorf("the common layer is at %v and %v, want one place", a.Extents[0], b.Extents[0])
+	}
+	reg.Reset()
+	must(t)(s.Pull(t.Context(), reg.Host+"/web:2", PullOptions{}))
+	if n := reg.Served(layers[1]); n != 0 {
+		t.Errorf("a second pull fetched %d bytes of a layer, want none", n)
+	}
+	if err := s.Remove(t.Context(), reg.Host+"/web:1"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(a.Extents[1].Path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the removed image's own layer is still there (%v)", err)
+	}
+	must(t)(s.Lookup(b.ID))
+	if err := s.Remove(t.Context(), b.ID); err != nil {
+		t.Fatal(err)
+	}
+	if left := contents(t, dir); left != nil {
+		t.Errorf("%v were left, want nothing", left)
+	}
+}
+
+func TestAnImageThatLosesItsTagStaysByDigest(t *testing.T) {
+	reg, dir := registrytest.New(t), t.TempDir()
+	top := reg.Push(t, "web", twoLayers(t, "one"))
+	s := openWith(t, reg, dir)
+	old := must(t)(s.Pull(t.Context(), reg.Host+"/web", PullOptions{}))
+	reg.Push(t, "web", twoLayers(t, "two"))
+	now := must(t)(s.Pull(t.Context(), reg.Host+"/web", PullOptions{}))
+	if found := must(t)(s.Lookup(reg.Host + "/web")); found.ID != now.ID || old.ID == now.ID {
+		t.Errorf("the tag is at %s, want %s", found.ID, now.ID)
+	}
+	if found := must(t)(s.Lookup(reg.Host + "/web@" + top.Digest.String())); found.ID != old.ID || len(found.References) != 0 {
+		t.Errorf("by digest: %s with references %v, want %s without", found.ID, found.References, old.ID)
+	}
+	must(t)(openWith(t, reg, dir).Lookup(old.ID))
+}
+
+func TestAPinnedImageKeepsItsLayers(t *testing.T) {
+	reg, dir := registrytest.New(t), t.TempDir()
+	reg.Push(t, "web", twoLayers(t, "one"))
+	s := openWith(t, reg, dir)
+	img := must(t)(s.Pull(t.Context(), reg.Host+"/web", PullOptions{}))
+	if err := errors.Join(s.Pin(img.ID, "c1"), s.Remove(t.Context(), reg.Host+"/web")); err != nil {
+		t.Fatal(err)
+	}
+	s = openWith(t, reg, dir)
+	if found := must(t)(s.Lookup(img.ID)); !found.Pinned || len(found.Extents) != 2 {
+		t.Errorf("Pinned = %v with %d extents, want pinned with 2", found.Pinned, len(found.Extents))
+	}
+	if err := s.Unpin("c1"); err != nil {
+		t.Fatal(err)
+	}
+	if left := contents(t, dir); left != nil {
+		t.Errorf("%v were left, want nothing", left)
+	}
+}
+
+func TestPullOfADamagedImageMakesItWhole(t *testing.T) {
+	reg, dir := registrytest.New(t), t.TempDir()
+	reg.Push(t, "web", twoLayers(t, "one"))
+	s := openWith(t, reg, dir)
+	img := must(t)(s.Pull(t.Context(), reg.Host+"/web", PullOptions{}))
+	if err := errors.Join(os.Remove(img.Extents[0].Path), os.Truncate(img.Extents[1].Path, 5000)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Lookup(reg.Host + "/web"); !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "layer 0") {
+		t.Errorf("Lookup = %v, want ErrNotFound with the layer", err)
+	}
+	if again := must(t)(s.Pull(t.Context(), reg.Host+"/web", PullOptions{})); again.ID != img.ID {
+		t.Errorf("Pull = %s, want %s", again.ID, img.ID)
+	}
+	must(t)(s.Lookup(reg.Host + "/web"))
+}
+
+func TestPullsOfTheSameThingShareTheWork(t *testing.T) {
+	reg, dir := registrytest.New(t), t.TempDir()
+	img := twoLayers(t, "one")
+	reg.Push(t, "web:1", img)
+	reg.Push(t, "web:2", twoLayers(t, "two"))
+	_, layers, _ := digests(t, img)
+	hanging, release := reg.HangBlob(t, layers[0], 10, 1)
+	s := openWith(t, reg, dir)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			if _, err := s.Pull(t.Context(), reg.Host+"/web:"+[]string{"1", "2"}[i%2], PullOptions{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	<-hanging
+	for len(reg.Requests("manifest")) < 8 {
+		t.Context() // each asks for itself
+	}
+	release()
+	wg.Wait()
+	// The one that hung is taken up again; nobody else asks.
+	if n := reg.BlobGets(layers[0]); n > 2 {
+		t.Errorf("the common layer was asked for %d times, want at most 2", n)
+	}
+}
+
+func TestACallerThatLeavesLeavesTheWorkToTheOthers(t *testing.T) {
+	reg, dir := registrytest.New(t), t.TempDir()
+	img := twoLayers(t, "one")
+	reg.Push(t, "web", img)
+	_, layers, _ := digests(t, img)
+	hanging, release := reg.HangBlob(t, layers[0], 10, 1)
+	s := openWith(t, reg, dir)
+	impatient, leave := context.WithCancel(t.Context())
+	first, second := make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := s.Pull(impatient, reg.Host+"/web", PullOptions{})
+		first <- err
+	}()
+	<-hanging
+	reached := make(chan struct{}, 1000)
+	go func() {
+		_, err := s.Pull(t.Context(), reg.Host+"/web", PullOptions{Progress: func(int64, int64) { reached <- struct{}{} }})
+		second <- err
+	}()
+	<-reached
+	leave()
+	if err := <-first; !errors.Is(err, context.Canceled) {
+		t.Errorf("the first Pull = %v, want context.Canceled", err)
+	}
+	release()
+	if err := <-second; err != nil {
+		t.Errorf("the second Pull = %v", err)
+	}
+}
+
+func TestAPullThatNobodyWantsEnds(t *testing.T) {
+	reg, dir := registrytest.New(t), t.TempDir()
+	img := twoLayers(t, "one")
+	reg.Push(t, "web", img)
+	_, layers, _ := digests(t, img)
+	hanging, _ := reg.HangBlob(t, layers[1], 10, -1)
+	s := openWith(t, reg, dir)
+	ctx, cancel := context.WithCancel(t.Context())
+	result := make(chan error, 1)
+	go func() {
+		_, err := s.Pull(ctx, reg.Host+"/web", PullOptions{})
+		result <- err
+	}()
+	<-hanging
+	cancel()
+	if err := <-result; !errors.Is(err, context.Canceled) {
+		t.Errorf("Pull = %v, want context.Canceled", err)
+	}
+	for _, name := range contents(t, dir) {
+		if !strings.HasPrefix(name, partsDir+"/") {
+			t.Errorf("%s was left", name)
+		}
+	}
+	if s.work.bench != nil || len(s.work.layers.under) > 0 {
+		t.Error("work is still under way")
+	}
+	if images, err := s.List(); err != nil || len(images) != 0 {
+		t.Errorf("List = %v, %v, want nothing", images, err)
+	}
+	// What came whole waits for the next try.
+	reg.ClearHooks()
+	reg.Reset()
+	must(t)(s.Pull(t.Context(), reg.Host+"/web", PullOptions{}))
+	for _, name := range contents(t, dir) {
+		if !strings.HasPrefix(name, layersDir+"/") {
+			t.Errorf("%s was left", name)
+		}
+	}
+}
+
+func TestALayerThatLiesIsRefusedAndNothingLeft(t *testing.T) {
+	good := registrytest.Layer(t, registrytest.Gzip, registrytest.File("a", "a"))
+	plain := registrytest.Tar(t, registrytest.File("b", strings.Repeat("b", 5000)))
+	packed := registrytest.Compress(t, plain, registrytest.Gzip)
+	other := registrytest.Tar(t, registrytest.File("c", "c"))
+	mediaType := must2(t)(good.MediaType())
+	for name, c := range map[string]struct {
+		layer v1.Layer
+		fault func(reg *registrytest.Server, digest string)
+		want  string
+	}{
+		"another content than the config says": {registrytest.Raw(packed, other, mediaType), nil, "unpacks to"},
+		"cut short":                            {registrytest.Raw(packed[:len(packed)-20], plain, mediaType), nil, "corrupt"},
+		"no tar":                               {registrytest.Raw([]byte(strings.Repeat("no tar", 1000)), plain, mediaType), nil, "corrupt"},
+		"a flipped bit": {
+			registrytest.LayerOf(t, registrytest.Gzip, plain),
+			func(reg *registrytest.Server, digest string) { reg.WrongBytes(digest, int64(len(packed)-3)) }, "corrupt",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			reg, dir := registrytest.New(t), t.TempDir()
+			img := registrytest.Image(t, v1.Config{}, good, c.layer)
+			reg.Push(t, "web", img)
+			if c.fault != nil {
+				_, layers, _ := digests(t, img)
+				c.fault(reg, layers[1])
+			}
+			s := openWith(t, reg, dir)
+			_, err := s.Pull(t.Context(), reg.Host+"/web", PullOptions{})
+			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "layer 1 (sha256:") {
+				t.Errorf("Pull = %v, want layer 1 refused: %s", err, c.want)
+			}
+			t.Log(err)
+			if left := contents(t, dir); left != nil {
+				t.Errorf("%v were left", left)
+			}
+		})
+	}
+}
+
+func must2(tb testing.TB) func(types.MediaType, error) types.MediaType {
+	tb.Helper()
+	return func(m types.MediaType, err error) types.MediaType {
+		tb.Helper()
+		if err != nil {
+			tb.Fatal(err)
+		}
+		return m
+	}
+}
+
+func TestPullOfWhatIsNotThereSaysSo(t *testing.T) {
+	reg := registrytest.New(t)
+	s := openWith(t, reg, t.TempDir())
+	if _, err := s.Pull(t.Context(), reg.Host+"/none", PullOptions{}); !errors.Is(err, ErrNotFound) || !errors.Is(err, registry.ErrNotFound) {
+		t.Errorf("Pull = %v, want ErrNotFound of both packages", err)
+	}
+	if _, err := s.Pull(t.Context(), "UPPER", PullOptions{}); !errors.Is(err, ErrInvalid) {
+		t.Errorf("Pull = %v, want ErrInvalid", err)
+	}
+	reg.Push(t, "arm", registrytest.ImageFor(t, v1.Platform{OS: "linux", Architecture: "s390x"}, v1.Config{}))
+	if _, err := s.Pull(t.Context(), reg.Host+"/arm", PullOptions{}); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "s390x") {
+		t.Errorf("Pull = %v, want ErrInvalid with the architecture", err)
+	}
+}
+
+func TestALayerThatOccursTwiceCountsWhereItIsOnTop(t *testing.T) {
+	reg := registrytest.New(t)
+	a := registrytest.Layer(t, registrytest.Gzip, registrytest.File("a", "a"))
+	b := registrytest.Layer(t, registrytest.Gzip, registrytest.File("a", "b"))
+	img := registrytest.Image(t, v1.Config{}, a, b, a)
+	reg.Push(t, "web", img)
+	_, _, diffIDs := digests(t, img)
+	got := must(t)(openWith(t, reg, t.TempDir()).Pull(t.Context(), reg.Host+"/web", PullOptions{}))
+	if diff := cmp.Diff([]string{diffIDs[1], diffIDs[0]}, got.Layers); diff != "" {
+		t.Errorf("Layers (-want +got):\n%s", diff)
+	}
+}
+
+func TestAnImageWithoutLayersHasAnEmptyRoot(t *testing.T) {
+	reg := registrytest.New(t)
+	reg.Push(t, "scratch", registrytest.Image(t, v1.Config{Cmd: []string{"x"}}))
+	got := must(t)(openWith(t, reg, t.TempDir()).Pull(t.Context(), reg.Host+"/scratch", PullOptions{}))
+	if len(got.Extents) != 1 || len(got.Layers) != 0 {
+		t.Errorf("%d extents, layers %v; want one extent of no layer", len(got.Extents), got.Layers)
+	}
+}
