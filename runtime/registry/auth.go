@@ -74,8 +74,7 @@ func (a Auth) login() (login, error) {
 
 // addressHost reads the host of "https://index.docker.io/v1/", "quay.io", "http://x:5000".
 func addressHost(address string) string {
-	_, address, _ = cutScheme(address)
-	host, _, _ := strings.Cut(address, "/")
+	host, _, _ := strings.Cut(withoutScheme(address), "/")
 	return canonicalHost(host)
 }
 

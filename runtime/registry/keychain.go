@@ -102,7 +102,7 @@ func keyOf[V any](m map[string]V, host string) (string, bool) {
 	keys := []string{}
 	for key := range m {
 		plain := strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(key, "/"), "/v1"), "/v2")
-		_, plain, _ = cutScheme(plain)
+		plain = withoutScheme(plain)
 		if !strings.Contains(plain, "/") && canonicalHost(plain) == host {
 			keys = append(keys, key)
 		}
@@ -113,11 +113,11 @@ func keyOf[V any](m map[string]V, host string) (string, bool) {
 	return slices.Min(keys), true
 }
 
-func cutScheme(address string) (scheme, rest string, ok bool) {
-	if scheme, rest, ok = strings.Cut(address, "://"); ok {
-		return scheme, rest, true
+func withoutScheme(address string) string {
+	if _, rest, ok := strings.Cut(address, "://"); ok {
+		return rest
 	}
-	return "", address, false
+	return address
 }
 
 // askHelper runs docker-credential-NAME, by its protocol: a host on its input, JSON

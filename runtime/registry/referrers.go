@@ -130,7 +130,7 @@ func nextPage(response *http.Response) (url.Values, error) {
 		}
 		return next.Query(), nil
 	}
-	return nil, nil
+	return nil, nil //nolint:nilnil // there is none
 }
 
 // taggedReferrers reads the list that clients keep under a tag where there is no API.
