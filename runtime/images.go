@@ -63,12 +63,26 @@ func resolved(i image.Image) resolvedImage {
 		ID: i.ID, Path: i.Path, InPlace: i.InPlace, Native: i.Native,
 		Entrypoint: i.Config.Entrypoint, Cmd: i.Config.Cmd, Env: i.Config.Env,
 		WorkingDir: i.Config.WorkingDir, User: i.Config.User, StopSignal: i.Config.StopSignal, Volumes: i.Config.Volumes,
-		References: i.References, Manifests: i.Manifests, Signatures: i.Signatures,
+		References: names(i), Manifests: i.Manifests, Signatures: i.Signatures,
 	}
 	for _, e := range i.Extents {
 		out.Extents = append(out.Extents, program.Extent{Path: e.Path, Offset: e.Offset, Size: e.Size, FS: e.FS})
 	}
 	return out
+}
+
+// names are what a policy knows an image by: what people call it, else what
+// registries do, else where it is.
+func names(i image.Image) []string {
+	switch {
+	case len(i.References) > 0:
+		return i.References
+	case len(i.Digests) > 0:
+		return i.Digests
+	case i.Path != "":
+		return []string{i.Path}
+	}
+	return nil
 }
 
 func (r *resolvedImage) plan() plan.Image {

@@ -76,7 +76,7 @@ func TestImagesOfNoUse(t *testing.T) {
 		{"no SIF", text, "InvalidArgument", "InvalidArgument"},
 		{"foreign", foreign, "InvalidArgument", "InvalidArgument"},
 		{"relative", "sif://images/web.sif", "InvalidArgument", "InvalidArgument"},
-		{"registry", "docker.io/library/alpine:3", "Unimplemented", "NotFound"},
+		{"no reference", "Upper/Case", "InvalidArgument", "NotFound"},
 		{"no name", "", "InvalidArgument", "InvalidArgument"},
 	} {
 		spec := &criapi.ImageSpec{Image: c.ref}
