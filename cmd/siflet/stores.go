@@ -53,7 +53,7 @@ func (s imageSources) registry(log *slog.Logger) *registry.Client {
 }
 
 // keychain finds the credentials of registries that a call brings none for.
-func (s imageSources) keychain() registry.Keychain { return nil }
+func (s imageSources) keychain() registry.Keychain { return fileKeychain(s.auth) }
 
 // store are the options of an image store. An unreadable policy is an error:
 // nothing may run by mistake.
