@@ -36,8 +36,8 @@ const (
 // Our own choices.
 const (
 	defaultBlockSize = 128 << 10
-	defaultGzipLevel = 6
-	defaultZstdLevel = 3
+	defaultGzipLevel = 3
+	defaultZstdLevel = 1
 	// A rest of a file no longer than this share of a block goes into a fragment;
 	// a longer one has a block of its own, to be read without its neighbours.
 	fragmentShare = 2
