@@ -123,6 +123,38 @@ func TestOpenReadsWhatDockerSaveWrites(t *testing.T) {
 	}
 }
 
+// Docker 25 and later write a layout, with the old manifest.json beside it.
+func TestOpenReadsWhatNewerDockersSave(t *testing.T) {
+	want := made(t, "linux/amd64", 2)
+	dir := layoutOf(t, named{"v1", want})
+	m, err := want.Manifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(d v1.Descriptor) string { return "blobs/sha256/" + d.Digest.Hex }
+	one := savedImage{Config: at(m.Config), RepoTags: []string{"app:v1"}, Layers: []string{at(m.Layers[0]), at(m.Layers[1])}}
+	raw, err := json.Marshal([]savedImage{one})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "manifest.json"), raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	path := archived(t, dir)
+	got := opened(t, "docker-archive:"+path+":app:v1", Options{})
+	sameLayers(t, got, want, false)
+	if got.Layers[0].Digest != m.Layers[0].Digest {
+		t.Errorf("layer 1 is called %s, want %s", got.Layers[0].Digest, m.Layers[0].Digest)
+	}
+	if got := opened(t, "oci-archive:"+path, Options{}); got.Top != digestOf(t, want) {
+		t.Errorf("manifest %s, want %s", got.Top, digestOf(t, want))
+	}
+	if err := damageByte(blobPath(dir, m.Config.Digest)); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, "docker-archive:"+archived(t, dir), Options{}, registry.ErrCorrupt)
+}
+
 func TestOpenNamesAnArchiveByItsFullPath(t *testing.T) {
 	path := inFile(t, tarOf(t, saveOld(t, made(t, "linux/amd64", 1), "app:v1")...))
 	t.Chdir(filepath.Dir(path))

@@ -144,9 +144,9 @@ func notChosen(images []held, choice string) error {
 		what = "there is no image"
 	}
 	if len(images) == 0 {
-		return fmt.Errorf("%w: %s", registry.ErrNotFound, what)
+		return kindOf(registry.ErrNotFound, "%s", what)
 	}
-	return fmt.Errorf("%w: %s: append one of %s", registry.ErrNotFound, what, choices(images))
+	return kindOf(registry.ErrNotFound, "%s: append one of %s", what, choices(images))
 }
 
 func ambiguous(images []held) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 
@@ -66,8 +67,11 @@ func openLayout(ctx context.Context, rest string, o Options) (*Image, error) {
 // choose finds the one image that a choice means, for a platform.
 func (l *layout) choose(ctx context.Context, choice, arch string) (*Image, error) {
 	raw, err := contents(l.files, "index.json", maxManifest)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: no OCI layout: index.json is missing", ErrUnsupported)
+	}
 	if err != nil {
-		return nil, absent("index.json", err)
+		return nil, err
 	}
 	index, err := parseDocument(raw, types.OCIImageIndex)
 	if err != nil {

@@ -118,6 +118,10 @@ func TestOpenStaysInsideALayout(t *testing.T) {
 	sameLayers(t, opened(t, "oci:"+dir, Options{}), want, false)
 }
 
+func TestOpenSaysWhatIsNoLayout(t *testing.T) {
+	refused(t, "oci:"+t.TempDir(), Options{}, ErrUnsupported, "no OCI layout")
+}
+
 func TestOpenRefusesDamagedLayouts(t *testing.T) {
 	for what, damage := range map[string]func(path string) error{
 		"missing":   os.Remove,

@@ -119,7 +119,7 @@ func libraryError(ctx context.Context, err error) error {
 		return err
 	}
 	if errors.Is(err, client.ErrNotFound) {
-		return fmt.Errorf("%w: the library has no such image", registry.ErrNotFound)
+		return kindOf(registry.ErrNotFound, "the library has no such image")
 	}
 	if errors.Is(err, errTooLong) {
 		return err
@@ -127,14 +127,14 @@ func libraryError(ctx context.Context, err error) error {
 	if e, ok := errors.AsType[*jsonresp.Error](err); ok {
 		switch {
 		case e.Code == http.StatusUnauthorized, e.Code == http.StatusForbidden:
-			return fmt.Errorf("%w: %w", registry.ErrDenied, e)
+			return kindOf(registry.ErrDenied, "%w", e)
 		case e.Code == http.StatusNotFound:
-			return fmt.Errorf("%w: %w", registry.ErrNotFound, e)
+			return kindOf(registry.ErrNotFound, "%w", e)
 		case e.Code >= http.StatusBadRequest && e.Code < http.StatusInternalServerError && e.Code != http.StatusTooManyRequests:
 			return fmt.Errorf("%w: %w", registry.ErrReference, e)
 		}
 	}
-	return fmt.Errorf("%w: %w", registry.ErrUnavailable, plainURLError(ctx, err))
+	return kindOf(registry.ErrUnavailable, "%w", plainURLError(ctx, err))
 }
 
 // silent keeps the library's client from logging for everyone.

@@ -79,9 +79,9 @@ func statusError(res *http.Response) error {
 	case code == http.StatusOK, code == http.StatusPartialContent:
 		return nil
 	case code == http.StatusNotFound, code == http.StatusGone:
-		return fmt.Errorf("%w: answered %s", registry.ErrNotFound, res.Status)
+		return kindOf(registry.ErrNotFound, "answered %s", res.Status)
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
-		return fmt.Errorf("%w: answered %s", registry.ErrDenied, res.Status)
+		return kindOf(registry.ErrDenied, "answered %s", res.Status)
 	case code == http.StatusTooManyRequests, code == http.StatusRequestTimeout, code >= http.StatusInternalServerError:
 		seconds, err := strconv.Atoi(res.Header.Get("Retry-After"))
 		if err != nil || seconds < 0 || seconds > 3600 {
@@ -159,7 +159,7 @@ func (r *resumed) Read(p []byte) (int, error) {
 			err = io.ErrUnexpectedEOF
 		}
 		if !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
-			err = fmt.Errorf("%w: broke off at byte %d: %w", registry.ErrUnavailable, r.at, err)
+			err = kindOf(registry.ErrUnavailable, "broke off at byte %d: %w", r.at, err)
 		}
 		_ = r.body.Close() // It has failed already.
 		r.body = nil

@@ -25,7 +25,7 @@ type saved struct {
 func (s *saved) Open(_ context.Context, d v1.Descriptor, offset int64) (io.ReadCloser, error) {
 	name, ok := s.names[d.Digest]
 	if !ok {
-		return nil, fmt.Errorf("%w: %s is not in the archive", registry.ErrNotFound, d.Digest)
+		return nil, kindOf(registry.ErrNotFound, "%s is not in the archive", d.Digest)
 	}
 	return openAt(s.files, name, d, offset)
 }

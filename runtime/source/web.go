@@ -50,7 +50,7 @@ func newWeb(address string, o Options) *web {
 // checkRedirect follows ten, and none from an encrypted to an open connection.
 func checkRedirect(to *http.Request, via []*http.Request) error {
 	if len(via) >= 10 {
-		return fmt.Errorf("%w: more than 10 redirects", registry.ErrUnavailable)
+		return kindOf(registry.ErrUnavailable, "more than 10 redirects")
 	}
 	if from := via[len(via)-1].URL; from.Scheme == "https" && to.URL.Scheme != "https" {
 		return fmt.Errorf("%w: redirect from https to %s://%s", ErrUnsupported, to.URL.Scheme, to.URL.Host)
@@ -127,14 +127,14 @@ func plainURLError(ctx context.Context, err error) error {
 	if ctx.Err() != nil || errors.Is(err, ErrUnsupported) || errors.Is(err, registry.ErrUnavailable) {
 		return err
 	}
-	return fmt.Errorf("%w: %w", registry.ErrUnavailable, err)
+	return kindOf(registry.ErrUnavailable, "%w", err)
 }
 
 // checkRange sees to it that a response begins where it was asked to, in the file it was.
 func (w *web) checkRange(res *http.Response, offset int64) error {
 	if offset == 0 {
 		if res.StatusCode != http.StatusOK {
-			return fmt.Errorf("%w: answered %s", registry.ErrUnavailable, res.Status)
+			return kindOf(registry.ErrUnavailable, "answered %s", res.Status)
 		}
 		if w.size >= 0 && res.ContentLength >= 0 && res.ContentLength != w.size {
 			return fmt.Errorf("%w: it has %d bytes, not %d as before", registry.ErrCorrupt, res.ContentLength, w.size)
