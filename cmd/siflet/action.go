@@ -92,16 +92,27 @@ func (w *workshop) entryPoint(t target, args []string) []string {
 	return append(slices.Clip(img.Config.Entrypoint), args...)
 }
 
-// imageOf is the image of a container: a SIF file, or one of the node's store.
+// imageOf is the image of a container: a SIF file, or one of the caller's store or
+// of the node's.
 func (w *workshop) imageOf(ref string) (image.Image, error) {
 	if filepath.IsAbs(ref) {
 		return image.File(ref)
 	}
-	store, err := image.View(w.imageDir())
+	r, err := callerRoots()
 	if err != nil {
 		return image.Image{}, err
 	}
-	return store.Lookup(ref)
+	var found image.Image
+	for _, dir := range []string{filepath.Join(r.state, "images"), w.imageDir()} {
+		var store *image.Store
+		if store, err = image.View(dir); err == nil {
+			found, err = store.Lookup(ref)
+		}
+		if err == nil {
+			return found, nil
+		}
+	}
+	return found, err
 }
 
 // interactive says whether a person is at both ends.

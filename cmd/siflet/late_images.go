@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -62,8 +63,8 @@ func (l lateImages) Owners() []string {
 	return slices.DeleteFunc(s.Owners(), func(owner string) bool { return strings.Contains(owner, "/") })
 }
 
-// personalImages are those of a person's instances: SIF files, which the person's
-// own store keeps note of, and the node's images. In the node's store a person's
+// personalImages are those of a person's instances: SIF files and what the person
+// pulled, of which the person's own store keeps note, and the node's images. In the node's store a person's
 // containers have owners with a path in their names, for which the agent is not
 // answerable.
 type personalImages struct {
@@ -74,8 +75,12 @@ type personalImages struct {
 
 // Lookup finds an image.
 func (p personalImages) Lookup(ref string) (image.Image, error) {
-	if strings.HasPrefix(ref, "/") {
-		return p.own.Lookup(ref)
+	found, err := p.own.Lookup(ref)
+	if !errors.Is(err, image.ErrNotFound) || strings.HasPrefix(ref, "/") {
+		return found, err
+	}
+	if _, missing := os.Stat(p.nodeDir); missing != nil {
+		return found, err
 	}
 	return p.node.Lookup(ref)
 }

@@ -33,7 +33,7 @@ func rootCommand() *cobra.Command {
 			Use: "siflet", Short: "Run pods and instances from SIF images",
 			SilenceErrors: true, SilenceUsage: true, Version: version,
 		},
-		agentCommand(), versionCommand(), w.instanceCommand(), w.imageCommand(), w.cacheCommand(), w.pullCommand(),
+		agentCommand(), versionCommand(), w.instanceCommand(), w.imageCommand(), w.cacheCommand(), w.pullCommand(), w.registryCommand(),
 	)
 	root.AddCommand(w.actionCommands()...)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{text: err.Error()} })
