@@ -81,9 +81,11 @@ func (s *source) path() string {
 	c := s.next()
 	names := []string{"a", "b", "c", "dd", strings.Repeat("e", 200)}
 	p := names[c%5]
+	var pSb84 strings.Builder
 	for c /= 5; c > 0; c /= 5 {
-		p += "/" + names[c%5]
+		pSb84.WriteString("/" + names[c%5])
 	}
+	p += pSb84.String()
 	return p
 }
 
