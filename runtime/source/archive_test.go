@@ -27,7 +27,7 @@ type part struct {
 }
 
 // tarOf is an archive of parts.
-func tarOf(t *testing.T, parts ...part) []byte {
+func tarOf(t testing.TB, parts ...part) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)

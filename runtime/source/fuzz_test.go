@@ -1,6 +1,7 @@
 package source
 
 import (
+	"archive/tar"
 	"io"
 	"os"
 	"path/filepath"
@@ -11,7 +12,10 @@ import (
 
 // FuzzArchive opens archives of any content and reads every layer it is told of.
 func FuzzArchive(f *testing.F) {
-	f.Add([]byte{})
+	f.Add(tarOf(f,
+		part{name: "c.json", text: `{"os":"linux","architecture":"amd64","rootfs":{"diff_ids":["sha256:2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"]}}`},
+		part{name: "real/layer.tar", text: "x"}, part{name: "a/layer.tar", link: "../real/layer.tar", kind: tar.TypeSymlink},
+		part{name: "manifest.json", text: `[{"Config":"c.json","RepoTags":["a:1"],"Layers":["a/layer.tar"]}]`}))
 	path := filepath.Join(f.TempDir(), "image.tar")
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		if err := os.WriteFile(path, raw, 0o600); err != nil {
