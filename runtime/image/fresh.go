@@ -3,6 +3,7 @@ package image
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -54,7 +55,7 @@ func (s *Store) unchanged(ctx context.Context, ref string, e entry, o PullOption
 	defer cancel()
 	d, err := s.options.Registry.Digest(ctx, parsed, o.Auth)
 	if err != nil {
-		return false, err
+		return false, withKind(fmt.Errorf("image %s: %w", ref, err))
 	}
 	return slices.Contains(e.Digests, parsed.Name()+"@"+known(d.Digest)), nil
 }

@@ -136,7 +136,14 @@ func (s *Store) fetch(ctx context.Context, b *bench, from *shared, d v1.Descript
 		return pulledFile{}, err
 	}
 	path, sum := b.path(d.Digest.Hex), sha256.New()
-	err = s.complete(ctx, f, from, d, sum, report)
+	resumed, err := s.complete(ctx, f, from, d, sum, report)
+	if resumed && errors.Is(err, registry.ErrCorrupt) {
+		// What an earlier try left may be to blame.
+		if err = f.Truncate(0); err == nil {
+			sum.Reset()
+			_, err = s.complete(ctx, f, from, d, sum, report)
+		}
+	}
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
@@ -176,27 +183,32 @@ func (s *Store) openPart(ctx context.Context, b *bench, digits string) (*os.File
 	return os.CreateTemp(b.dir, ".file-*")
 }
 
-// complete fetches what is missing of a file, and checks the whole.
-func (s *Store) complete(ctx context.Context, f *os.File, from *shared, d v1.Descriptor, sum hash.Hash, report func(int64)) error {
+// complete fetches what is missing of a file, and checks the whole. resumed says
+// that there was something already.
+func (s *Store) complete(ctx context.Context, f *os.File, from *shared, d v1.Descriptor, sum hash.Hash, report func(int64)) (resumed bool, err error) {
 	info, err := f.Stat()
 	if err != nil {
-		return err
+		return false, err
 	}
 	if d.Size >= 0 && info.Size() > d.Size {
 		if err := f.Truncate(0); err != nil {
-			return err
+			return false, err
 		}
 	}
-	if _, err := io.CopyBuffer(struct{ io.Writer }{sum}, watched(ctx, f, 0, nil), make([]byte, copyBuffer)); err != nil {
-		return err
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return false, err
+	}
+	there, err := io.CopyBuffer(struct{ io.Writer }{sum}, watched(ctx, f, 0, nil), make([]byte, copyBuffer))
+	if err != nil {
+		return false, err
 	}
 	if err := download(ctx, from.Image, d, f, sum, report); err != nil {
-		return err
+		return there > 0, err
 	}
 	if found := hex.EncodeToString(sum.Sum(nil)); found != d.Digest.Hex {
-		return fmt.Errorf("%w: %s is sha256:%s", registry.ErrCorrupt, d.Digest, found)
+		return there > 0, fmt.Errorf("%w: %s is sha256:%s", registry.ErrCorrupt, d.Digest, found)
 	}
-	return errors.Join(f.Chmod(0o755), f.Sync())
+	return there > 0, errors.Join(f.Chmod(0o755), f.Sync())
 }
 
 const copyBuffer = 1 << 20

@@ -245,9 +245,7 @@ func TestPullsOfTheSameThingShareTheWork(t *testing.T) {
 		})
 	}
 	<-hanging
-	for len(reg.Requests("manifest")) < 8 {
-		t.Context() // each asks for itself
-	}
+	waitFor(t, func() bool { return len(reg.Requests("manifest")) >= 8 }) // each asks for itself
 	release()
 	wg.Wait()
 	// The one that hung is taken up again; nobody else asks.
