@@ -27,8 +27,8 @@ type part struct {
 }
 
 // tarOf is an archive of parts.
-func tarOf(t testing.TB, parts ...part) []byte {
-	t.Helper()
+func tarOf(tb testing.TB, parts ...part) []byte {
+	tb.Helper()
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
 	for _, p := range parts {
@@ -37,14 +37,14 @@ func tarOf(t testing.TB, parts ...part) []byte {
 			h.Typeflag = p.kind
 		}
 		if err := w.WriteHeader(h); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if _, err := w.Write([]byte(p.text)); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	if err := w.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return out.Bytes()
 }
