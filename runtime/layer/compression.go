@@ -8,7 +8,6 @@ import (
 	"io"
 	"strings"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 )
 
@@ -76,11 +75,7 @@ func decompress(src io.Reader) (*decoder, error) {
 	}
 	switch {
 	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
-		r, err := gzip.NewReader(in)
-		if err != nil {
-			return nil, err
-		}
-		return &decoder{r: r}, nil
+		return &decoder{r: newGunzip(in)}, nil
 	case isZstd(magic):
 		r, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {

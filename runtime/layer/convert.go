@@ -51,6 +51,9 @@ func (c *conversion) finish(res *Result) error {
 			res.Whiteouts = append(res.Whiteouts, name)
 			err = c.w.Add(squashfs.Entry{Path: name, Mode: typeChar}, nil)
 		case n.opaque:
+			if n.closed {
+				res.Whiteouts = append(res.Whiteouts, name)
+			}
 			res.Opaque = append(res.Opaque, name)
 			err = c.w.Add(c.hiding(name, n), nil)
 		}

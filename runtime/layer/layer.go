@@ -73,7 +73,8 @@ type Result struct {
 	// Directories are those it describes, sorted by path.
 	Directories []Directory
 	// Whiteouts are the names that hide those of lower layers, Opaque the
-	// directories that hide what is in those of lower layers.
+	// directories that hide what is in those of lower layers. A directory with a
+	// whiteout of its own name is in both.
 	Whiteouts, Opaque []string
 	// Lost counts the extended attributes squashfs can't hold (POSIX ACLs) by name.
 	Lost map[string]int64

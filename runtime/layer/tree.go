@@ -24,6 +24,8 @@ type node struct {
 	opaque, closed bool
 	// whited is a name that is only a whiteout.
 	whited bool
+	// taken says that a Flat has the description.
+	taken bool
 }
 
 func (n *node) dir() bool { return n.children != nil }
@@ -32,6 +34,11 @@ func (n *node) dir() bool { return n.children != nil }
 type inode struct {
 	mode   uint32
 	target string
+	// For a Flat: under which names it was written, or else what it is, and
+	// where its data is in the spool.
+	at     []string
+	entry  *squashfs.Entry
+	offset int64
 }
 
 // tree is what a layer's tar has made so far.

@@ -1,0 +1,146 @@
+package layer
+
+import (
+	"bytes"
+	"compress/flate"
+	"compress/gzip"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"testing"
+	"testing/iotest"
+)
+
+// sample is data that compresses in different ways.
+func sample(r *rand.Rand, size int) []byte {
+	out := make([]byte, 0, size)
+	for len(out) < size {
+		n := 1 + r.IntN(3000)
+		switch r.IntN(5) {
+		case 0:
+			for range n {
+				out = append(out, byte(r.Uint32()))
+			}
+		case 1:
+			out = append(out, bytes.Repeat([]byte{byte(r.Uint32())}, n)...)
+		case 2:
+			for range n {
+				out = append(out, byte(r.NormFloat64()*10))
+			}
+		default:
+			if len(out) == 0 {
+				continue
+			}
+			d := 1 + r.IntN(min(len(out), 32<<10))
+			for range n {
+				out = append(out, out[len(out)-d])
+			}
+		}
+	}
+	return out[:size]
+}
+
+func zip(tb testing.TB, data []byte, level int) []byte {
+	tb.Helper()
+	var b bytes.Buffer
+	w, err := gzip.NewWriterLevel(&b, level)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	w.Name, w.Comment, w.Extra = "name", "comment", []byte{1, 2, 3}
+	if _, err := w.Write(data); err != nil {
+		tb.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		tb.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func TestGunzipReadsWhatGzipWrites(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, level := range []int{flate.HuffmanOnly, 0, 1, 6, 9} {
+		for _, size := range []int{0, 1, 100, 70_000, 3 << 20} {
+			a, b := sample(r, size), sample(r, size/3)
+			in := append(zip(t, a, level), zip(t, b, level)...)
+			want := append(a, b...)
+			for name, src := range map[string]io.Reader{
+				"whole": bytes.NewReader(in), "half": iotest.HalfReader(bytes.NewReader(in)),
+				"bytes": iotest.OneByteReader(bytes.NewReader(in)), "data with EOF": iotest.DataErrReader(bytes.NewReader(in)),
+			} {
+				got, err := io.ReadAll(newGunzip(src))
+				if err != nil || !bytes.Equal(got, want) {
+					t.Errorf("level %d, %d bytes, %s: %d bytes, %v, want %d", level, size, name, len(got), err, len(want))
+				}
+			}
+		}
+	}
+}
+
+func TestGunzipRefusesWhatIsCut(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	in := zip(t, sample(r, 20_000), 6)
+	for size := 0; size < len(in); size += 1 + size/500 {
+		if _, err := io.ReadAll(newGunzip(bytes.NewReader(in[:size]))); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Fatalf("%d of %d bytes: %v, want ErrUnexpectedEOF", size, len(in), err)
+		}
+	}
+}
+
+func TestGunzipRefusesFlippedBits(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	data := sample(r, 20_000)
+	in := zip(t, data, 6)
+	// The header has bytes that mean nothing.
+	for at := 40; at < len(in); at += 1 + at/1000 {
+		in[at] ^= 1 << (at % 8)
+		if got, err := io.ReadAll(newGunzip(bytes.NewReader(in))); err == nil && !bytes.Equal(got, data) {
+			t.Errorf("byte %d: no error and other data", at)
+		}
+		in[at] ^= 1 << (at % 8)
+	}
+}
+
+func TestGunzipGivesTheErrorOfItsSource(t *testing.T) {
+	want := errors.New("connection lost")
+	in := zip(t, sample(rand.New(rand.NewPCG(1, 2)), 20_000), 6)
+	_, err := io.ReadAll(newGunzip(io.MultiReader(bytes.NewReader(in[:9000]), iotest.ErrReader(want))))
+	if !errors.Is(err, want) {
+		t.Errorf("err = %v, want %v", err, want)
+	}
+}
+
+// FuzzInflate holds the decoder against the standard library's.
+func FuzzInflate(f *testing.F) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for level := -2; level <= 9; level++ {
+		var b bytes.Buffer
+		w, _ := flate.NewWriter(&b, level)
+		_, _ = w.Write(sample(r, 5000))
+		_ = w.Close()
+		f.Add(b.Bytes())
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		const limit = 4 << 20
+		want, wantErr := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(in)), limit))
+		d := newInflater(bytes.NewReader(in))
+		d.begin()
+		var got []byte
+		var err error
+		for err == nil && len(got) < limit {
+			var part []byte
+			part, err = d.next()
+			got = append(got, part...)
+		}
+		if err == io.EOF || len(got) >= limit {
+			err = nil
+		}
+		got = got[:min(len(got), limit)]
+		if (err == nil) != (wantErr == nil) {
+			t.Fatalf("err = %v, the standard library's %v", err, wantErr)
+		}
+		if err == nil && !bytes.Equal(got, want) {
+			t.Fatalf("%d bytes, want %d others", len(got), len(want))
+		}
+	})
+}

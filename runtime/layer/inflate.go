@@ -1,0 +1,465 @@
+package layer
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+)
+
+var (
+	errDeflate = errors.New("bad deflate data")
+	errGzip    = errors.New("bad gzip data")
+)
+
+const (
+	historySize = 32 << 10
+	windowSize  = 256 << 10
+	// What one symbol can write beyond a limit, in words of 16 bytes.
+	outSlack = 258 + 16
+	inSize   = 128 << 10
+	// What one symbol can take: two loads.
+	inSlack = 16
+)
+
+// inflater decodes deflate, faster than the general packages do: it has a bit
+// buffer of 64 bits that it fills with one load, decodes up to three literals
+// for each, and writes whole words into a window of its own.
+type inflater struct {
+	src      io.Reader
+	in       []byte
+	pos, end int
+	// srcErr is why there is no more input.
+	srcErr error
+
+	// bits holds at least n bits of input; those above are the next ones or zero.
+	bits uint64
+	n    uint
+
+	window []byte
+	// out is where the window ends, valid how much of it has been written.
+	out, low int
+
+	state  func(*inflater) error
+	final  bool
+	stored int
+
+	lit     [litSize]uint32
+	dist    [distSize]uint32
+	lengths [320]uint8
+	code    code
+	symbols *symbols
+}
+
+func newInflater(src io.Reader) *inflater {
+	return &inflater{
+		src: src, in: make([]byte, inSize),
+		window:  make([]byte, historySize+windowSize+outSlack),
+		out:     historySize,
+		low:     historySize,
+		symbols: newSymbols(),
+	}
+}
+
+// begin starts a deflate stream at the next byte.
+func (f *inflater) begin() {
+	f.state, f.final, f.low = (*inflater).block, false, f.out
+}
+
+// next decodes the next part of the stream, which stays as it is until it is called
+// again. It may give a part with the error; io.EOF is the end of the stream.
+func (f *inflater) next() ([]byte, error) {
+	keep := min(historySize, f.out-f.low)
+	copy(f.window[historySize-keep:], f.window[f.out-keep:f.out])
+	f.low, f.out = historySize-keep, historySize
+	var err error
+	for err == nil && f.out < historySize+windowSize {
+		if f.state == nil {
+			err = io.EOF
+			break
+		}
+		err = f.state(f)
+	}
+	return f.window[historySize:f.out], err
+}
+
+// fill reads more input, and is false if there is none. What was read before pos may
+// be given back by up to eight bytes.
+func (f *inflater) fill() bool {
+	if f.srcErr != nil {
+		return false
+	}
+	from := max(0, f.pos-8)
+	copy(f.in, f.in[from:f.end])
+	f.pos -= from
+	f.end -= from
+	for range 100 {
+		n, err := f.src.Read(f.in[f.end:])
+		f.end += n
+		f.srcErr = err
+		if n > 0 || err != nil {
+			return n > 0
+		}
+	}
+	f.srcErr = io.ErrNoProgress
+	return false
+}
+
+// short is the error for an input that ends too early.
+func (f *inflater) short() error {
+	if f.srcErr == nil || errors.Is(f.srcErr, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return f.srcErr
+}
+
+// need has n bits ready, at most 48, if the input has them.
+func (f *inflater) need(n uint) bool {
+	for f.n < n {
+		if f.pos >= f.end && !f.fill() {
+			return false
+		}
+		f.bits |= uint64(f.in[f.pos]) << (f.n & 63)
+		f.pos++
+		f.n += 8
+	}
+	return true
+}
+
+// take takes n bits that are there.
+func (f *inflater) take(n uint) uint32 {
+	v := uint32(f.bits & (1<<(n&63) - 1))
+	f.bits >>= n & 63
+	f.n -= n
+	return v
+}
+
+// align goes to the next byte and leaves no bits.
+func (f *inflater) align() {
+	f.pos -= int(f.n >> 3)
+	f.bits, f.n = 0, 0
+}
+
+// block reads the header of a block.
+func (f *inflater) block() error {
+	if f.final {
+		f.align()
+		f.state = nil
+		return nil
+	}
+	if !f.need(3) {
+		return f.short()
+	}
+	f.final = f.take(1) == 1
+	switch f.take(2) {
+	case 0:
+		f.align()
+		if !f.need(32) {
+			return f.short()
+		}
+		size := f.take(16)
+		if f.take(16) != size^0xffff {
+			return errDeflate
+		}
+		f.align()
+		f.stored, f.state = int(size), (*inflater).raw
+		return nil
+	case 1:
+		f.fixed()
+	case 2:
+		if err := f.dynamic(); err != nil {
+			return err
+		}
+	default:
+		return errDeflate
+	}
+	f.state = (*inflater).coded
+	return nil
+}
+
+// raw copies what is stored.
+func (f *inflater) raw() error {
+	for f.stored > 0 && f.out < historySize+windowSize {
+		if f.pos >= f.end && !f.fill() {
+			return f.short()
+		}
+		size := min(f.stored, f.end-f.pos, historySize+windowSize-f.out)
+		copy(f.window[f.out:], f.in[f.pos:f.pos+size])
+		f.out += size
+		f.pos += size
+		f.stored -= size
+	}
+	if f.stored == 0 {
+		f.state = (*inflater).block
+	}
+	return nil
+}
+
+func (f *inflater) fixed() {
+	l := f.lengths[:288]
+	for i := range l {
+		switch {
+		case i < 144, i >= 280:
+			l[i] = 8
+		case i < 256:
+			l[i] = 9
+		default:
+			l[i] = 7
+		}
+	}
+	f.code.build(f.lit[:], litBits, l, f.symbols.lit[:])
+	for i := range 32 {
+		l[i] = 5
+	}
+	f.code.build(f.dist[:], distBits, l[:32], f.symbols.dist[:])
+}
+
+// dynamic reads the codes of a block.
+func (f *inflater) dynamic() error {
+	if !f.need(14) {
+		return f.short()
+	}
+	lits, dists, codes := int(f.take(5))+257, int(f.take(5))+1, int(f.take(4))+4
+	if lits > 286 || dists > 30 {
+		return errDeflate
+	}
+	var short [19]uint8
+	order := [19]uint8{16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15}
+	for _, i := range order[:codes] {
+		if !f.need(3) {
+			return f.short()
+		}
+		short[i] = uint8(f.take(3))
+	}
+	// Lengths are coded as literals would be, in the table that comes after.
+	if !f.code.build(f.lit[:], 7, short[:], f.symbols.lit[:19]) {
+		return errDeflate
+	}
+	for i := 0; i < lits+dists; {
+		f.need(14)
+		e := f.lit[f.bits&127]
+		if e&isLiteral == 0 {
+			if f.n < 7 {
+				return f.short()
+			}
+			return errDeflate
+		}
+		size := uint(e & 255)
+		symbol := uint8(e >> 16)
+		times, value, extra := 1, symbol, uint(0)
+		switch symbol {
+		case 16:
+			times, value, extra = 3, f.lengths[max(i-1, 0)], 2
+		case 17:
+			times, value, extra = 3, 0, 3
+		case 18:
+			times, value, extra = 11, 0, 7
+		}
+		if f.n < size+extra {
+			return f.short()
+		}
+		f.take(size)
+		times += int(f.take(extra))
+		if i+times > lits+dists || symbol == 16 && i == 0 {
+			return errDeflate
+		}
+		for range times {
+			f.lengths[i] = value
+			i++
+		}
+	}
+	if !f.code.build(f.lit[:], litBits, f.lengths[:lits], f.symbols.lit[:]) ||
+		!f.code.build(f.dist[:], distBits, f.lengths[lits:lits+dists], f.symbols.dist[:]) {
+		return errDeflate
+	}
+	return nil
+}
+
+// coded decodes symbols until the block ends, the window is full, or the input needs
+// care near its end.
+func (f *inflater) coded() error {
+	for f.out < historySize+windowSize {
+		if f.end-f.pos < inSlack {
+			f.fill()
+		}
+		if f.end-f.pos >= inSlack {
+			if done, err := f.fast(); done || err != nil {
+				return err
+			}
+			continue
+		}
+		if done, err := f.careful(); done || err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// careful decodes one symbol whose bits may not all be there.
+func (f *inflater) careful() (done bool, err error) {
+	f.need(48)
+	e := f.lit[f.bits&(1<<litBits-1)]
+	used := uint(0)
+	if e&(isSpecial|isEnd|isInvalid) == isSpecial && e&isLiteral == 0 {
+		used = litBits
+		e = f.lit[(e>>16+uint32(f.bits>>used)&(1<<(e>>8&15)-1))&(litSize-1)]
+	}
+	if used+uint(e&255) > f.n {
+		return false, f.short()
+	}
+	if e&isSpecial != 0 && e&isInvalid != 0 {
+		return false, f.invalid()
+	}
+	f.take(used)
+	if e&isLiteral != 0 {
+		f.take(uint(e & 255))
+		f.window[f.out] = byte(e >> 16)
+		f.out++
+		return false, nil
+	}
+	if e&isSpecial != 0 {
+		f.take(uint(e & 255))
+		f.state = (*inflater).block
+		return true, nil
+	}
+	length := int(e>>16) + int(f.bits&(1<<(e&63)-1)>>(e>>8&15))
+	f.take(uint(e & 255))
+	f.need(48)
+	d := f.dist[f.bits&(1<<distBits-1)]
+	used = 0
+	if d&(isSpecial|isInvalid) == isSpecial {
+		used = distBits
+		d = f.dist[(d>>16+uint32(f.bits>>used)&(1<<(d>>8&15)-1))&(distSize-1)]
+	}
+	if used+uint(d&255) > f.n {
+		return false, f.short()
+	}
+	if d&isSpecial != 0 {
+		return false, f.invalid()
+	}
+	f.take(used)
+	distance := int(d>>16) + int(f.bits&(1<<(d&63)-1)>>(d>>8&15))
+	f.take(uint(d & 255))
+	if distance > f.out-f.low {
+		return false, errDeflate
+	}
+	for range length {
+		f.window[f.out] = f.window[f.out-distance]
+		f.out++
+	}
+	return false, nil
+}
+
+// invalid is the error for a code that means nothing: it may only be cut short.
+func (f *inflater) invalid() error {
+	if f.n < maxCode {
+		return f.short()
+	}
+	return errDeflate
+}
+
+// fast decodes while a whole load of input is there and a symbol's room in the window.
+// It is done at the end of the block.
+func (f *inflater) fast() (done bool, err error) {
+	in, window := f.in[:f.end], f.window
+	pos, out, low := f.pos, f.out, f.low
+	buf, n := f.bits, f.n
+	last := len(in) - inSlack
+	lit, dist := &f.lit, &f.dist
+	for pos <= last && out < historySize+windowSize {
+		buf |= binary.LittleEndian.Uint64(in[pos:]) << (n & 63)
+		pos += int((63 - n) >> 3 & 7)
+		n |= 56
+		e := lit[buf&(1<<litBits-1)]
+		if e&isLiteral != 0 {
+			buf >>= e & 63
+			n -= uint(e & 63)
+			window[out] = byte(e >> 16)
+			out++
+			e = lit[buf&(1<<litBits-1)]
+			if e&isLiteral != 0 {
+				buf >>= e & 63
+				n -= uint(e & 63)
+				window[out] = byte(e >> 16)
+				out++
+				e = lit[buf&(1<<litBits-1)]
+				if e&isLiteral != 0 {
+					buf >>= e & 63
+					n -= uint(e & 63)
+					window[out] = byte(e >> 16)
+					out++
+					continue
+				}
+			}
+		}
+		// At least 34 bits are left: a code and what it says of the length.
+		if e&isSpecial != 0 {
+			if e&(isEnd|isInvalid) == 0 {
+				buf >>= litBits
+				n -= litBits
+				e = lit[(e>>16+uint32(buf)&(1<<(e>>8&15)-1))&(litSize-1)]
+			}
+			if e&isLiteral != 0 {
+				buf >>= e & 63
+				n -= uint(e & 63)
+				window[out] = byte(e >> 16)
+				out++
+				continue
+			}
+			if e&isSpecial != 0 {
+				if e&isInvalid != 0 {
+					err = errDeflate
+					break
+				}
+				buf >>= e & 63
+				n -= uint(e & 63)
+				done = true
+				f.state = (*inflater).block
+				break
+			}
+		}
+		length := int(e>>16) + int(buf&(1<<(e&63)-1)>>(e>>8&15))
+		buf >>= e & 63
+		n -= uint(e & 63)
+		if n < 28 {
+			buf |= binary.LittleEndian.Uint64(in[pos:]) << (n & 63)
+			pos += int((63 - n) >> 3 & 7)
+			n |= 56
+		}
+		d := dist[buf&(1<<distBits-1)]
+		if d&isSpecial != 0 {
+			if d&isInvalid == 0 {
+				buf >>= distBits
+				n -= distBits
+				d = dist[(d>>16+uint32(buf)&(1<<(d>>8&15)-1))&(distSize-1)]
+			}
+			if d&isSpecial != 0 {
+				err = errDeflate
+				break
+			}
+		}
+		distance := int(d>>16) + int(buf&(1<<(d&63)-1)>>(d>>8&15))
+		buf >>= d & 63
+		n -= uint(d & 63)
+		if distance > out-low {
+			err = errDeflate
+			break
+		}
+		to := out
+		out += length
+		from := to - distance
+		if distance >= 8 {
+			for to < out {
+				binary.LittleEndian.PutUint64(window[to:], binary.LittleEndian.Uint64(window[from:]))
+				to += 8
+				from += 8
+			}
+			continue
+		}
+		for ; to < out; to++ {
+			window[to] = window[from]
+			from++
+		}
+	}
+	f.pos, f.out, f.bits, f.n = pos, out, buf, n
+	return done, err
+}
