@@ -17,8 +17,9 @@ import (
 
 	"github.com/ProtonMail/go-crypto/openpgp/clearsign"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
-	"github.com/siflet/siflet/runtime/sif"
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
+
+	"github.com/siflet/siflet/runtime/sif"
 )
 
 // SigningKey makes signatures: the secret half of a PGP key, or a private key.

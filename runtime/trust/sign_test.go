@@ -13,10 +13,11 @@ import (
 	"testing"
 
 	"github.com/ProtonMail/go-crypto/openpgp"
-	"github.com/siflet/siflet/runtime/sif"
 	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/sylabs/sif/v2/pkg/integrity"
 	refsif "github.com/sylabs/sif/v2/pkg/sif"
+
+	"github.com/siflet/siflet/runtime/sif"
 )
 
 // create makes a SIF file of our own.
