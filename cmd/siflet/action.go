@@ -21,8 +21,14 @@ import (
 // actionCommands are exec, run and shell.
 func (w *workshop) actionCommands() []*cobra.Command {
 	exec := w.actionCommand("exec", "exec [flags] IMAGE|instance://NAME COMMAND [ARGS...]", "run a command in an image or an instance", 2)
+	const images = "\n\nIMAGE is a SIF file, a name in the node's store, or docker://, oras://, library://, https://,\n" +
+		"docker-archive:, oci-archive: or oci: and what is there; what is not there yet is pulled first."
 	run := w.actionCommand("run", "run [flags] IMAGE|instance://NAME [ARGS...]", "run an image's runscript", 1)
 	shell := w.actionCommand("shell", "shell [flags] IMAGE|instance://NAME", "run an interactive shell in an image or an instance", 1)
+	for _, c := range []*cobra.Command{exec, run, shell} {
+		c.Long = strings.ToUpper(c.Short[:1]) + c.Short[1:] + "." + images
+	}
+	run.Long += "\n\nDocker and OCI images have no runscript: what runs is their ENTRYPOINT with their CMD,\nwhich ARGS replace."
 	return []*cobra.Command{exec, run, shell}
 }
 

@@ -46,6 +46,8 @@ func (w *workshop) startCommand(verb, short string) *cobra.Command {
 	var o actionOptions
 	cmd := &cobra.Command{
 		Use: verb + " [flags] IMAGE NAME [ARGS...]", Short: short,
+		Long: strings.ToUpper(short[:1]) + short[1:] + ".\n\nDocker and OCI images have no scripts: what runs is their ENTRYPOINT with their CMD, which\n" +
+			"ARGS replace. Their VOLUMEs are left alone: what can be written is what the flags say.",
 		Args: atLeast(2, "want an image and a name: siflet instance "+verb+" IMAGE NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.settle(cmd); err != nil {
