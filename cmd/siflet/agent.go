@@ -35,7 +35,11 @@ func agentCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "agent", Short: "Run the node agent in the foreground", Args: cobra.NoArgs,
 		Long: "Run the node agent: it serves the Container Runtime Interface on a unix socket.\n" +
-			"SIGTERM stops it; pods go on and the next agent takes them over.",
+			"SIGTERM stops it; pods go on and the next agent takes them over.\n\n" +
+			"A container that names neither command nor args runs what its image says: ENTRYPOINT and CMD of a Docker or\n" +
+			"OCI image; of a Singularity image the startscript or, if it has none, the runscript. command replaces ENTRYPOINT\n" +
+			"and CMD, or the script; args alone replace CMD, or are the script's arguments. The VOLUMEs of an image can be\n" +
+			"written even if its root can't; what is written goes with the container.",
 	}
 	options.flags(c.Flags())
 	c.Flags().StringVar(&file, "config", "", "TOML file with the same settings (default "+defaultConfigFile+", if there)")
