@@ -1,0 +1,418 @@
+package trust
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/siflet/siflet/runtime/sif"
+)
+
+// policy writes a policy file with a key of its own in it for KEY.
+type policy struct {
+	path string
+	key  SigningKey
+	id   string
+}
+
+func newPolicy(tb testing.TB, text string) *policy {
+	tb.Helper()
+	private := signers(tb)["Ed25519"]
+	k := keyOf(tb, private)
+	p := &policy{path: filepath.Join(tb.TempDir(), "policy.toml"), key: SigningKey{private: private}, id: k.ID}
+	if err := (Keyring{Dir: filepath.Join(filepath.Dir(p.path), "keys")}).Import([]*Key{k}); err != nil {
+		tb.Fatal(err)
+	}
+	p.write(tb, text)
+	return p
+}
+
+func (p *policy) write(tb testing.TB, text string) {
+	tb.Helper()
+	writeFile(tb, p.path, []byte(strings.ReplaceAll(text, "KEY", p.id)))
+}
+
+func (p *policy) load(tb testing.TB) *Policy {
+	tb.Helper()
+	loaded, err := LoadPolicy(p.path)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return loaded
+}
+
+// age makes a file one that has not been touched for a while, as those that
+// images are started from are; only such are remembered.
+func age(tb testing.TB, path string) time.Time {
+	tb.Helper()
+	old := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(path, old, old); err != nil {
+		tb.Fatal(err)
+	}
+	return old
+}
+
+const tablePolicy = `
+default = "reject"
+
+[[rule]]
+images = ["registry.example.org/prod/debug:v*"]
+require = "accept"
+
+[[rule]]
+images = ["registry.example.org/prod/**", "/shared/*.sif"]
+namespaces = ["prod", "team-*"]
+require = "signed"
+keys = ["KEY"]
+
+[[rule]]
+images = ["registry.example.org/bad/*", "docker.io/library/bad"]
+require = "reject"
+
+[[rule]]
+images = ["docker.io/library/*", "registry.example.org/**", "/shared/**", "library://ada/**"]
+require = "accept"
+`
+
+func TestPolicyTable(t *testing.T) {
+	p := newPolicy(t, tablePolicy).load(t)
+	const digest = "sha256:5f481572d088dc4023afb35fced9530ced3d9b03bf7299c6f492163cb9f0452e"
+	refs := func(refs ...string) []string { return refs }
+	for _, c := range []struct {
+		namespace string
+		refs      []string
+		manifests []string
+		ok        bool
+	}{
+		{"", refs("docker.io/library/nginx:latest"), nil, true},
+		{"prod", refs("docker.io/library/nginx:latest"), nil, true},
+		{"prod", refs("docker.io/library/nginx@" + digest), nil, true},
+		{"", refs("docker.io/library/bad:1"), nil, false},
+		{"", refs("docker.io/library/deep/nginx:1"), nil, false},
+		{"", refs("quay.io/x/y:1"), nil, false},
+		{"", refs("quay.io/x/y:1", "docker.io/library/y:1"), nil, true},
+		{"", refs("library://ada/coll/x:1"), nil, true},
+		{"", refs("library://eve/coll/x:1"), nil, false},
+		{"", refs("registry.example.org/prod/app:1"), nil, true},
+		{"prod", refs("registry.example.org/prod/app:1"), nil, false},
+		{"team-a", refs("registry.example.org/prod/deep/app:1"), nil, false},
+		{"teams", refs("registry.example.org/prod/app:1"), nil, true},
+		{"prod", refs("registry.example.org/prod/debug:v1"), nil, true},
+		{"prod", refs("registry.example.org/prod/debug:v1", "registry.example.org/prod/debug@"+digest), refs(digest), true},
+		{"prod", refs("registry.example.org/prod/debug@" + digest), nil, false},
+		{"prod", refs("registry.example.org/prod/debug:v1@" + digest), nil, false},
+		{"prod", refs("registry.example.org/prod/debug:latest"), nil, false},
+		{"prod", refs("/shared/x.sif"), nil, false},
+		{"", refs("/shared/x.sif"), nil, true},
+		{"", refs("/shared/../etc/x.sif"), nil, false},
+		// Other names for the same place.
+		{"prod", refs("REGISTRY.example.org/prod/app:1"), nil, false},
+		{"prod", refs("registry.example.org:443/prod/app:1"), nil, false},
+		{"prod", refs("registry.example.org./prod/app:1"), nil, false},
+		{"prod", refs("oras://registry.example.org/prod/app:1"), nil, false},
+		{"prod", refs("docker://registry.example.org/prod/app:1"), nil, false},
+		{"prod", refs("file:///shared/x.sif"), nil, false},
+		{"prod", refs("//shared/./x.sif"), nil, false},
+		{"", refs("index.docker.io/library/bad:1"), nil, false},
+		// A second, laxer name is no way around the stricter.
+		{"prod", refs("registry.example.org/free/app:1", "registry.example.org/prod/app:1"), nil, false},
+		{"prod", refs("docker.io/library/nginx:1", "docker.io/library/bad:1"), nil, false},
+		// An ID is no name, and no name satisfies every rule.
+		{"prod", refs(digest), nil, false},
+		{"prod", nil, nil, false},
+		{"prod", refs(digest, "docker.io/library/nginx:1"), nil, true},
+	} {
+		err := p.Check(t.Context(), Subject{References: c.refs, Namespace: c.namespace, Manifests: c.manifests})
+		if (err == nil) != c.ok || err != nil && !errors.Is(err, ErrPolicy) {
+			t.Errorf("Check(%q in %q) = %v, want accepted: %v", c.refs, c.namespace, err, c.ok)
+		}
+	}
+}
+
+func TestPolicyNamesRuleAndReason(t *testing.T) {
+	f := newPolicy(t, tablePolicy)
+	err := f.load(t).Check(t.Context(), Subject{References: []string{"registry.example.org/prod/app:1"}, Namespace: "prod"})
+	for _, want := range []string{"SignatureValidationFailed", "registry.example.org/prod/app:1", f.path, "rule 2", "not signed"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Check = %v, want %q in it", err, want)
+		}
+	}
+}
+
+func TestPolicyDigestPatterns(t *testing.T) {
+	bad, fine := "sha256:"+strings.Repeat("b", 64), "sha256:"+strings.Repeat("a", 64)
+	p := newPolicy(t, `
+[[rule]]
+images = ["r.example/x@`+bad+`"]
+require = "reject"
+[[rule]]
+images = ["r.example/y@`+fine+`"]
+require = "accept"
+[[rule]]
+images = ["r.example/y"]
+require = "reject"
+`).load(t)
+	for _, c := range []struct {
+		ref, manifest string
+		ok            bool
+	}{
+		{"r.example/x:latest", fine, true},
+		{"r.example/x:latest", bad, false},
+		{"r.example/x@" + bad, bad, false},
+		{"r.example/y:latest", fine, true},
+		{"r.example/y:latest", bad, false},
+		{"r.example/y@" + fine, fine, true},
+	} {
+		err := p.Check(t.Context(), Subject{References: []string{c.ref}, Manifests: []string{c.manifest}})
+		if (err == nil) != c.ok {
+			t.Errorf("Check(%s, manifest %.10s) = %v, want accepted: %v", c.ref, c.manifest, err, c.ok)
+		}
+	}
+}
+
+func TestPolicyFollowsLinks(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "prod"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	target := writeFile(t, filepath.Join(dir, "prod", "x.sif"), nil)
+	link := filepath.Join(dir, "link.sif")
+	if err := os.Symlink(target, link); err != nil {
+		t.Fatal(err)
+	}
+	p := newPolicy(t, "[[rule]]\nimages = [\""+dir+"/prod/**\"]\nrequire = \"reject\"\n").load(t)
+	for _, ref := range []string{target, link} {
+		if err := p.Check(t.Context(), Subject{References: []string{ref}}); !errors.Is(err, ErrPolicy) {
+			t.Errorf("Check(%s) = %v, want ErrPolicy", ref, err)
+		}
+	}
+	if err := p.Check(t.Context(), Subject{References: []string{dir + "/other.sif"}}); err != nil {
+		t.Errorf("Check = %v", err)
+	}
+}
+
+func TestPolicyNilAndAbsentLetEverythingRun(t *testing.T) {
+	absent, err := LoadPolicy(filepath.Join(t.TempDir(), "none.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []*Policy{nil, {}, absent} {
+		if err := p.Check(t.Context(), Subject{}); err != nil {
+			t.Errorf("Check = %v", err)
+		}
+		if p.Attached([]string{"r.example/x:1"}) {
+			t.Error("Attached = true")
+		}
+	}
+}
+
+func TestAttachedLooksAtEveryNamespace(t *testing.T) {
+	p := newPolicy(t, tablePolicy).load(t)
+	for ref, want := range map[string]bool{
+		"registry.example.org/prod/app:1": true, "docker.io/library/nginx:1": false, "/shared/x.sif": false,
+	} {
+		if got := p.Attached([]string{ref}); got != want {
+			t.Errorf("Attached(%s) = %v, want %v", ref, got, want)
+		}
+	}
+}
+
+func TestPolicyFilesThatAreRefused(t *testing.T) {
+	for text, want := range map[string]string{
+		"default = \"accept\"\ntypo = 1":                                                        `line 2: there is no setting "typo"`,
+		"[[rule]]\nimages = [\"**\"]\nrequire = \"accept\"\ndefault = \"accept\"":               `line 4: there is no setting "rule.default"`,
+		"[rules]\nimages = 1":                                                                   `line 1: there is no setting "rules"`,
+		"default = ":                                                                            "line 1",
+		"default = \"signed\"":                                                                  "names no key",
+		"default = \"yes\"":                                                                     `want "accept" or "reject"`,
+		"[[rule]]\nrequire = \"accept\"":                                                        "rule 1: no images",
+		"[[rule]]\nimages = [\"**\"]":                                                           "rule 1: require",
+		"[[rule]]\nimages = [\"**\"]\nrequire = \"signed\"":                                     "without keys",
+		"[[rule]]\nimages = [\"**\"]\nrequire = \"accept\"\nkeys = [\"KEY\"]":                   "only \"signed\" has",
+		"[[rule]]\nimages = [\"**\"]\nrequire = \"signed\"\nkeys = [\"KEY1\"]":                  "no key in",
+		"[[rule]]\nimages = [\"**\"]\nrequire = \"signed\"\nkeys = [\"/none.pub\"]":             "/none.pub: no such file",
+		"[[rule]]\nimages = [\"**\"]\nrequire = \"signed\"\nkeys = [\"./k.pub\"]":               "absolute path",
+		"[[rule]]\nimages = [\"nginx\"]\nrequire = \"accept\"":                                  "names no registry",
+		"[[rule]]\nimages = [\"/a/../b\"]\nrequire = \"accept\"":                                "no clean path",
+		"[[rule]]\nimages = [\"**\"]\nnamespaces = []\nrequire = \"accept\"":                    "namespaces is empty",
+		"[[rule]]\nimages = [\"**\"]\nrequire = \"signed\"\nkeys = [\"KEY\"]\nmatch = \"most\"": `want "any" or "all"`,
+		"[[rule]]\nimages = \"**\"\nrequire = \"accept\"":                                       "images",
+	} {
+		f := newPolicy(t, text)
+		if _, err := LoadPolicy(f.path); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), f.path) {
+			t.Errorf("LoadPolicy of\n%s\n= %v, want %q", text, err, want)
+		}
+	}
+}
+
+func TestPolicyFileMustNotBeAnybodys(t *testing.T) {
+	f := newPolicy(t, "")
+	if err := os.Chmod(f.path, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadPolicy(f.path); err == nil || !strings.Contains(err.Error(), "chmod") {
+		t.Errorf("LoadPolicy = %v, want what to do", err)
+	}
+}
+
+func TestPolicyFollowsItsFile(t *testing.T) {
+	f := newPolicy(t, "")
+	p := f.load(t)
+	s := Subject{References: []string{"docker.io/library/nginx:1"}}
+	check := func(when string, want error) error {
+		t.Helper()
+		err := p.Check(t.Context(), s)
+		if !errors.Is(err, want) {
+			t.Errorf("%s: Check = %v, want %v", when, err, want)
+		}
+		return err
+	}
+	check("empty", nil)
+	f.write(t, `default = "reject"`)
+	check("reject", ErrPolicy)
+	f.write(t, `default = reject`)
+	if err := check("broken", ErrPolicy); !strings.Contains(err.Error(), "line 1") {
+		t.Errorf("Check of a broken file = %v, want the reason", err)
+	}
+	f.write(t, `default = "accept"`)
+	check("mended", nil)
+	f.write(t, "[[rule]]\nimages=[\"**\"]\nrequire=\"signed\"\nkeys=[\"KEY\"]")
+	check("signed", ErrPolicy)
+	if err := os.Remove(filepath.Join(filepath.Dir(f.path), "keys", f.id+".pem")); err != nil {
+		t.Fatal(err)
+	}
+	if err := check("key gone", ErrPolicy); !strings.Contains(err.Error(), "no key in") {
+		t.Errorf("Check without the key = %v", err)
+	}
+	if err := os.Remove(f.path); err != nil {
+		t.Fatal(err)
+	}
+	check("gone", nil)
+}
+
+const allSigned = "[[rule]]\nimages = [\"**\"]\nrequire = \"signed\"\nkeys = [\"KEY\"]\n"
+
+func signedSIF(tb testing.TB, key SigningKey, objects ...sif.Object) string {
+	tb.Helper()
+	path := create(tb, sif.Options{Objects: objects})
+	mustSign(tb, path, key)
+	return path
+}
+
+func TestPolicyAcceptsASignedSIF(t *testing.T) {
+	f := newPolicy(t, allSigned)
+	p := f.load(t)
+	path := signedSIF(t, f.key, definition("a"), primary(squash(9000, 1)))
+	for range 2 {
+		if err := p.Check(t.Context(), Subject{References: []string{path}, Path: path}); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestPolicyMatchAllWantsEveryKey(t *testing.T) {
+	other := signers(t)["P-256"]
+	f := newPolicy(t, "")
+	pub, err := keyOf(t, other).Public()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := writeFile(t, filepath.Join(t.TempDir(), "b.pub"), pub)
+	text := "[[rule]]\nimages = [\"**\"]\nrequire = \"signed\"\nkeys = [\"KEY\", \"" + file + "\"]\nmatch = \"%s\"\n"
+	path := signedSIF(t, f.key, definition("a"), primary(squash(9000, 1)))
+	s := Subject{References: []string{path}, Path: path}
+	check := func(match string) error {
+		f.write(t, fmt.Sprintf(text, match))
+		return f.load(t).Check(t.Context(), s)
+	}
+	if err := check("any"); err != nil {
+		t.Errorf("any: %v", err)
+	}
+	if err := check("all"); !errors.Is(err, ErrPolicy) {
+		t.Errorf("all with one signature: %v, want ErrPolicy", err)
+	}
+	mustSign(t, path, SigningKey{private: other})
+	if err := check("all"); err != nil {
+		t.Errorf("all with both: %v", err)
+	}
+}
+
+func TestPolicyTakesAttachedSignatures(t *testing.T) {
+	f := newPolicy(t, allSigned)
+	p := f.load(t)
+	digest := "sha256:" + strings.Repeat("ab", 32)
+	s := Subject{
+		References: []string{"r.example/x:1"}, Manifests: []string{digest},
+		Signatures: []Signature{simple(t, f.key.private, digest)},
+	}
+	if err := p.Check(t.Context(), s); err != nil {
+		t.Error(err)
+	}
+	s.Manifests = []string{"sha256:" + strings.Repeat("cd", 32)}
+	if err := p.Check(t.Context(), s); !errors.Is(err, ErrPolicy) {
+		t.Errorf("of another image: %v, want ErrPolicy", err)
+	}
+}
+
+func TestPolicyRemembersUntilTheFileChanges(t *testing.T) {
+	f := newPolicy(t, allSigned)
+	p := f.load(t)
+	path := signedSIF(t, f.key, definition("a"), primary(squash(9000, 1)))
+	s := Subject{References: []string{path}, Path: path}
+	loaded, err := p.current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The time of the last change can't be set back, so pretend that it was found
+	// to be good a while ago.
+	r, err := loaded.known.of(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded.known.keep(stampOf(path), r)
+	if again, err := loaded.known.of(t.Context(), path); err != nil || again != r {
+		t.Errorf("of = %p, %v; want the remembered %p", again, err, r)
+	}
+	edit(t, path, func(text []byte) { text[len(text)-1] ^= 1 })
+	old := age(t, path)
+	if info, err := os.Stat(path); err != nil || !info.ModTime().Equal(old) {
+		t.Fatal(err)
+	}
+	if err := p.Check(t.Context(), s); !errors.Is(err, ErrPolicy) {
+		t.Errorf("Check after a change that hides its time = %v, want ErrPolicy", err)
+	}
+}
+
+func TestPolicySharesTheWork(t *testing.T) {
+	f := newPolicy(t, allSigned)
+	p := f.load(t)
+	path := signedSIF(t, f.key, definition("a"), primary(squash(8<<20, 1)))
+	s := Subject{References: []string{path}, Path: path}
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			if i%4 == 0 {
+				// One who gives up takes nobody along, and gets no answer.
+				if err := p.Check(cancelled, s); err == nil || errors.Is(err, ErrPolicy) {
+					t.Errorf("Check, cancelled = %v", err)
+				}
+				return
+			}
+			if err := p.Check(t.Context(), s); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
