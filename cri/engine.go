@@ -18,7 +18,6 @@ type Engine interface {
 	containers
 	processes
 	reports
-	events
 	node
 }
 
@@ -98,4 +97,5 @@ func absent(err error) error {
 type node interface {
 	Ready() error
 	NetworkReady(ctx context.Context) error
+	Subscribe(ctx context.Context) <-chan runtime.Event
 }

@@ -18,10 +18,6 @@ type reports interface {
 	DiskUsage() runtime.Disk
 }
 
-type events interface {
-	Subscribe(ctx context.Context) <-chan runtime.Event
-}
-
 // ContainerStats measures a running container.
 func (s *Server) ContainerStats(_ context.Context, r *criapi.ContainerStatsRequest) (*criapi.ContainerStatsResponse, error) {
 	c, err := s.container(r.GetContainerId())
