@@ -22,8 +22,8 @@ func (w *workshop) findImage(ctx context.Context, ref string) (image.Image, erro
 	path := strings.TrimPrefix(ref, "sif://")
 	switch scheme, _, known := source.Scheme(path); {
 	case !known:
-		return image.Image{}, fmt.Errorf("image %s: images of %s:// can't be used; give a SIF file, docker://, oras://, library://, "+
-			"https://, docker-archive:, oci-archive: or oci:", ref, scheme)
+		return image.Image{}, fmt.Errorf("image %s: images of %s can't be used; give a SIF file, or one of "+
+			"docker://, oras://, library://, https://, docker-archive:, oci-archive: and oci: with a name", ref, scheme)
 	case scheme != "":
 		return w.freshImage(ctx, path)
 	}

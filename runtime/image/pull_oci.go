@@ -108,7 +108,7 @@ func distinct(all []source.Layer) []numbered {
 func (s *Store) layers(ctx context.Context, p *pulling, layers []numbered) ([]storedLayer, error) {
 	total := int64(0)
 	for _, l := range layers {
-		total += max(l.Layer.Size, 0)
+		total += max(l.Size, 0)
 	}
 	m := newMeter(total)
 	made := make([]storedLayer, len(layers))
@@ -117,7 +117,7 @@ func (s *Store) layers(ctx context.Context, p *pulling, layers []numbered) ([]st
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(layers[b].Layer.Size, layers[a].Layer.Size) })
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(layers[b].Size, layers[a].Size) })
 	err := m.run(p.o.Progress, func() error {
 		return each(ctx, s.options.Parallel, order, func(ctx context.Context, i int) (err error) {
 			l := layers[i]

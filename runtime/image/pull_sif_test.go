@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -252,7 +253,7 @@ func TestFreshAsksBeforeItPulls(t *testing.T) {
 		t.Errorf("Fresh = %s, want %s", again.ID, first.ID)
 	}
 	for _, r := range reg.Requests("manifest") {
-		if r.Method != "HEAD" {
+		if r.Method != http.MethodHead {
 			t.Errorf("%s %s was asked for, want a HEAD", r.Method, r.Path)
 		}
 	}

@@ -10,7 +10,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/siflet/siflet/runtime/registry"
@@ -409,5 +411,16 @@ func TestAnImageWithoutLayersHasAnEmptyRoot(t *testing.T) {
 	got := must(t)(openWith(t, reg, t.TempDir()).Pull(t.Context(), reg.Host+"/scratch", PullOptions{}))
 	if len(got.Extents) != 1 || len(got.Layers) != 0 {
 		t.Errorf("%d extents, layers %v; want one extent of no layer", len(got.Extents), got.Layers)
+	}
+}
+
+func saveArchive(tb testing.TB, path, tag string, img v1.Image) {
+	tb.Helper()
+	ref, err := name.NewTag(tag)
+	if err == nil {
+		err = tarball.WriteToFile(path, ref, img)
+	}
+	if err != nil {
+		tb.Fatal(err)
 	}
 }
