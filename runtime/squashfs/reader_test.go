@@ -36,6 +36,8 @@ type image struct {
 	xattrStart  uint64
 	items       map[string]*item
 	byNumber    map[uint32]*item
+	unpacked    map[string][]byte // by what it was
+	zstd        *zstd.Decoder
 }
 
 var le = binary.LittleEndian
@@ -55,8 +57,11 @@ func open(raw []byte) (img *image, err error) {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("corrupt: %v", r)
 		}
+		if img != nil && img.zstd != nil {
+			img.zstd.Close()
+		}
 	}()
-	img = &image{raw: raw, items: map[string]*item{}, byNumber: map[uint32]*item{}}
+	img = &image{raw: raw, items: map[string]*item{}, byNumber: map[uint32]*item{}, unpacked: map[string][]byte{}}
 	if len(raw)%4096 != 0 || le.Uint32(raw) != 0x73717368 || le.Uint32(raw[28:]) != 4 {
 		return nil, errors.New("bad superblock")
 	}
@@ -88,6 +93,9 @@ func open(raw []byte) (img *image, err error) {
 }
 
 func (img *image) unpack(b []byte, most int) []byte {
+	if out, ok := img.unpacked[string(b)]; ok {
+		return out
+	}
 	var out []byte
 	var err error
 	switch img.compression {
@@ -101,15 +109,18 @@ func (img *image) unpack(b []byte, most int) []byte {
 		n, err = lz4.UncompressBlock(b, out)
 		out = out[:max(n, 0)]
 	case 6:
-		var z *zstd.Decoder
-		z, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(uint64(max(img.blockSize, 8192))))
-		check(err)
-		defer z.Close()
-		out, err = z.DecodeAll(b, nil)
+		if img.zstd == nil {
+			img.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(uint64(max(img.blockSize, 8192))))
+			check(err)
+		}
+		out, err = img.zstd.DecodeAll(b, nil)
 	}
 	check(err)
 	if len(out) > most {
 		panic("block too long")
+	}
+	if len(b) <= 8192 {
+		img.unpacked[string(b)] = out
 	}
 	return out
 }
