@@ -12,9 +12,9 @@ import (
 
 // conversion writes one layer as overlayfs wants it.
 type conversion struct {
-	tree   *tree
-	w      *squashfs.Writer
-	opaque string
+	tree    *tree
+	w       *squashfs.Writer
+	options Options
 }
 
 func (c *conversion) names() *tree { return c.tree }
@@ -56,6 +56,8 @@ func (c *conversion) finish(res *Result) error {
 			}
 			res.Opaque = append(res.Opaque, name)
 			err = c.w.Add(c.hiding(name, n), nil)
+		case n.dir():
+			err = c.options.appear(c.w, name)
 		}
 		if err != nil {
 			return fmt.Errorf("%q: %w", name, err)
@@ -66,21 +68,40 @@ func (c *conversion) finish(res *Result) error {
 
 // hiding is an opaque directory's entry.
 func (c *conversion) hiding(name string, n *node) squashfs.Entry {
-	e := squashfs.Entry{Path: name, Mode: typeDir | 0o755}
+	e := c.options.implied(name)
 	if n.entry != nil {
 		e = *n.entry
 	}
-	xattrs := map[string]string{c.opaque: "y"}
+	xattrs := map[string]string{"trusted.overlay.opaque": "y"}
+	if c.options.UserXattrs {
+		xattrs = map[string]string{"user.overlay.opaque": "y"}
+	}
 	maps.Copy(xattrs, e.Xattrs)
 	e.Xattrs = xattrs
 	return e
+}
+
+// implied is a directory as a writer makes those that nobody described.
+func (o Options) implied(name string) squashfs.Entry {
+	return squashfs.Entry{Path: name, Mode: typeDir | 0o755, ModTime: o.Squashfs.Time}
+}
+
+// appear makes a directory that has nothing in it but what stands for other things.
+func (o Options) appear(w *squashfs.Writer, name string) error {
+	if _, _, ok := w.Mode(name); ok {
+		return nil
+	}
+	return w.Add(o.implied(name), nil)
 }
 
 // settle decides what whiteouts mean now that all entries are known: they concern lower
 // layers only, so an entry of the same name stays, and a directory hides what was there.
 func (t *tree) settle() {
 	for _, name := range slices.Sorted(maps.Keys(t.opaques)) {
-		if n := t.reach(name); n != nil && n.dir() {
+		if name == "." {
+			continue // overlayfs shows the roots of all its layers
+		}
+		if n := t.reach(name); n != nil {
 			n.opaque = true
 		}
 	}
@@ -91,20 +112,14 @@ func (t *tree) settle() {
 			continue
 		}
 		dir, base := split(name)
-		if t.hidden(dir) {
-			continue
-		}
-		if n := t.reach(dir); n != nil && n.dir() {
+		if n := t.reach(dir); n != nil && !t.hidden(dir) {
 			n.children[base] = &node{whited: true, inode: &inode{mode: typeChar}}
 		}
 	}
 }
 
-// reach makes a directory unless something else is in the way.
+// reach makes a directory, and is nil if something else is in the way.
 func (t *tree) reach(dir string) *node {
-	if _, err := t.resolve(dir); err != nil {
-		return nil
-	}
 	n := t.root
 	for part := range strings.SplitSeq(dir, "/") {
 		if dir == "." {
@@ -130,7 +145,7 @@ func (t *tree) hidden(dir string) bool {
 		if n = n.children[part]; n == nil {
 			return false
 		}
-		if n.opaque || n.whited {
+		if n.opaque {
 			return true
 		}
 	}

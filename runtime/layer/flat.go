@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"path"
+	"slices"
 	"strings"
 
 	"github.com/siflet/siflet/runtime/squashfs"
@@ -48,14 +51,33 @@ func (f *Flat) Add(ctx context.Context, blob io.Reader, mediaType string) (res R
 	if res, err = drive(s, a, f.options); err != nil {
 		return Result{}, err
 	}
-	for _, names := range []map[string]struct{}{a.tree.whiteouts, a.tree.opaques} {
-		for name := range names {
-			a.visible(name, false)
-		}
+	if err := a.whiteouts(); err != nil {
+		return Result{}, err
 	}
-	a.tree.settle()
 	f.above.merge(a.tree.root)
 	return res, nil
+}
+
+// whiteouts decides what they mean. The directories that they are in are there.
+func (a *addition) whiteouts() error {
+	shown := map[string]bool{}
+	for name := range a.tree.whiteouts {
+		shown[path.Dir(name)] = a.visible(path.Dir(name), false)
+		a.visible(name, false)
+	}
+	for name := range a.tree.opaques {
+		shown[name] = a.visible(name, false)
+	}
+	a.tree.settle()
+	for _, name := range slices.Sorted(maps.Keys(shown)) {
+		if n := a.tree.lookup(name); n == nil || !n.dir() || !shown[name] {
+			continue
+		}
+		if err := a.flat.options.appear(a.flat.w, name); err != nil {
+			return fmt.Errorf("%q: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // merge adds what a lower layer says to what the higher ones do. Descriptions were

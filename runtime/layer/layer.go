@@ -5,7 +5,7 @@
 // What it makes of a tar is what containerd's overlay shows: names are taken from
 // the image's root and never leave it, symbolic links of the same layer in the
 // middle of a name are followed inside the image, later entries replace earlier
-// ones. Where it differs on purpose: times are whole seconds from 1970 to 2106,
+// ones, and a root that says it is opaque hides nothing. Where it differs on purpose: times are whole seconds from 1970 to 2106,
 // an entry named like a whiteout of the same layer wins whatever their order (a
 // directory then hides what is below), and extended attributes that overlayfs
 // keeps for itself never come from an image.
@@ -100,7 +100,7 @@ func Convert(ctx context.Context, blob io.Reader, mediaType string, w io.WriterA
 	}
 	s := open(ctx, blob, o.maxSize())
 	defer s.close()
-	c := &conversion{tree: newTree(), w: out, opaque: opaqueName(o)}
+	c := &conversion{tree: newTree(), w: out, options: o}
 	res, err := drive(s, c, o)
 	if err == nil {
 		err = c.finish(&res)
@@ -113,11 +113,4 @@ func Convert(ctx context.Context, blob io.Reader, mediaType string, w io.WriterA
 		return Result{}, fmt.Errorf("write file system: %w", err)
 	}
 	return res, nil
-}
-
-func opaqueName(o Options) string {
-	if o.UserXattrs {
-		return "user.overlay.opaque"
-	}
-	return "trusted.overlay.opaque"
 }
