@@ -37,6 +37,7 @@ type pull struct {
 type caller struct {
 	of    *pulls
 	ref   string
+	pull  *pull
 	began time.Time
 }
 
@@ -53,16 +54,16 @@ func (p *pulls) begin(ref string) caller {
 	if p.now[ref] == nil {
 		p.now[ref] = &pull{began: c.began}
 	}
-	p.now[ref].callers++
+	c.pull = p.now[ref]
+	c.pull.callers++
 	return c
 }
 
 func (c caller) progress(done, total int64) {
 	c.of.mu.Lock()
-	pull := c.of.now[c.ref]
-	more := done - pull.done
+	more := done - c.pull.done
 	if more > 0 {
-		pull.done, pull.total = done, total
+		c.pull.done, c.pull.total = done, total
 	}
 	c.of.mu.Unlock()
 	if more > 0 && c.of.meter != nil {
@@ -72,8 +73,7 @@ func (c caller) progress(done, total int64) {
 
 func (c caller) end(err error) {
 	c.of.mu.Lock()
-	pull := c.of.now[c.ref]
-	if pull.callers--; pull.callers == 0 {
+	if c.pull.callers--; c.pull.callers == 0 {
 		delete(c.of.now, c.ref)
 	}
 	c.of.mu.Unlock()

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -41,6 +42,23 @@ func TestFlagsWinOverTheFileAndTheFileOverDefaults(t *testing.T) {
 	}
 }
 
+func TestImageSettingsComeFromFlagsAndFile(t *testing.T) {
+	o, err := loadOptions(t, "registry_hosts = [\"/file\"]\nmax_parallel_layers = 3\npolicy = \"/file/policy\"\nauth_file = \"/file/auth\"\n",
+		"--max-parallel-layers", "5", "--metrics-listen", "127.0.0.1:0", "--registry-hosts", "/a", "--registry-hosts", "/b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := o.sources()
+	if !slices.Equal(s.hosts, []string{"/a", "/b"}) || s.parallel != 5 || s.policy != "/file/policy" || s.auth != "/file/auth" || o.MetricsListen != "127.0.0.1:0" {
+		t.Errorf("settings = %+v, metrics on %q", s, o.MetricsListen)
+	}
+	o, err = loadOptions(t, "")
+	if s := o.sources(); err != nil || !slices.Equal(s.hosts, []string{"/etc/siflet/certs.d", "/etc/containerd/certs.d"}) ||
+		s.policy != "/etc/siflet/policy.toml" || o.MetricsListen != "" {
+		t.Errorf("defaults = %+v, metrics on %q, %v", s, o.MetricsListen, err)
+	}
+}
+
 func TestConfigurationErrorsNameTheLine(t *testing.T) {
 	for text, want := range map[string]string{
 		"bridge = \"a\"\n\ncolour = 1\n":     "agent.toml:3: unknown key \"colour\"",
@@ -50,6 +68,8 @@ func TestConfigurationErrorsNameTheLine(t *testing.T) {
 		"log_level = \"loud\"\n":             "loud",
 		"subnet = [\"10.0.0.0/99\"]\n":       "10.0.0.0/99",
 		"state_dir = \"\"\n":                 "--state-dir",
+		"max_parallel_layers = -1\n":         "--max-parallel-layers",
+		"metrics_listen = \"here\"\n":        "--metrics-listen",
 	} {
 		if _, err := loadOptions(t, text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want an error with %q", text, err, want)
