@@ -111,7 +111,7 @@ func TestRegistrysEchoOfASecretIsTakenOut(t *testing.T) {
 	s.Hook(func(w http.ResponseWriter, r *http.Request) bool {
 		w.Header().Set("WWW-Authenticate", "Basic realm=x")
 		w.WriteHeader(http.StatusUnauthorized)
-		fmt.Fprintf(w, `{"errors":[{"code":"X","message":"bad \u0007 %s %s"}]}`, r.Header.Get("Authorization"), strings.Repeat("y", 5000))
+		_, _ = fmt.Fprintf(w, `{"errors":[{"code":"X","message":"bad \u0007 %s %s"}]}`, r.Header.Get("Authorization"), strings.Repeat("y", 5000))
 		return true
 	})
 	_, err := s.Client(t, nil).Digest(t.Context(), s.Ref("a:1"), &registry.Auth{Username: "u", Password: "hunter2"})

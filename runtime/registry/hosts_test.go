@@ -13,11 +13,13 @@ import (
 // describe says where and how an endpoint is reached.
 func describe(e *endpoint) string {
 	text := e.base()
+	var textSb16 strings.Builder
 	for name, on := range map[string]bool{" pull": e.pull && !e.resolve, " resolve": e.resolve && !e.pull, " neither": !e.pull && !e.resolve} {
 		if on {
-			text += name
+			textSb16.WriteString(name)
 		}
 	}
+	text += textSb16.String()
 	if e.security.skipVerify != nil {
 		text += fmt.Sprintf(" skip=%v", *e.security.skipVerify)
 	}
@@ -46,47 +48,58 @@ func TestHostsTable(t *testing.T) {
 		"IPv6 loopback":      {"[::1]:5000", nil, []string{"https://[::1]:5000/v2 skip=true or http"}},
 		"not quite loopback": {"127.0.0.1.example:5000", nil, []string{"https://127.0.0.1.example:5000/v2"}},
 		"server": {
-			"docker.io", map[string]string{"a/docker.io/hosts.toml": `server = "https://docker.io"`},
+			"docker.io",
+			map[string]string{"a/docker.io/hosts.toml": `server = "https://docker.io"`},
 			[]string{"https://registry-1.docker.io/v2"},
 		},
 		"no scheme": {
-			"x.io", map[string]string{"a/x.io/hosts.toml": `server = "y.io/sub"`},
+			"x.io",
+			map[string]string{"a/x.io/hosts.toml": `server = "y.io/sub"`},
 			[]string{"https://y.io/sub/v2 ns=x.io"},
 		},
 		"mirrors in the order of the file": {
-			"x.io", map[string]string{"a/x.io/hosts.toml": "[host.\"https://z\"]\n[host.\"http://b:5000\"]\ncapabilities=['pull']\n[host.\"https://a/v2/\"]\ncapabilities=['Resolve','push','referrers']\n"},
+			"x.io",
+			map[string]string{"a/x.io/hosts.toml": "[host.\"https://z\"]\n[host.\"http://b:5000\"]\ncapabilities=['pull']\n[host.\"https://a/v2/\"]\ncapabilities=['Resolve','push','referrers']\n"},
 			[]string{"https://z/v2 ns=x.io", "http://b:5000/v2 pull ns=x.io", "https://a/v2 resolve ns=x.io", "https://x.io/v2"},
 		},
 		"mirrors and a server": {
-			"x.io", map[string]string{"a/x.io/hosts.toml": "server = 'https://up.io'\ncapabilities = ['push']\n[host.\"https://m\"]\n"},
+			"x.io",
+			map[string]string{"a/x.io/hosts.toml": "server = 'https://up.io'\ncapabilities = ['push']\n[host.\"https://m\"]\n"},
 			[]string{"https://m/v2 ns=x.io", "https://up.io/v2 neither ns=x.io"},
 		},
 		"override_path": {
-			"x.io", map[string]string{"a/x.io/hosts.toml": "[host.\"https://m/api/docker\"]\noverride_path = true\n[host.\"https://n\"]\noverride_path = true"},
+			"x.io",
+			map[string]string{"a/x.io/hosts.toml": "[host.\"https://m/api/docker\"]\noverride_path = true\n[host.\"https://n\"]\noverride_path = true"},
 			[]string{"https://m/api/docker ns=x.io", "https://n ns=x.io", "https://x.io/v2"},
 		},
 		"http with TLS settings": {
-			"x.io", map[string]string{"a/x.io/hosts.toml": "[host.\"http://m:5000\"]\nskip_verify = true\n[host.\"http://n:80\"]\nskip_verify = true"},
+			"x.io",
+			map[string]string{"a/x.io/hosts.toml": "[host.\"http://m:5000\"]\nskip_verify = true\n[host.\"http://n:80\"]\nskip_verify = true"},
 			[]string{"https://m:5000/v2 skip=true or http ns=x.io", "http://n:80/v2 skip=true ns=x.io", "https://x.io/v2"},
 		},
 		"port on disk": {
-			"x.io:5000", map[string]string{"a/x.io_5000_/hosts.toml": "server='https://one'", "a/x.io:5000/hosts.toml": "server='https://two'"},
+			"x.io:5000",
+			map[string]string{"a/x.io_5000_/hosts.toml": "server='https://one'", "a/x.io:5000/hosts.toml": "server='https://two'"},
 			[]string{"https://one/v2 ns=x.io:5000"},
 		},
 		"port with a colon": {
-			"x.io:5000", map[string]string{"a/x.io:5000/hosts.toml": "server='https://two'", "a/_default/hosts.toml": "server='https://three'"},
+			"x.io:5000",
+			map[string]string{"a/x.io:5000/hosts.toml": "server='https://two'", "a/_default/hosts.toml": "server='https://three'"},
 			[]string{"https://two/v2 ns=x.io:5000"},
 		},
 		"default": {
-			"x.io:5000", map[string]string{"a/_default/hosts.toml": "[host.'https://three']"},
+			"x.io:5000",
+			map[string]string{"a/_default/hosts.toml": "[host.'https://three']"},
 			[]string{"https://three/v2 ns=x.io:5000", "https://x.io:5000/v2"},
 		},
 		"first directory": {
-			"x.io", map[string]string{"a/x.io/hosts.toml": "server='https://a'", "b/x.io/hosts.toml": "server='https://b'"},
+			"x.io",
+			map[string]string{"a/x.io/hosts.toml": "server='https://a'", "b/x.io/hosts.toml": "server='https://b'"},
 			[]string{"https://a/v2 ns=x.io"},
 		},
 		"second directory": {
-			"x.io", map[string]string{"a/y.io/hosts.toml": "server='https://a'", "b/x.io/hosts.toml": "server='https://b'"},
+			"x.io",
+			map[string]string{"a/y.io/hosts.toml": "server='https://a'", "b/x.io/hosts.toml": "server='https://b'"},
 			[]string{"https://b/v2 ns=x.io"},
 		},
 		"empty file": {"x.io", map[string]string{"a/x.io/hosts.toml": ""}, []string{"https://x.io/v2"}},
