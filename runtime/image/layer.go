@@ -23,6 +23,13 @@ const (
 	ext3Layer     = "application/vnd.sylabs.image.layer.v1.ext3"
 )
 
+// A layer may unpack to this much, and to so many times its size: more than gzip can
+// pack. What unpacks to more is there to keep the machine busy.
+const (
+	unpackedFloor = 8 << 30
+	unpackedRatio = 1100
+)
+
 // mounted is the file system that a layer is as it is; 0 if it is a tar.
 func mounted(l source.Layer) sif.FSType {
 	switch l.MediaType {
@@ -167,9 +174,14 @@ func (s *Store) converted(ctx context.Context, blob io.Reader, l source.Layer) [
 	var result layer.Result
 	convert := func(w io.WriterAt) (int64, error) {
 		var err error
-		result, err = layer.Convert(ctx, blob, string(l.MediaType), w, s.layerOptions())
+		o := s.layerOptions()
+		o.MaxSize = unpackedFloor + unpackedRatio*max(l.Size, 0)
+		result, err = layer.Convert(ctx, blob, string(l.MediaType), w, o)
 		if err == nil && result.DiffID != known(l.DiffID) {
 			err = fmt.Errorf("%w: the layer unpacks to %s, the config says %s", registry.ErrCorrupt, result.DiffID, l.DiffID)
+		}
+		if err == nil && len(result.Lost) > 0 {
+			s.log.Warn("a layer has extended attributes that can't be kept", "layer", l.DiffID.String(), "attributes", result.Lost)
 		}
 		return result.Size, err
 	}

@@ -33,12 +33,15 @@ type work struct {
 type bench struct {
 	dir  string
 	lock *os.File
+	// resume says that what is complete should wait for another try. Guarded by
+	// work.mu.
+	resume bool
 }
 
 // path is where the bench has a complete file.
 func (b *bench) path(digits string) string { return filepath.Join(b.dir, digits+sifSuffix) }
 
-// enter begins a pull: what it makes stays on the bench until leave.
+// enterWork begins a pull: what it makes stays on the bench until leaveWork.
 func (s *Store) enterWork(ctx context.Context) (*bench, error) {
 	s.work.mu.Lock()
 	if s.work.bench != nil {
@@ -86,11 +89,12 @@ func (s *Store) newBench(ctx context.Context) (*bench, error) {
 
 func (b *bench) remove() error { return errors.Join(os.RemoveAll(b.dir), b.lock.Close()) }
 
-// leaveWork ends a pull. With the last one the bench goes; resume says that what
-// is complete on it should wait for another try.
+// leaveWork ends a pull. With the last one the bench goes. resume says that this pull
+// should go on where it ended when it is tried again.
 func (s *Store) leaveWork(resume bool) error {
 	s.work.mu.Lock()
 	s.work.users--
+	s.work.bench.resume = s.work.bench.resume || resume
 	var last *bench
 	if s.work.users == 0 {
 		last, s.work.bench = s.work.bench, nil
@@ -100,7 +104,7 @@ func (s *Store) leaveWork(resume bool) error {
 		return nil
 	}
 	var err error
-	if resume {
+	if last.resume {
 		err = s.salvage(last.dir)
 	}
 	return errors.Join(err, last.remove())
