@@ -34,6 +34,7 @@ func rootCommand() *cobra.Command {
 			SilenceErrors: true, SilenceUsage: true, Version: version,
 		},
 		agentCommand(), versionCommand(), w.instanceCommand(), w.imageCommand(), w.cacheCommand(), w.pullCommand(), w.registryCommand(),
+		w.keyCommand(), w.signCommand(), w.verifyCommand(),
 	)
 	root.AddCommand(w.actionCommands()...)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{text: err.Error()} })
