@@ -99,7 +99,7 @@ func (w *workshop) login(ctx context.Context, in io.Reader, out io.Writer, name 
 	if err != nil {
 		return err
 	}
-	if err := w.registryClient().Ping(ctx, host, &auth); err != nil { //nolint:contextcheck // making a client takes no time
+	if err := w.registryClient().Ping(ctx, host, &auth); err != nil {
 		if errors.Is(err, registry.ErrDenied) {
 			return fmt.Errorf("%w; nothing is kept: check the user name, and whether the registry wants a token for a password", err)
 		}

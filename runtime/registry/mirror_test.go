@@ -22,14 +22,13 @@ import (
 // mirrored makes a client for origin that asks the mirrors first.
 func mirrored(tb testing.TB, origin *registrytest.Server, mirrors ...*registrytest.Server) *registry.Client {
 	tb.Helper()
-	text := ""
-	var textSb26 strings.Builder
+	var text strings.Builder
 	for _, m := range mirrors {
-		textSb26.WriteString(fmt.Sprintf("[host.%q]\n", m.URL))
+		_, _ = fmt.Fprintf(&text, "[host.%q]
+", m.URL)
 	}
-	text += textSb26.String()
 	root := tb.TempDir()
-	registrytest.Hosts(tb, root, origin.Host, text)
+	registrytest.Hosts(tb, root, origin.Host, text.String())
 	return registry.New(registry.Options{Hosts: []string{root}, Wait: noWait, Stall: 200 * time.Millisecond})
 }
 
