@@ -3,7 +3,6 @@ package trust
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"os"
 	"slices"
 	"time"
@@ -16,23 +15,51 @@ func (c *container) free() int64 {
 	return c.slots() - int64(len(c.objects)+len(c.signatures))
 }
 
+// write is a piece of a file that is to be written, and whether all that came
+// before must be on disk first.
+type write struct {
+	offset int64
+	data   []byte
+	after  bool
+}
+
 // addSignature writes a signature of a group behind all that is in the file.
-//
-//	data, descriptor without its "used" flag, header | sync | flag | sync
-//
-// Up to the flag, the file is as it was to every reader.
 func addSignature(f *os.File, group uint32, text []byte, key SigningKey) error {
 	c, size, err := reread(f)
 	if err != nil {
 		return err
 	}
-	slot := slices.IndexFunc(slices.Collect(slices.Chunk(c.table, descriptorSize)), func(d []byte) bool { return d[4] == 0 })
-	if slot < 0 {
-		return errors.New("its descriptor table is full")
-	}
 	entity, err := key.fingerprint()
 	if err != nil {
 		return err
+	}
+	writes, err := c.signatureWrites(size, group, text, entity)
+	if err != nil {
+		return err
+	}
+	for i, w := range writes {
+		if w.after {
+			if err := f.Sync(); err != nil {
+				return err
+			}
+		}
+		if _, err := f.WriteAt(w.data, w.offset); err != nil {
+			if i == 0 {
+				return errors.Join(err, f.Truncate(size)) // a full disk, most likely
+			}
+			return err
+		}
+	}
+	return f.Sync()
+}
+
+// signatureWrites plans how a signature is added: its data, its descriptor without
+// the flag that it is used, the header; then the flag. Up to the flag, the file is
+// as it was to every reader.
+func (c *container) signatureWrites(size int64, group uint32, text, entity []byte) ([]write, error) {
+	slot := slices.IndexFunc(slices.Collect(slices.Chunk(c.table, descriptorSize)), func(d []byte) bool { return d[4] == 0 })
+	if slot < 0 {
+		return nil, errors.New("its descriptor table is full")
 	}
 	le := binary.LittleEndian
 	now := time.Now().Unix()
@@ -61,22 +88,12 @@ func addSignature(f *os.File, group uint32, text []byte, key SigningKey) error {
 	le.PutUint64(header[120:], uint64(size+int64(len(text))-dataOffset))
 
 	place := c.tableOffset() + int64(slot)*descriptorSize
-	if _, err := f.WriteAt(text, size); err != nil {
-		return errors.Join(err, f.Truncate(size))
-	}
-	if _, err := f.WriteAt(raw, place); err != nil {
-		return errors.Join(err, f.Truncate(size))
-	}
-	if _, err := f.WriteAt(header, 0); err != nil {
-		return fmt.Errorf("header: %w", err)
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if _, err := f.WriteAt([]byte{1}, place+4); err != nil {
-		return err
-	}
-	return f.Sync()
+	return []write{
+		{offset: size, data: text},
+		{offset: place, data: raw},
+		{offset: 0, data: header},
+		{offset: place + 4, data: []byte{1}, after: true},
+	}, nil
 }
 
 // freeID is the ID that others would give to an object in the slot, unless it is taken.

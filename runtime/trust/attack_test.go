@@ -154,7 +154,7 @@ func TestPolicyRefusesLegacySignatures(t *testing.T) {
 	file := writeFile(t, filepath.Join(t.TempDir(), "k.asc"), pub)
 	p := newPolicy(t, "[[rule]]\nimages = [\"**\"]\nrequire = \"signed\"\nkeys = [\""+file+"\"]\n").load(t)
 	for image, want := range map[string]error{
-		"one-group-signed-pgp.sif": nil,
+		"one-group-signed-pgp.sif":    nil,
 		"one-group-signed-legacy.sif": ErrPolicy, "one-group-signed-legacy-all.sif": ErrPolicy, "one-group-signed-legacy-group.sif": ErrPolicy,
 	} {
 		path := moduleFile(t, "images/"+image)

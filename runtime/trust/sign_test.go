@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -169,11 +170,57 @@ func TestSignRefusesAFullTable(t *testing.T) {
 	}
 }
 
+// step goes on by a few bytes, but not past the end.
+func step(n, end int) int {
+	if n < end {
+		return min(n+7, end)
+	}
+	return end + 1
+}
+
+// TestSignInterruptedLeavesAValidFile stops every few bytes of what is written.
+func TestSignInterruptedLeavesAValidFile(t *testing.T) {
+	private := signers(t)["Ed25519"]
+	key, public := SigningKey{private: private}, keyOf(t, private)
+	path := signedSIF(t, key, definition("a"), primary(squash(9000, 1)))
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := readContainer(bytes.NewReader(text), int64(len(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := text[c.signatures[0].Offset:][:c.signatures[0].Size]
+	writes, err := c.signatureWrites(int64(len(text)), 1, again, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range writes {
+		for n := 0; n <= len(w.data); n = step(n, len(w.data)) {
+			state := slices.Clone(text)
+			state = append(state, make([]byte, max(0, int(w.offset)+n-len(state)))...)
+			copy(state[w.offset:], w.data[:n])
+			writeFile(t, path, state)
+			if s, err := Verify(t.Context(), path, []*Key{public}, VerifyOptions{All: true}); err != nil || len(s) > 2 {
+				t.Fatalf("%d bytes at %d of %d: %d signers, %v", n, w.offset, len(state), len(s), err)
+			}
+			if n == len(w.data) {
+				text = state
+			}
+		}
+	}
+	if s, err := Verify(t.Context(), path, []*Key{public}, VerifyOptions{All: true}); err != nil || len(s) != 2 {
+		t.Errorf("in the end: %d signers, %v; want 2", len(s), err)
+	}
+}
+
 func TestSignTakesKeysOfGnuPG(t *testing.T) {
 	if _, err := exec.LookPath("gpg"); err != nil {
 		t.Skip(err)
 	}
 	home := t.TempDir()
+	writeFile(t, filepath.Join(home, "gpg-agent.conf"), []byte("s2k-count 65536\n")) // or it measures the machine
 	gpg := func(args ...string) []byte {
 		cmd := exec.CommandContext(t.Context(), "gpg", append([]string{"--homedir", home, "--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", "secret"}, args...)...)
 		var complaints bytes.Buffer

@@ -33,10 +33,12 @@ func stampOf(path string) stamp {
 	return newStamp(info)
 }
 
+// coarse is how coarse the clocks of file systems may be, and a bit.
+const coarse = 2 * time.Second
+
 // settled says that the stamp would be another one if the file changed now.
 // Clocks of file systems are coarse: what changes twice at once has one time.
 func (s stamp) settled(now time.Time) bool {
-	const coarse = 2 * time.Second
 	return s != stamp{} && now.UnixNano()-max(s.mtime, s.ctime) > int64(coarse)
 }
 

@@ -1,0 +1,261 @@
+package trust
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestParseKeysReadsSeveralOfSeveralKinds(t *testing.T) {
+	var text []byte
+	for _, name := range []string{"private.asc", "ecdsa-public.pem", "rsa-public.pem"} {
+		part, err := os.ReadFile(moduleFile(t, "keys/"+name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(append(text, part...), '\n')
+	}
+	keys, err := ParseKeys(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := []Kind{}
+	for _, k := range keys {
+		kinds = append(kinds, k.Kind)
+	}
+	if !slices.Equal(kinds, []Kind{PGP, PEM, PEM}) || !keys[0].Secret {
+		t.Errorf("kinds = %v, the first secret: %v", kinds, keys[0].Secret)
+	}
+	id := keys[1].ID
+	if len(id) != 64 || !keys[1].Is("sha256:"+strings.ToUpper(id)) || keys[1].Is(id[:40]) {
+		t.Errorf("ID = %q", id)
+	}
+	if !keys[0].Is("0x1204 5c8c 0b10 04d0 58de 4bed a20c 27ee 7ff7 ba84") {
+		t.Errorf("ID = %q", keys[0].ID)
+	}
+}
+
+func TestParseKeysReadsWhatItWrote(t *testing.T) {
+	for _, k := range allModuleKeys(t) {
+		text, err := k.Public()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := ParseKeys(text)
+		if err != nil || len(again) != 1 || !again[0].Is(k.ID) || again[0].Secret {
+			t.Errorf("%s: %+v, %v", k, again, err)
+		}
+	}
+}
+
+func TestParseKeysRefusals(t *testing.T) {
+	small, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(small.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := os.ReadFile(moduleFile(t, "keys/ecdsa-private.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, text := range map[string][]byte{
+		"RSA key of 1024 bits": pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}),
+		"private key in PEM":   private,
+		"no PGP key":           []byte("hello"),
+		"no PGP key, ":         nil,
+		"more than a file":     make([]byte, maxKeyFile+1),
+		"asn1":                 pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: []byte("x")}),
+		"PGP":                  []byte("-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nAAAA\n-----END PGP PUBLIC KEY BLOCK-----\n"),
+	} {
+		if keys, err := ParseKeys(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("ParseKeys = %v, %v; want %q", keys, err, want)
+		}
+	}
+}
+
+// authority makes certificates.
+type authority struct {
+	cert *x509.Certificate
+	key  crypto.Signer
+	pem  []byte
+}
+
+func newKey(tb testing.TB) *ecdsa.PrivateKey {
+	tb.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return key
+}
+
+// issue makes a certificate for a key of its own; by nil, itself.
+func issue(tb testing.TB, by *authority, t x509.Certificate) *authority {
+	tb.Helper()
+	key := newKey(tb)
+	parent, signer := &t, crypto.Signer(key)
+	if by != nil {
+		parent, signer = by.cert, by.key
+	}
+	t.SerialNumber, t.BasicConstraintsValid = big.NewInt(1), true
+	der, err := x509.CreateCertificate(rand.Reader, &t, parent, key.Public(), signer)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return &authority{cert, key, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})}
+}
+
+func TestCertificates(t *testing.T) {
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	names := func(cn string, ca bool, usage ...x509.ExtKeyUsage) x509.Certificate {
+		c := x509.Certificate{
+			Subject: pkix.Name{CommonName: cn}, NotBefore: start, NotAfter: start.AddDate(1, 0, 0), IsCA: ca, ExtKeyUsage: usage,
+		}
+		if ca {
+			c.KeyUsage = x509.KeyUsageCertSign
+		}
+		return c
+	}
+	root := issue(t, nil, names("root", true))
+	middle := issue(t, root, names("middle", true))
+	leaf := issue(t, middle, names("release", false, x509.ExtKeyUsageCodeSigning))
+	server := issue(t, middle, names("server", false, x509.ExtKeyUsageServerAuth))
+	other := issue(t, nil, names("other", true))
+	june := start.AddDate(0, 6, 0)
+	for name, c := range map[string]struct {
+		cert *authority
+		c    Certificates
+		want string
+	}{
+		"good":            {leaf, Certificates{Roots: root.pem, Intermediates: middle.pem, Now: june}, ""},
+		"no intermediate": {leaf, Certificates{Roots: root.pem, Now: june}, "unknown authority"},
+		"another root":    {leaf, Certificates{Roots: other.pem, Intermediates: middle.pem, Now: june}, "unknown authority"},
+		"system's roots":  {leaf, Certificates{Intermediates: middle.pem, Now: june}, "unknown authority"},
+		"expired":         {leaf, Certificates{Roots: root.pem, Intermediates: middle.pem, Now: start.AddDate(2, 0, 0)}, "expired"},
+		"not for code":    {server, Certificates{Roots: root.pem, Intermediates: middle.pem, Now: june}, "incompatible key usage"},
+		"no roots":        {leaf, Certificates{Roots: []byte("x")}, "no root certificate"},
+	} {
+		k, err := CertificateKey(c.cert.pem, c.c)
+		if c.want == "" && (err != nil || k.Kind != X509 || k.Name != "CN=release") || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %v, %v; want %q", name, k, err, c.want)
+		}
+	}
+}
+
+func TestVerifyWithACertificateNamesItsSubject(t *testing.T) {
+	now := time.Now()
+	cert := issue(t, nil, x509.Certificate{
+		Subject: pkix.Name{CommonName: "release"}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour), IsCA: true,
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning},
+	})
+	k, err := CertificateKey(cert.pem, Certificates{Roots: cert.pem})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := signedSIF(t, SigningKey{private: cert.key}, definition("b"), primary(squash(9000, 1)))
+	signers, err := Verify(t.Context(), path, []*Key{k}, VerifyOptions{})
+	if err != nil || len(signers) != 1 || signers[0].Key.Name != "CN=release" {
+		t.Errorf("Verify = %+v, %v", signers, err)
+	}
+}
+
+func TestPEMSignerReadsPrivateKeys(t *testing.T) {
+	for _, name := range []string{"ecdsa", "ed25519", "rsa"} {
+		text, err := os.ReadFile(moduleFile(t, "keys/"+name+"-private.pem"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, err := PEMSigner(text, func() ([]byte, error) { return nil, errors.New("asked") })
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		public := moduleKeys(t, name+"-public.pem")
+		if key.ID() != public[0].ID {
+			t.Errorf("%s: ID = %s, want %s", name, key.ID(), public[0].ID)
+		}
+		path := signedSIF(t, key, definition("c"))
+		if _, err := Verify(t.Context(), path, public, VerifyOptions{}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestKeyringKeepsSecretsApart(t *testing.T) {
+	ring := Keyring{Dir: filepath.Join(t.TempDir(), "keys")}
+	keys := allModuleKeys(t)
+	if err := ring.Import(keys); err != nil {
+		t.Fatal(err)
+	}
+	public, err := Public(ring, Keyring{Dir: filepath.Join(t.TempDir(), "none")}, ring)
+	if err != nil || len(public) != len(keys) || slices.ContainsFunc(public, func(k *Key) bool { return k.Secret }) {
+		t.Errorf("Public = %v, %v; want %d keys, none secret", public, err, len(keys))
+	}
+	secret, err := ring.Secret()
+	if err != nil || len(secret) != 1 || !secret[0].Secret {
+		t.Errorf("Secret = %v, %v", secret, err)
+	}
+	for path, want := range map[string]os.FileMode{"secret": 0o700, "secret/" + secret[0].ID + ".asc": 0o600, secret[0].ID + ".asc": 0o644} {
+		if info, err := os.Stat(filepath.Join(ring.Dir, path)); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v; want mode %o", path, info, err, want)
+		}
+	}
+	if err := ring.Remove(secret[0].ID); err != nil {
+		t.Error(err)
+	}
+	if secret, err := ring.Secret(); err != nil || len(secret) != 0 {
+		t.Errorf("Secret after Remove = %v, %v", secret, err)
+	}
+}
+
+func TestKeyringRemoveSparesOtherKeysOfTheFile(t *testing.T) {
+	dir := t.TempDir()
+	var text []byte
+	keys := moduleKeys(t, "ecdsa-public.pem", "rsa-public.pem")
+	for _, k := range keys {
+		part, err := k.Public()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(text, part...)
+	}
+	writeFile(t, filepath.Join(dir, "both.pem"), text)
+	if err := (Keyring{Dir: dir}).Remove(keys[0].ID); err == nil || !strings.Contains(err.Error(), "one of 2") {
+		t.Errorf("Remove = %v", err)
+	}
+	if public, err := Public(Keyring{Dir: dir}); err != nil || len(public) != 2 {
+		t.Errorf("Public = %v, %v", public, err)
+	}
+}
+
+func TestPublicNamesTheFileThatIsNoKey(t *testing.T) {
+	path := writeFile(t, filepath.Join(t.TempDir(), "x.asc"), []byte("nothing"))
+	if _, err := Public(Keyring{Dir: filepath.Dir(path)}); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("Public = %v, want the file's name", err)
+	}
+}
+
+func TestNamesOfStrangersAreShownPrintable(t *testing.T) {
+	if got := printable("a\x1b[31m\u202eb\n"); got != "a?[31m?b?" {
+		t.Errorf("printable = %q", got)
+	}
+}
