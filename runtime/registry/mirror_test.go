@@ -24,8 +24,7 @@ func mirrored(tb testing.TB, origin *registrytest.Server, mirrors ...*registryte
 	tb.Helper()
 	var text strings.Builder
 	for _, m := range mirrors {
-		_, _ = fmt.Fprintf(&text, "[host.%q]
-", m.URL)
+		_, _ = fmt.Fprintf(&text, "[host.%q]\n", m.URL)
 	}
 	root := tb.TempDir()
 	registrytest.Hosts(tb, root, origin.Host, text.String())
