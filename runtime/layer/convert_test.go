@@ -13,12 +13,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/zstd"
-
-	"github.com/siflet/siflet/runtime/squashfs"
 )
 
 const tarType = "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -199,11 +196,11 @@ func TestConvertNeverLeavesTheImage(t *testing.T) {
 
 func TestConvertTellsWhatItHidesAndLoses(t *testing.T) {
 	acl := func(tags ...uint16) string {
-		b := "\x02\x00\x00\x00"
+		b := []byte{2, 0, 0, 0}
 		for _, tag := range tags {
-			b += string([]byte{byte(tag), 0, 7, 0, 0xff, 0xff, 0xff, 0xff})
+			b = append(b, byte(tag), 0, 7, 0, 0xff, 0xff, 0xff, 0xff)
 		}
-		return b
+		return string(b)
 	}
 	res, err := convert(t, archive(t,
 		tar.Header{Typeflag: tar.TypeXGlobalHeader, PAXRecords: map[string]string{"comment": "x"}},
@@ -287,73 +284,3 @@ func TestConvertGivesTheErrorsOfItsBlob(t *testing.T) {
 type errReader struct{ err error }
 
 func (e errReader) Read([]byte) (int, error) { return 0, e.err }
-
-func TestFlatKeepsWhatIsThereAlready(t *testing.T) {
-	f := output(t)
-	w, err := squashfs.New(t.Context(), f, squashfs.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer w.Abort()
-	add := func(name string, mode uint32) {
-		if err := w.Add(squashfs.Entry{Path: name, Mode: mode}, nil); err != nil {
-			t.Fatal(err)
-		}
-	}
-	add("etc/file", typeRegular|0o600)
-	add("block", typeRegular|0o600)
-	flat := NewFlat(w, t.TempDir(), Options{})
-	for range 2 {
-		_, err = flat.Add(t.Context(), bytes.NewReader(archive(t,
-			tar.Header{Name: "etc/", Typeflag: tar.TypeDir, Mode: 0o711}, tar.Header{Name: "etc/file", Mode: 0o644},
-			tar.Header{Name: "block/.wh.x"}, tar.Header{Name: "block/below"}, tar.Header{Name: "etc/new", Mode: 0o644},
-		)), tarType)
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	for name, want := range map[string]uint32{
-		"etc": typeDir | 0o711, "etc/file": typeRegular | 0o600, "block": typeRegular | 0o600, "etc/new": typeRegular | 0o644,
-	} {
-		if mode, _, _ := w.Mode(name); mode != want {
-			t.Errorf("mode of %s = %o, want %o", name, mode, want)
-		}
-	}
-}
-
-// FuzzConvert says only that it ends, and that what went wrong is the layer's fault.
-func FuzzConvert(f *testing.F) {
-	plain := archive(f,
-		tar.Header{Name: "./", Typeflag: tar.TypeDir}, tar.Header{Name: "a/b", Linkname: "data", ModTime: time.Unix(1, 5)},
-		tar.Header{Name: "l", Typeflag: tar.TypeSymlink, Linkname: "a"}, tar.Header{Name: "l/c"},
-		tar.Header{Name: "h", Typeflag: tar.TypeLink, Linkname: "a/b"}, tar.Header{Name: "a/.wh..wh..opq"}, tar.Header{Name: ".wh.gone"},
-		tar.Header{Name: "x", PAXRecords: map[string]string{"SCHILY.xattr.user.x": "y"}},
-	)
-	f.Add(plain)
-	f.Add(zip(f, plain, 6))
-	f.Add([]byte("\x28\xb5\x2f\xfd\x24\x04\x21\x00\x00hsqs\x00\x00\x00\x00"))
-	f.Fuzz(func(t *testing.T, blob []byte) {
-		o := Options{MaxSize: 4 << 20, MaxEntries: 1000, Squashfs: squashfs.Options{Workers: 1, Compression: squashfs.None}}
-		for range 2 {
-			_, err := Convert(t.Context(), bytes.NewReader(blob), tarType, discard{}, o)
-			if err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, errors.ErrUnsupported) {
-				t.Fatal(err)
-			}
-		}
-		w, err := squashfs.New(t.Context(), discard{}, o.Squashfs)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer w.Abort()
-		flat := NewFlat(w, t.TempDir(), o)
-		for range 2 {
-			if _, err := flat.Add(t.Context(), bytes.NewReader(blob), tarType); err != nil {
-				return
-			}
-		}
-	})
-}
-
-type discard struct{}
-
-func (discard) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }

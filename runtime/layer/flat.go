@@ -237,7 +237,7 @@ func (a *addition) replace(name string) error {
 		return nil
 	}
 	if above := a.flat.at(name); above != nil && above.dir() {
-		return bad{fmt.Errorf("takes the place of a directory that the same layer put something into")}
+		return bad{errors.New("takes the place of a directory that the same layer put something into")}
 	}
 	return nil
 }

@@ -132,7 +132,7 @@ func FuzzInflate(f *testing.F) {
 			part, err = d.next()
 			got = append(got, part...)
 		}
-		if err == io.EOF || len(got) >= limit {
+		if errors.Is(err, io.EOF) || len(got) >= limit {
 			err = nil
 		}
 		got = got[:min(len(got), limit)]

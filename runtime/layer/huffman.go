@@ -2,7 +2,7 @@ package layer
 
 import "math/bits"
 
-// Decoding tables of deflate (RFC 1951): an entry for every value of the next
+// The decoding tables of deflate (RFC 1951): an entry for every value of the next
 // rootBits bits says what they begin with; codes longer than that go on in a table
 // of their own behind the first one.
 //
@@ -64,7 +64,7 @@ func newSymbols() *symbols {
 }
 
 // entry completes a symbol's entry with the n bits of its code left to take.
-func entry(symbol uint32, n uint32) uint32 {
+func entry(symbol, n uint32) uint32 {
 	switch {
 	case symbol&isLiteral != 0, symbol&isEnd != 0:
 		return symbol | n

@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -23,7 +24,7 @@ const (
 // is the root itself.
 func clean(name string) (string, error) {
 	if strings.ContainsRune(name, 0) {
-		return "", fmt.Errorf("zero byte in a name")
+		return "", errors.New("zero byte in a name")
 	}
 	if name = strings.TrimPrefix(path.Clean("/"+name), "/"); name == "" {
 		return ".", nil
@@ -54,7 +55,7 @@ func whiteout(name string) (hidden string, opaque, meta bool, err error) {
 		return "", false, false, nil
 	}
 	if hidden == "" || hidden == "." || hidden == ".." {
-		return "", false, false, fmt.Errorf("whiteout of nothing")
+		return "", false, false, errors.New("whiteout of nothing")
 	}
 	return hidden, false, false, nil
 }

@@ -1,0 +1,195 @@
+package layer
+
+import "encoding/binary"
+
+// coded decodes symbols until the block ends, the window is full, or the input needs
+// care near its end.
+func (f *inflater) coded() error {
+	for f.out < historySize+windowSize {
+		if f.end-f.pos < inSlack {
+			f.fill()
+		}
+		if f.end-f.pos >= inSlack {
+			if done, err := f.fast(); done || err != nil {
+				return err
+			}
+			continue
+		}
+		if done, err := f.careful(); done || err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// careful decodes one symbol whose bits may not all be there.
+func (f *inflater) careful() (done bool, err error) {
+	f.need(48)
+	e := f.lit[f.bits&(1<<litBits-1)]
+	used := uint(0)
+	if e&(isSpecial|isEnd|isInvalid) == isSpecial && e&isLiteral == 0 {
+		used = litBits
+		e = f.lit[(e>>16+uint32(f.bits>>used)&(1<<(e>>8&15)-1))&(litSize-1)]
+	}
+	if used+uint(e&255) > f.n {
+		return false, f.short()
+	}
+	if e&isSpecial != 0 && e&isInvalid != 0 {
+		return false, f.invalid()
+	}
+	f.take(used)
+	if e&isLiteral != 0 {
+		f.take(uint(e & 255))
+		f.window[f.out] = byte(e >> 16)
+		f.out++
+		return false, nil
+	}
+	if e&isSpecial != 0 {
+		f.take(uint(e & 255))
+		f.state = (*inflater).block
+		return true, nil
+	}
+	length := int(e>>16) + int(f.bits&(1<<(e&63)-1)>>(e>>8&15))
+	f.take(uint(e & 255))
+	f.need(48)
+	d := f.dist[f.bits&(1<<distBits-1)]
+	used = 0
+	if d&(isSpecial|isInvalid) == isSpecial {
+		used = distBits
+		d = f.dist[(d>>16+uint32(f.bits>>used)&(1<<(d>>8&15)-1))&(distSize-1)]
+	}
+	if used+uint(d&255) > f.n {
+		return false, f.short()
+	}
+	if d&isSpecial != 0 {
+		return false, f.invalid()
+	}
+	f.take(used)
+	distance := int(d>>16) + int(f.bits&(1<<(d&63)-1)>>(d>>8&15))
+	f.take(uint(d & 255))
+	if distance > f.out-f.low {
+		return false, errDeflate
+	}
+	for range length {
+		f.window[f.out] = f.window[f.out-distance]
+		f.out++
+	}
+	return false, nil
+}
+
+// invalid is the error for a code that means nothing: it may only be cut short.
+func (f *inflater) invalid() error {
+	if f.n < maxCode {
+		return f.short()
+	}
+	return errDeflate
+}
+
+// fast decodes while a whole load of input is there and a symbol's room in the window.
+// It is done at the end of the block.
+//
+//nolint:funlen,gocognit // the state stays in registers; calls would give away what is won
+func (f *inflater) fast() (done bool, err error) {
+	in, window := f.in[:f.end], f.window
+	pos, out, low := f.pos, f.out, f.low
+	buf, n := f.bits, f.n
+	last := len(in) - inSlack
+	lit, dist := &f.lit, &f.dist
+	for pos <= last && out < historySize+windowSize {
+		buf |= binary.LittleEndian.Uint64(in[pos:]) << (n & 63)
+		pos += int((63 - n) >> 3 & 7)
+		n |= 56
+		e := lit[buf&(1<<litBits-1)]
+		if e&isLiteral != 0 {
+			buf >>= e & 63
+			n -= uint(e & 63)
+			window[out] = byte(e >> 16)
+			out++
+			e = lit[buf&(1<<litBits-1)]
+			if e&isLiteral != 0 {
+				buf >>= e & 63
+				n -= uint(e & 63)
+				window[out] = byte(e >> 16)
+				out++
+				e = lit[buf&(1<<litBits-1)]
+				if e&isLiteral != 0 {
+					buf >>= e & 63
+					n -= uint(e & 63)
+					window[out] = byte(e >> 16)
+					out++
+					continue
+				}
+			}
+		}
+		// At least 34 bits are left: a code and what it says of the length.
+		if e&isSpecial != 0 {
+			if e&(isEnd|isInvalid) == 0 {
+				buf >>= litBits
+				n -= litBits
+				e = lit[(e>>16+uint32(buf)&(1<<(e>>8&15)-1))&(litSize-1)]
+			}
+			if e&isLiteral != 0 {
+				buf >>= e & 63
+				n -= uint(e & 63)
+				window[out] = byte(e >> 16)
+				out++
+				continue
+			}
+			if e&isSpecial != 0 {
+				if e&isInvalid != 0 {
+					err = errDeflate
+					break
+				}
+				buf >>= e & 63
+				n -= uint(e & 63)
+				done = true
+				f.state = (*inflater).block
+				break
+			}
+		}
+		length := int(e>>16) + int(buf&(1<<(e&63)-1)>>(e>>8&15))
+		buf >>= e & 63
+		n -= uint(e & 63)
+		if n < 28 {
+			buf |= binary.LittleEndian.Uint64(in[pos:]) << (n & 63)
+			pos += int((63 - n) >> 3 & 7)
+			n |= 56
+		}
+		d := dist[buf&(1<<distBits-1)]
+		if d&isSpecial != 0 {
+			if d&isInvalid == 0 {
+				buf >>= distBits
+				n -= distBits
+				d = dist[(d>>16+uint32(buf)&(1<<(d>>8&15)-1))&(distSize-1)]
+			}
+			if d&isSpecial != 0 {
+				err = errDeflate
+				break
+			}
+		}
+		distance := int(d>>16) + int(buf&(1<<(d&63)-1)>>(d>>8&15))
+		buf >>= d & 63
+		n -= uint(d & 63)
+		if distance > out-low {
+			err = errDeflate
+			break
+		}
+		to := out
+		out += length
+		from := to - distance
+		if distance >= 8 {
+			for to < out {
+				binary.LittleEndian.PutUint64(window[to:], binary.LittleEndian.Uint64(window[from:]))
+				to += 8
+				from += 8
+			}
+			continue
+		}
+		for ; to < out; to++ {
+			window[to] = window[from]
+			from++
+		}
+	}
+	f.pos, f.out, f.bits, f.n = pos, out, buf, n
+	return done, err
+}
