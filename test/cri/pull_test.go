@@ -20,6 +20,7 @@ import (
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/siflet/siflet/test/registrytest"
+	"github.com/siflet/siflet/test/siftest"
 )
 
 // busyboxLayer is a layer with a shell and the accounts of an image.
@@ -432,5 +433,56 @@ func TestUnreachableRegistryIsToldAsTheKubeletWantsIt(t *testing.T) {
 	wantCode(t, "pull", err, "Unknown")
 	if message := status.Convert(err).Message(); !strings.HasPrefix(message, "RegistryUnavailable: ") {
 		t.Errorf("the kubelet does not know %q", message)
+	}
+}
+
+func TestPodOfASIFInARegistryRunsItsScript(t *testing.T) {
+	s := registrytest.New(t)
+	for name, o := range map[string]siftest.Options{
+		"both": {Busybox: true, Startscript: `echo "start $*"`, Runscript: `echo "run $*"`},
+		"run":  {Busybox: true, Runscript: `echo "run $*"`},
+	} {
+		text, err := os.ReadFile(siftest.Build(t, o))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.PushSIF(t, "library/"+name+":latest", name+".sif", text)
+	}
+	a := mirrored(t, s)
+	pod, p := a.hostPod("p")
+	for name, want := range map[string]string{"both": "start x y", "run": "run x y"} {
+		id := a.mustPull(name)
+		config := containerConfig(name, id)
+		config.Args = []string{"x", "y"}
+		if ended := a.exited(a.launch(pod, config, p)); ended.ExitCode != 0 || said(t, ended) != want {
+			t.Errorf("%s: exit code %d, %q, want %q", name, ended.ExitCode, said(t, ended), want)
+		}
+		if got := a.image("docker.io/library/" + name + ":latest"); got.GetId() != id || len(got.GetRepoDigests()) != 1 {
+			t.Errorf("ImageStatus(%s) = %v, want %s with its digest", name, got, id)
+		}
+	}
+}
+
+func TestFileSystemsTellWhatImagesAndContainersTake(t *testing.T) {
+	s := registrytest.New(t)
+	s.Push(t, "library/app:latest", registrytest.Image(t, v1.Config{}, busyboxLayer(t)))
+	a := mirrored(t, s)
+	id := a.mustPull("app")
+	pod, p := a.hostPod("p")
+	const size = 1 << 20
+	a.exited(a.launch(pod, containerConfig("c", id, "sh", "-c", "busybox head -c "+strconv.Itoa(size)+" /dev/zero >/file"), p))
+	got, err := a.images.ImageFsInfo(within(t), &criapi.ImageFsInfoRequest{})
+	if err != nil || len(got.ImageFilesystems) != 1 || len(got.ContainerFilesystems) != 1 {
+		t.Fatalf("ImageFsInfo() = %v, %v, want one file system of each", got, err)
+	}
+	images, containers := got.ImageFilesystems[0], got.ContainerFilesystems[0]
+	if images.FsId.Mountpoint != containers.FsId.Mountpoint || images.FsId.Mountpoint == "" {
+		t.Errorf("images are at %q, containers at %q, want the same place", images.FsId.Mountpoint, containers.FsId.Mountpoint)
+	}
+	if used := images.UsedBytes.GetValue(); used < a.image(id).Size {
+		t.Errorf("images take %d bytes, want those of the one, %d, at least", used, a.image(id).Size)
+	}
+	if used := containers.UsedBytes.GetValue(); used < size || used > size+(1<<20) || containers.InodesUsed.GetValue() < 2 {
+		t.Errorf("containers take %d bytes in %d inodes, want about %d", used, containers.InodesUsed.GetValue(), size)
 	}
 }
