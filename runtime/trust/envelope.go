@@ -140,14 +140,21 @@ func (o opener) opened(e envelope, check scheme) []statement {
 	return all
 }
 
-// signer finds the key that made a bare signature.
+// signer finds the key that made a bare signature. Of a key that is there more
+// than once, as a certificate that has expired and bare, one that is alive.
 func (o opener) signer(signature, message []byte, check scheme) *Key {
+	var found *Key
+	now := time.Now()
 	for _, k := range o.keys {
-		if k.public != nil && check.verify(k.public, message, signature) {
+		if k.public == nil || found != nil && found.ID != k.ID || !check.verify(k.public, message, signature) {
+			continue
+		}
+		if k.alive(now) == nil {
 			return k
 		}
+		found = k
 	}
-	return nil
+	return found
 }
 
 // preAuth is what a DSSE signature is made over.

@@ -17,6 +17,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ProtonMail/go-crypto/openpgp"
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
 )
 
 func TestParseKeysReadsSeveralOfSeveralKinds(t *testing.T) {
@@ -176,6 +179,55 @@ func TestVerifyWithACertificateNamesItsSubject(t *testing.T) {
 	signers, err := Verify(t.Context(), path, []*Key{k}, VerifyOptions{})
 	if err != nil || len(signers) != 1 || signers[0].Key.Name != "CN=release" {
 		t.Errorf("Verify = %+v, %v", signers, err)
+	}
+}
+
+func TestVerifyRefusesAnExpiredCertificate(t *testing.T) {
+	now := time.Now()
+	cert := issue(t, nil, x509.Certificate{
+		Subject: pkix.Name{CommonName: "release"}, NotBefore: now.Add(-2 * time.Hour), NotAfter: now.Add(-time.Hour), IsCA: true,
+	})
+	keys, err := ParseKeys(cert.pem)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := signedSIF(t, SigningKey{private: cert.key}, definition("b"), primary(squash(9000, 1)))
+	if _, err := Verify(t.Context(), path, keys, VerifyOptions{}); !errors.Is(err, ErrBadSignature) {
+		t.Errorf("Verify = %v, want ErrBadSignature", err)
+	}
+	// The same key without a certificate is a key all the same.
+	if _, err := Verify(t.Context(), path, append(keys, keyOf(t, cert.key)), VerifyOptions{}); err != nil {
+		t.Errorf("Verify = %v", err)
+	}
+}
+
+func TestVerifyRefusesARevokedPGPKey(t *testing.T) {
+	key, public := moduleSigner(t)
+	path := signedSIF(t, key, definition("b"), primary(squash(9000, 1)))
+	if err := public.entity.RevokeKey(packet.KeyCompromised, "lost", nil); err != nil {
+		t.Fatal(err)
+	}
+	text, err := public.Public()
+	if err != nil {
+		t.Fatal(err)
+	}
+	revoked := parseKey(t, string(text))
+	if _, err := Verify(t.Context(), path, []*Key{revoked}, VerifyOptions{}); !errors.Is(err, ErrBadSignature) {
+		t.Errorf("Verify with a revoked key = %v, want ErrBadSignature", err)
+	}
+}
+
+func TestPGPSignerRefusesAnExpiredKey(t *testing.T) {
+	lifetime := uint32(3600)
+	made := time.Now().Add(-2 * time.Hour)
+	old := &packet.Config{Algorithm: packet.PubKeyAlgoEdDSA, Time: func() time.Time { return made }, KeyLifetimeSecs: lifetime}
+	e, err := openpgp.NewEntity("Old", "", "old@example.com", old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expired := pgpKey(e)
+	if _, err := PGPSigner(expired); err == nil || !strings.Contains(err.Error(), "expired") {
+		t.Errorf("PGPSigner with an expired key = %v", err)
 	}
 }
 

@@ -100,6 +100,15 @@ func (c *container) settle(ctx context.Context, seals []seal) error {
 // good says whether the signature is by one of the keys given, and true.
 func (s *seal) good() bool { return s.key != nil && s.err == nil }
 
+// bury makes signatures with keys that must not be used at the time bad ones.
+func (r *report) bury(now time.Time) {
+	for i := range r.seals {
+		if s := &r.seals[i]; s.good() {
+			s.err = s.key.alive(now)
+		}
+	}
+}
+
 // VerifyOptions says which signatures and what part of the file to look at.
 type VerifyOptions struct {
 	// All wants every signature to be good, and for legacy ones every object to
@@ -129,6 +138,7 @@ func Verify(ctx context.Context, path string, keys []*Key, o VerifyOptions) ([]S
 	if err != nil {
 		return nil, fmt.Errorf("verify %s: %w", path, err)
 	}
+	r.bury(time.Now())
 	wanted, err := r.wanted(o)
 	if err == nil {
 		err = r.judge(wanted, o)
