@@ -212,4 +212,3 @@ func TestStallIsAnError(t *testing.T) {
 		t.Errorf("%v, want ErrUnavailable for the stall", err)
 	}
 }
-

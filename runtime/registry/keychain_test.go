@@ -73,4 +73,3 @@ func TestBrokenKeychainDoesNotStopWhatIsPublic(t *testing.T) {
 		t.Errorf("%v, want it to say why there were no credentials", err)
 	}
 }
-

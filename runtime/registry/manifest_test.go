@@ -76,4 +76,3 @@ func TestUnreachableRegistrySaysSo(t *testing.T) {
 		t.Error(err)
 	}
 }
-

@@ -69,4 +69,3 @@ func TestReferrersPagesAreBounded(t *testing.T) {
 		t.Errorf("a page somewhere else: %v, want ErrCorrupt", err)
 	}
 }
-
