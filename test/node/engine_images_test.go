@@ -5,16 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/siflet/siflet/runtime"
 	"github.com/siflet/siflet/runtime/image"
+	writer "github.com/siflet/siflet/runtime/squashfs"
 	"github.com/siflet/siflet/runtime/trust"
 	"github.com/siflet/siflet/test/siftest"
 )
@@ -72,44 +75,35 @@ func (n *testNode) base(t *testing.T) image.Extent {
 	return i.Extents[0]
 }
 
-// layer is one that has these files.
+// layer is one that has these files, in a file of its own.
 func layer(t *testing.T, files map[string]string) image.Extent {
 	t.Helper()
-	root := t.TempDir()
-	for name, text := range files {
-		must(t, os.MkdirAll(filepath.Dir(filepath.Join(root, name)), 0o755))
-		must(t, os.WriteFile(filepath.Join(root, name), []byte(text), 0o644))
-	}
-	must(t, os.Chmod(root, 0o755))
-	out := filepath.Join(t.TempDir(), "layer.sif")
-	if err := siftest.Pack(t.Context(), root, out, siftest.PackOptions{}); err != nil {
-		if errors.Is(err, siftest.ErrNoMksquashfs) {
-			t.Skip(err)
-		}
-		t.Fatal(err)
-	}
-	i, err := image.File(out)
-	must(t, err)
-	return i.Extents[0]
+	return together(t, files)[0]
 }
 
-// together copies layers into one file.
-func together(t *testing.T, layers []image.Extent) []image.Extent {
+// together makes layers in one file.
+func together(t *testing.T, layers ...map[string]string) []image.Extent {
 	t.Helper()
-	f, err := os.Create(filepath.Join(t.TempDir(), "layers")) //nolint:forbidigo // new
+	f, err := os.OpenFile(filepath.Join(t.TempDir(), "layers"), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	must(t, err)
 	defer f.Close()
 	var out []image.Extent
 	at := int64(0)
-	for _, l := range layers {
-		from, err := os.Open(l.Path)
+	for _, files := range layers {
+		w, err := writer.New(t.Context(), io.NewOffsetWriter(f, at), writer.Options{Compression: writer.Gzip, Workers: 1})
 		must(t, err)
-		_, err = io.Copy(io.NewOffsetWriter(f, at), io.NewSectionReader(from, l.Offset, l.Size))
-		must(t, errors.Join(err, from.Close()))
-		out = append(out, image.Extent{Path: f.Name(), Offset: at, Size: l.Size, FS: l.FS})
-		at += (l.Size + 4095) &^ 4095
+		for _, name := range slices.Sorted(maps.Keys(files)) {
+			var text io.Reader
+			if len(files[name]) > 0 {
+				text = strings.NewReader(files[name])
+			}
+			must(t, w.Add(writer.Entry{Path: name, Mode: syscall.S_IFREG | 0o644, Size: int64(len(files[name]))}, text))
+		}
+		size, err := w.Close()
+		must(t, err)
+		out = append(out, image.Extent{Path: f.Name(), Offset: at, Size: size, FS: "squashfs"})
+		at += size
 	}
-	must(t, f.Truncate(at))
 	return out
 }
 
@@ -138,10 +132,14 @@ func TestPodOfAHundredLayersInSeveralFiles(t *testing.T) {
 	}
 	n := newTestNode(t)
 	layers := []image.Extent{n.base(t)}
+	var files []map[string]string
 	for k := range 99 {
-		layers = append(layers, layer(t, map[string]string{"layers/" + strconv.Itoa(k): "", "top": strconv.Itoa(k) + "\n"}))
+		files = append(files, map[string]string{"layers/" + strconv.Itoa(k): "", "top": strconv.Itoa(k) + "\n"})
 	}
-	layers = slices.Concat(layers[:1], together(t, layers[1:40]), layers[40:])
+	layers = append(layers, together(t, files[:40]...)...)
+	for _, file := range files[40:] {
+		layers = append(layers, layer(t, file))
+	}
 	n.make("many", image.Config{}, layers...)
 	n.make("mounted", image.Config{}, layers[1:]...)
 	e := n.open(t)
