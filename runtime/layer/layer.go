@@ -87,8 +87,8 @@ type Result struct {
 // [errors.ErrUnsupported]. It reads blob to its end, trailing bytes included, so
 // that the reader can check a digest.
 //
-// Once ctx is done Convert returns as soon as a Read of blob in progress does:
-// close a blob that may block. An error of blob is returned as it is, wrapped;
+// When ctx is done, or something went wrong, Convert returns as soon as a Read of
+// blob in progress does: a blob that may block must end with ctx. An error of blob is returned as it is, wrapped;
 // what the bytes are to blame for is an ErrCorrupt.
 func Convert(ctx context.Context, blob io.Reader, mediaType string, w io.WriterAt, o Options) (Result, error) {
 	if err := checkType(mediaType); err != nil {
