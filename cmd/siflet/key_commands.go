@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/siflet/siflet/runtime/trust"
 )
@@ -246,57 +244,4 @@ func (w *workshop) keyNewpairCommand() *cobra.Command {
 	cmd.Flags().StringVarP(&comment, "comment", "C", "", "what the key is for")
 	cmd.Flags().BoolVar(&open, "no-passphrase", false, "leave the secret half unprotected")
 	return cmd
-}
-
-// asker asks a person at a terminal, or reads lines of whatever else is there.
-type asker struct {
-	in    io.Reader
-	lines *bufio.Reader
-	w     io.Writer
-}
-
-func newAsker(in io.Reader, w io.Writer) *asker {
-	return &asker{in: in, lines: bufio.NewReader(in), w: w}
-}
-
-// text asks for what is not known yet.
-func (a *asker) text(prompt string, value *string) error {
-	if *value != "" {
-		return nil
-	}
-	_, _ = fmt.Fprintf(a.w, "%s: ", prompt)
-	line, err := a.lines.ReadString('\n')
-	if *value = strings.TrimSpace(line); *value == "" {
-		return fmt.Errorf("%s: nothing was entered: %w", strings.ToLower(prompt), errors.Join(err, io.ErrUnexpectedEOF))
-	}
-	return nil
-}
-
-func (a *asker) passphrase(prompt string) (string, error) {
-	if f, ok := a.in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		_, _ = fmt.Fprintf(a.w, "%s: ", prompt)
-		text, err := term.ReadPassword(int(f.Fd()))
-		_, _ = fmt.Fprintln(a.w)
-		return string(text), err
-	}
-	line, err := a.lines.ReadString('\n')
-	if err != nil && line == "" {
-		return "", fmt.Errorf("read the passphrase from standard input: %w", err)
-	}
-	return strings.TrimRight(line, "\r\n"), nil
-}
-
-func (a *asker) newPassphrase() (string, error) {
-	first, err := a.passphrase("Passphrase for the new key")
-	if err != nil {
-		return "", err
-	}
-	if first == "" {
-		return "", errors.New("an empty passphrase protects nothing; say --no-passphrase if you mean it")
-	}
-	second, err := a.passphrase("The same again")
-	if err == nil && first != second {
-		err = errors.New("the passphrases differ")
-	}
-	return first, err
 }
