@@ -1,7 +1,9 @@
 package image
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
@@ -422,5 +424,60 @@ func saveArchive(tb testing.TB, path, tag string, img v1.Image) {
 	}
 	if err != nil {
 		tb.Fatal(err)
+	}
+}
+
+func TestLayersThatAreSquashfsStayAsTheyAre(t *testing.T) {
+	squash := make([]byte, 4096)
+	copy(squash, "hsqs")
+	binary.LittleEndian.PutUint16(squash[20:], 1)
+	binary.LittleEndian.PutUint16(squash[28:], 4)
+	for name, c := range map[string]struct {
+		content   []byte
+		mediaType types.MediaType
+		want      string
+	}{
+		"squashfs":       {squash, squashfsLayer, ""},
+		"not a squashfs": {append([]byte("xxxx"), squash[4:]...), squashfsLayer, "magic"},
+		"too short":      {squash[:50], squashfsLayer, "too few"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			reg, dir := registrytest.New(t), t.TempDir()
+			img := registrytest.Image(t, v1.Config{}, registrytest.Raw(c.content, nil, c.mediaType))
+			reg.Push(t, "app", img)
+			s := openWith(t, reg, dir)
+			got, err := s.Pull(t.Context(), reg.Host+"/app", PullOptions{})
+			if c.want != "" {
+				if err == nil || !strings.Contains(err.Error(), c.want) {
+					t.Errorf("Pull = %v, want it refused: %s", err, c.want)
+				}
+				if left := contents(t, dir); left != nil {
+					t.Errorf("%v were left", left)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			f, err := os.Open(got.Extents[0].Path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			stored := make([]byte, got.Extents[0].Size)
+			if _, err := f.ReadAt(stored, got.Extents[0].Offset); err != nil || !bytes.Equal(stored, c.content) {
+				t.Errorf("the layer differs from what was pulled (%v)", err)
+			}
+		})
+	}
+}
+
+func BenchmarkLookupOCI(b *testing.B) {
+	reg := registrytest.New(b)
+	reg.Push(b, "web", twoLayers(b, "one"))
+	s := openWith(b, reg, b.TempDir())
+	must(b)(s.Pull(b.Context(), reg.Host+"/web", PullOptions{}))
+	for b.Loop() {
+		must(b)(s.Lookup(reg.Host + "/web"))
 	}
 }
