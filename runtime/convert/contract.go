@@ -58,7 +58,7 @@ func newContract(image *source.Image, c imageConfig) (*contract, error) {
 		labelSource: image.Name,
 	})
 	if !c.Created.IsZero() {
-		labels["org.label-schema.build-date"] = c.Created.Format("Monday_2_January_2006_15:04:05_MST")
+		labels["org.label-schema.build-date"] = c.Created.Weekday().String() + "_" + c.Created.Format("2_January_2006_15:04:05_MST")
 	}
 	if image.Manifest != (v1.Hash{}) {
 		labels[labelSourceDigest] = image.Manifest.String()

@@ -98,7 +98,8 @@ func (c *conversion) copySIF(ctx context.Context, path string) error {
 // merge writes the root file system: the layers from the highest to the lowest,
 // then what Singularity wants to find.
 func (c *conversion) merge(ctx context.Context, w io.WriterAt, root *contract) (int64, error) {
-	// What is compressed once is read often, so the best that gzip can do.
+	// gzip is what every reader knows. Its highest level takes five times as long as
+	// the default for three per cent less.
 	o := squashfs.Options{Compression: squashfs.Gzip, Workers: c.options.Workers, Time: root.time}
 	fs, err := squashfs.New(ctx, w, o)
 	if err != nil {
