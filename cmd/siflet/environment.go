@@ -123,6 +123,10 @@ func (o *actionOptions) defaults(s subject, command string) []string {
 		if s.instance != "" {
 			out = append(out, prefix+"INSTANCE="+s.instance)
 		}
+		// The runscript of an image that was made of a Docker one looks for it.
+		if o.noEval {
+			out = append(out, prefix+"NO_EVAL=1")
+		}
 	}
 	return out
 }
