@@ -35,13 +35,13 @@ func pullInChild(text string) int {
 	dir, ref, _ := strings.Cut(text, " ")
 	s, err := Open(dir, Options{Registry: registry.New(registry.Options{})})
 	if err == nil {
-		_, err = s.Pull(context.Background(), ref, PullOptions{Progress: func(done, _ int64) { fmt.Fprintln(os.Stdout, done) }})
+		_, err = s.Pull(context.Background(), ref, PullOptions{Progress: func(done, _ int64) { _, _ = fmt.Fprintln(os.Stdout, done) }})
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
+		_, _ = fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	fmt.Fprintln(os.Stdout, "pulled")
+	_, _ = fmt.Fprintln(os.Stdout, "pulled")
 	return 0
 }
 

@@ -1,21 +1,16 @@
 package image
 
 import (
-	"bytes"
-	"context"
-	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
-	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/siflet/siflet/runtime/registry"
 	"github.com/siflet/siflet/runtime/sif"
@@ -232,153 +227,6 @@ func TestPullOfADamagedImageMakesItWhole(t *testing.T) {
 	must(t)(s.Lookup(reg.Host + "/web"))
 }
 
-func TestPullsOfTheSameThingShareTheWork(t *testing.T) {
-	reg, dir := registrytest.New(t), t.TempDir()
-	img := twoLayers(t, "one")
-	reg.Push(t, "web:1", img)
-	reg.Push(t, "web:2", twoLayers(t, "two"))
-	_, layers, _ := digests(t, img)
-	hanging, release := reg.HangBlob(t, layers[0], 10, 1)
-	s := openWith(t, reg, dir)
-	var wg sync.WaitGroup
-	for i := range 8 {
-		wg.Go(func() {
-			if _, err := s.Pull(t.Context(), reg.Host+"/web:"+[]string{"1", "2"}[i%2], PullOptions{}); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	<-hanging
-	waitFor(t, func() bool { return len(reg.Requests("manifest")) >= 8 }) // each asks for itself
-	release()
-	wg.Wait()
-	// The one that hung is taken up again; nobody else asks.
-	if n := reg.BlobGets(layers[0]); n > 2 {
-		t.Errorf("the common layer was asked for %d times, want at most 2", n)
-	}
-}
-
-func TestACallerThatLeavesLeavesTheWorkToTheOthers(t *testing.T) {
-	reg, dir := registrytest.New(t), t.TempDir()
-	img := twoLayers(t, "one")
-	reg.Push(t, "web", img)
-	_, layers, _ := digests(t, img)
-	hanging, release := reg.HangBlob(t, layers[0], 10, 1)
-	s := openWith(t, reg, dir)
-	impatient, leave := context.WithCancel(t.Context())
-	first, second := make(chan error, 1), make(chan error, 1)
-	go func() {
-		_, err := s.Pull(impatient, reg.Host+"/web", PullOptions{})
-		first <- err
-	}()
-	<-hanging
-	reached := make(chan struct{}, 1000)
-	go func() {
-		_, err := s.Pull(t.Context(), reg.Host+"/web", PullOptions{Progress: func(int64, int64) { reached <- struct{}{} }})
-		second <- err
-	}()
-	<-reached
-	leave()
-	if err := <-first; !errors.Is(err, context.Canceled) {
-		t.Errorf("the first Pull = %v, want context.Canceled", err)
-	}
-	release()
-	if err := <-second; err != nil {
-		t.Errorf("the second Pull = %v", err)
-	}
-}
-
-func TestAPullThatNobodyWantsEnds(t *testing.T) {
-	reg, dir := registrytest.New(t), t.TempDir()
-	img := twoLayers(t, "one")
-	reg.Push(t, "web", img)
-	_, layers, _ := digests(t, img)
-	hanging, _ := reg.HangBlob(t, layers[1], 10, -1)
-	s := openWith(t, reg, dir)
-	ctx, cancel := context.WithCancel(t.Context())
-	result := make(chan error, 1)
-	go func() {
-		_, err := s.Pull(ctx, reg.Host+"/web", PullOptions{})
-		result <- err
-	}()
-	<-hanging
-	cancel()
-	if err := <-result; !errors.Is(err, context.Canceled) {
-		t.Errorf("Pull = %v, want context.Canceled", err)
-	}
-	for _, name := range contents(t, dir) {
-		if !strings.HasPrefix(name, partsDir+"/") {
-			t.Errorf("%s was left", name)
-		}
-	}
-	if s.work.bench != nil || len(s.work.layers.under) > 0 {
-		t.Error("work is still under way")
-	}
-	if images, err := s.List(); err != nil || len(images) != 0 {
-		t.Errorf("List = %v, %v, want nothing", images, err)
-	}
-	// What came whole waits for the next try.
-	reg.ClearHooks()
-	reg.Reset()
-	must(t)(s.Pull(t.Context(), reg.Host+"/web", PullOptions{}))
-	for _, name := range contents(t, dir) {
-		if !strings.HasPrefix(name, layersDir+"/") {
-			t.Errorf("%s was left", name)
-		}
-	}
-}
-
-func TestALayerThatLiesIsRefusedAndNothingLeft(t *testing.T) {
-	good := registrytest.Layer(t, registrytest.Gzip, registrytest.File("a", "a"))
-	plain := registrytest.Tar(t, registrytest.File("b", strings.Repeat("b", 5000)))
-	packed := registrytest.Compress(t, plain, registrytest.Gzip)
-	other := registrytest.Tar(t, registrytest.File("c", "c"))
-	mediaType := must2(t)(good.MediaType())
-	for name, c := range map[string]struct {
-		layer v1.Layer
-		fault func(reg *registrytest.Server, digest string)
-		want  string
-	}{
-		"another content than the config says": {registrytest.Raw(packed, other, mediaType), nil, "unpacks to"},
-		"cut short":                            {registrytest.Raw(packed[:len(packed)-20], plain, mediaType), nil, "corrupt"},
-		"no tar":                               {registrytest.Raw([]byte(strings.Repeat("no tar", 1000)), plain, mediaType), nil, "corrupt"},
-		"a flipped bit": {
-			registrytest.LayerOf(t, registrytest.Gzip, plain),
-			func(reg *registrytest.Server, digest string) { reg.WrongBytes(digest, int64(len(packed)-3)) }, "corrupt",
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			reg, dir := registrytest.New(t), t.TempDir()
-			img := registrytest.Image(t, v1.Config{}, good, c.layer)
-			reg.Push(t, "web", img)
-			if c.fault != nil {
-				_, layers, _ := digests(t, img)
-				c.fault(reg, layers[1])
-			}
-			s := openWith(t, reg, dir)
-			_, err := s.Pull(t.Context(), reg.Host+"/web", PullOptions{})
-			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "layer 1 (sha256:") {
-				t.Errorf("Pull = %v, want layer 1 refused: %s", err, c.want)
-			}
-			t.Log(err)
-			if left := contents(t, dir); left != nil {
-				t.Errorf("%v were left", left)
-			}
-		})
-	}
-}
-
-func must2(tb testing.TB) func(types.MediaType, error) types.MediaType {
-	tb.Helper()
-	return func(m types.MediaType, err error) types.MediaType {
-		tb.Helper()
-		if err != nil {
-			tb.Fatal(err)
-		}
-		return m
-	}
-}
-
 func TestPullOfWhatIsNotThereSaysSo(t *testing.T) {
 	reg := registrytest.New(t)
 	s := openWith(t, reg, t.TempDir())
@@ -424,51 +272,6 @@ func saveArchive(tb testing.TB, path, tag string, img v1.Image) {
 	}
 	if err != nil {
 		tb.Fatal(err)
-	}
-}
-
-func TestLayersThatAreSquashfsStayAsTheyAre(t *testing.T) {
-	squash := make([]byte, 4096)
-	copy(squash, "hsqs")
-	binary.LittleEndian.PutUint16(squash[20:], 1)
-	binary.LittleEndian.PutUint16(squash[28:], 4)
-	for name, c := range map[string]struct {
-		content   []byte
-		mediaType types.MediaType
-		want      string
-	}{
-		"squashfs":       {squash, squashfsLayer, ""},
-		"not a squashfs": {append([]byte("xxxx"), squash[4:]...), squashfsLayer, "magic"},
-		"too short":      {squash[:50], squashfsLayer, "too few"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			reg, dir := registrytest.New(t), t.TempDir()
-			img := registrytest.Image(t, v1.Config{}, registrytest.Raw(c.content, nil, c.mediaType))
-			reg.Push(t, "app", img)
-			s := openWith(t, reg, dir)
-			got, err := s.Pull(t.Context(), reg.Host+"/app", PullOptions{})
-			if c.want != "" {
-				if err == nil || !strings.Contains(err.Error(), c.want) {
-					t.Errorf("Pull = %v, want it refused: %s", err, c.want)
-				}
-				if left := contents(t, dir); left != nil {
-					t.Errorf("%v were left", left)
-				}
-				return
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			f, err := os.Open(got.Extents[0].Path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer f.Close()
-			stored := make([]byte, got.Extents[0].Size)
-			if _, err := f.ReadAt(stored, got.Extents[0].Offset); err != nil || !bytes.Equal(stored, c.content) {
-				t.Errorf("the layer differs from what was pulled (%v)", err)
-			}
-		})
 	}
 }
 
