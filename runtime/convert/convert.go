@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -106,7 +107,7 @@ func (c *conversion) merge(ctx context.Context, w io.WriterAt, root *contract) (
 		return 0, err
 	}
 	flat := layer.NewFlat(fs, c.options.Spool, layer.Options{Squashfs: o})
-	for i := len(c.image.Layers) - 1; i >= 0; i-- {
+	for i := range slices.Backward(c.image.Layers) {
 		err := c.layer(ctx, i, func(blob io.Reader, mediaType string) (layer.Result, error) {
 			return flat.Add(ctx, blob, mediaType)
 		})

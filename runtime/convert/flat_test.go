@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/siflet/siflet/runtime/layer"
@@ -30,8 +29,7 @@ func flat(t *testing.T, image *source.Image) string {
 }
 
 func TestFlatMergesLayers(t *testing.T) {
-	root := unpacked(t, flat(t, imageOf(t, defaultConfig,
-		layerOf(t, file{name: "a", content: "low"}, file{name: "b", content: "low"}, file{name: "gone", content: "x"}, file{name: "d/", mode: 0o700}, file{name: "d/e", content: "e"}),
+	root := unpacked(t, flat(t, imageOf(t, layerOf(t, file{name: "a", content: "low"}, file{name: "b", content: "low"}, file{name: "gone", content: "x"}, file{name: "d/", mode: 0o700}, file{name: "d/e", content: "e"}),
 		layerOf(t, file{name: "a", content: "high"}, file{name: ".wh.gone"}, file{name: "d/f", content: "f"}),
 	)), 0)
 	for name, want := range map[string]string{"a": "high", "b": "low", "d/e": "e", "d/f": "f"} {
@@ -48,7 +46,7 @@ func TestFlatMergesLayers(t *testing.T) {
 }
 
 func TestFlatHasWhatSingularityExpects(t *testing.T) {
-	root := unpacked(t, flat(t, imageOf(t, defaultConfig, layerOf(t, file{name: "bin/sh", content: "x"}))), 0)
+	root := unpacked(t, flat(t, imageOf(t, layerOf(t, file{name: "bin/sh", content: "x"}))), 0)
 	for name, mode := range map[string]os.FileMode{
 		"dev": os.ModeDir | 0o755, "proc": os.ModeDir | 0o755, "sys": os.ModeDir | 0o755, "root": os.ModeDir | 0o755,
 		"home": os.ModeDir | 0o755, "etc": os.ModeDir | 0o755, "tmp": os.ModeDir | os.ModeSticky | 0o777,
@@ -77,7 +75,7 @@ func TestFlatHasWhatSingularityExpects(t *testing.T) {
 }
 
 func TestFlatDocumentsSayWhatItWasMadeOf(t *testing.T) {
-	image := imageOf(t, defaultConfig, layerOf(t, file{name: "a", content: "x"}))
+	image := imageOf(t, layerOf(t, file{name: "a", content: "x"}))
 	path := flat(t, image)
 	f := opened(t, path)
 	var kinds []string
@@ -120,7 +118,7 @@ func TestFlatDocumentsSayWhatItWasMadeOf(t *testing.T) {
 }
 
 func TestFlatLivesWithWhatTheImageHasInstead(t *testing.T) {
-	root := unpacked(t, flat(t, imageOf(t, defaultConfig, layerOf(t,
+	root := unpacked(t, flat(t, imageOf(t, layerOf(t,
 		file{name: "etc/", mode: 0o750}, file{name: "etc/hosts", target: "../run/hosts"}, file{name: "etc/resolv.conf", content: "nameserver 1"},
 		file{name: "real-home/"}, file{name: "home", target: "real-home"}, file{name: "var", target: "elsewhere"}, file{name: "tmp", content: "no directory"},
 		file{name: "dev/null", char: [2]int64{1, 3}, mode: 0o666}, file{name: "environment", target: "/etc/environment"}, file{name: "singularity", content: "own"},
@@ -151,7 +149,7 @@ func TestFlatLivesWithWhatTheImageHasInstead(t *testing.T) {
 
 func TestFlatRefusesADirectoryWhereTheRunscriptMustBe(t *testing.T) {
 	dir := t.TempDir()
-	image := imageOf(t, defaultConfig, layerOf(t, file{name: ".singularity.d/runscript/"}))
+	image := imageOf(t, layerOf(t, file{name: ".singularity.d/runscript/"}))
 	err := Flat(t.Context(), image, filepath.Join(dir, "x.sif"), Options{})
 	if !errors.Is(err, source.ErrUnsupported) || !strings.Contains(err.Error(), "/.singularity.d/runscript") {
 		t.Errorf("Flat = %v, want an ErrUnsupported that names it", err)
@@ -161,11 +159,11 @@ func TestFlatRefusesADirectoryWhereTheRunscriptMustBe(t *testing.T) {
 
 func TestSameImageGivesSameBytes(t *testing.T) {
 	var low, high []file
-	for _, name := range strings.Fields("a b c d e f g h i j k l") {
+	for name := range strings.FieldsSeq("a b c d e f g h i j k l") {
 		low = append(low, file{name: "dir/" + name, content: strings.Repeat(name, 300_000)}, file{name: "small/" + name, content: name})
 		high = append(high, file{name: "small/" + name + "2", content: strings.Repeat(name, 1000)})
 	}
-	image := imageOf(t, defaultConfig, layerOf(t, low...), layerOf(t, high...))
+	image := imageOf(t, layerOf(t, low...), layerOf(t, high...))
 	for name, write := range map[string]func(context.Context, *source.Image, string, Options) error{"flat": Flat, "OCI-SIF": OCISIF} {
 		var first []byte
 		for _, workers := range []int{1, 2, 7} {
@@ -188,7 +186,7 @@ func TestSameImageGivesSameBytes(t *testing.T) {
 }
 
 func TestProgressEndsAtTheTotal(t *testing.T) {
-	image := imageOf(t, defaultConfig, layerOf(t, file{name: "a", content: "x"}), layerOf(t, file{name: "b", content: "y"}))
+	image := imageOf(t, layerOf(t, file{name: "a", content: "x"}), layerOf(t, file{name: "b", content: "y"}))
 	var last, all int64
 	o := Options{Progress: func(done, total int64) {
 		if done < last {
@@ -236,7 +234,7 @@ func TestBadImagesLeaveNothing(t *testing.T) {
 				continue // only a partition has one
 			}
 			dir := t.TempDir()
-			image := imageOf(t, defaultConfig, tarball)
+			image := imageOf(t, tarball)
 			c.change(image)
 			if err := write(c.ctx, image, filepath.Join(dir, "x.sif"), Options{}); err == nil || c.want != nil && !errors.Is(err, c.want) {
 				t.Errorf("%s, %s: %v, want %v", name, kind, err, c.want)
@@ -247,7 +245,7 @@ func TestBadImagesLeaveNothing(t *testing.T) {
 }
 
 func TestSIFIsCopiedAsItIs(t *testing.T) {
-	original, err := os.ReadFile(flat(t, imageOf(t, defaultConfig, layerOf(t, file{name: "a", content: "x"}))))
+	original, err := os.ReadFile(flat(t, imageOf(t, layerOf(t, file{name: "a", content: "x"}))))
 	if err != nil {
 		t.Fatal(err)
 	}

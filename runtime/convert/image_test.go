@@ -98,18 +98,18 @@ func zipped(t *testing.T, text []byte) []byte {
 	return out.Bytes()
 }
 
-// defaultConfig is the config of images whose config does not matter.
+// defaultConfig is the config of images, before they have layers.
 const defaultConfig = `{"architecture": "amd64", "os": "linux", "created": "2024-05-06T07:08:09.1Z", "custom": {"kept": true},
 	"history": [{"created_by": "me"}], "config": {"Cmd": ["sh"], "Labels": {"own": "label"}, "X": 1}}`
 
 // imageOf makes an image of tars, lowest first.
-func imageOf(t *testing.T, config string, layers ...[]byte) *source.Image {
+func imageOf(t *testing.T, layers ...[]byte) *source.Image {
 	t.Helper()
 	b := blobs{}
 	image := &source.Image{Name: "registry.example/app:1", Blobs: b}
 	manifest := v1.Manifest{SchemaVersion: 2, MediaType: types.OCIManifestSchema1, Annotations: map[string]string{"kept": "yes"}}
 	var all map[string]any
-	if err := json.Unmarshal([]byte(config), &all); err != nil {
+	if err := json.Unmarshal([]byte(defaultConfig), &all); err != nil {
 		t.Fatal(err)
 	}
 	diffs := []string{}

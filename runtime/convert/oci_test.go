@@ -43,8 +43,7 @@ func documents(t *testing.T, f *sif.File) (config map[string]any, manifest v1.Ma
 }
 
 func TestOCISIFHasASquashfsForEachLayer(t *testing.T) {
-	image := imageOf(t, defaultConfig,
-		layerOf(t, file{name: "a", content: "low"}, file{name: "gone", content: "x"}), layerOf(t, file{name: "a", content: "high"}, file{name: ".wh.gone"}))
+	image := imageOf(t, layerOf(t, file{name: "a", content: "low"}, file{name: "gone", content: "x"}), layerOf(t, file{name: "a", content: "high"}, file{name: ".wh.gone"}))
 	path := ociSIF(t, image)
 	f := opened(t, path)
 	got, err := f.Image()
@@ -89,7 +88,7 @@ func TestOCISIFHasASquashfsForEachLayer(t *testing.T) {
 
 func TestOCISIFWritesALayerThatComesTwiceOnce(t *testing.T) {
 	twice := layerOf(t, file{name: "a", content: "x"})
-	f := opened(t, ociSIF(t, imageOf(t, defaultConfig, twice, layerOf(t, file{name: "b", content: "y"}), twice)))
+	f := opened(t, ociSIF(t, imageOf(t, twice, layerOf(t, file{name: "b", content: "y"}), twice)))
 	_, manifest, _ := documents(t, f)
 	if len(f.Descriptors) != 5 || len(manifest.Layers) != 3 || manifest.Layers[0].Digest != manifest.Layers[2].Digest {
 		t.Errorf("%d objects, layers %+v", len(f.Descriptors), manifest.Layers)
@@ -101,7 +100,7 @@ func TestOCISIFWritesALayerThatComesTwiceOnce(t *testing.T) {
 
 func TestSquashfsLayersPassThrough(t *testing.T) {
 	text := squashfsOf(t)
-	image := imageOf(t, defaultConfig, text)
+	image := imageOf(t, text)
 	f := opened(t, ociSIF(t, image))
 	got, err := f.Read(f.Descriptors[0])
 	if err != nil || !bytes.Equal(got, text) {
@@ -144,7 +143,7 @@ func squashfsOf(t *testing.T) []byte {
 
 func TestOCISIFNeedsLayers(t *testing.T) {
 	dir := t.TempDir()
-	if err := OCISIF(t.Context(), imageOf(t, defaultConfig), filepath.Join(dir, "x.sif"), Options{}); !errors.Is(err, source.ErrUnsupported) {
+	if err := OCISIF(t.Context(), imageOf(t), filepath.Join(dir, "x.sif"), Options{}); !errors.Is(err, source.ErrUnsupported) {
 		t.Errorf("OCISIF without layers = %v, want ErrUnsupported", err)
 	}
 	empty(t, dir)

@@ -117,14 +117,15 @@ func TestRunscriptSaysThatThereIsNothingToRun(t *testing.T) {
 
 func TestEnvironmentGivesNastyValuesUnchanged(t *testing.T) {
 	var env []string
-	show := "\nprintf '<%s>\\n'"
+	var show strings.Builder
+	show.WriteString("\nprintf '<%s>\\n'")
 	for i, value := range nasty() {
 		name := "V_" + strings.Repeat("x", i)
 		env = append(env, name+"="+value)
-		show += ` "$` + name + `"`
+		show.WriteString(` "$` + name + `"`)
 	}
 	for _, shell := range shells(t) {
-		if diff := cmp.Diff(printed(nasty()...), interpret(t, shell, nil, environment(env)+show)); diff != "" {
+		if diff := cmp.Diff(printed(nasty()...), interpret(t, shell, nil, environment(env)+show.String())); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", shell[0], diff)
 		}
 	}

@@ -99,11 +99,12 @@ func (r *registries) busybox(ts *testscript.TestScript) v1.Layer {
 	text, err := os.ReadFile("/bin/busybox")
 	ts.Check(err)
 	entries := []registrytest.Entry{
-		registrytest.Dir("bin/"), {Header: tar.Header{Name: "bin/busybox", Mode: 0o755}, Content: string(text)},
+		registrytest.Dir("bin/"),
+		{Header: tar.Header{Name: "bin/busybox", Mode: 0o755}, Content: string(text)},
 		registrytest.Dir("etc/"), registrytest.File("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"),
 		registrytest.Symlink("etc/resolv.conf", "/run/resolv.conf"),
 	}
-	for _, applet := range strings.Fields("sh printf echo cat env ls sleep true id stat pwd") {
+	for applet := range strings.FieldsSeq("sh printf echo cat env ls sleep true id stat pwd") {
 		entries = append(entries, registrytest.Symlink("bin/"+applet, "busybox"))
 	}
 	return registrytest.Layer(r.t, registrytest.Gzip, entries...)
