@@ -29,9 +29,10 @@ run-deps:
 	@hack/deps squashfs-tools busybox-static
 
 .PHONY: build
-build: ## bin/siflet, bin/siflet-instance and bin/siflet-action
+build: ## the four programs, in bin
 	@mkdir -p $(BIN)
 	$(GO) build -trimpath -ldflags '$(LDFLAGS) -X main.version=$(VERSION)' -o $(BIN)/siflet ./cmd/siflet
+	$(GO) build -trimpath -ldflags '$(LDFLAGS) -X main.version=$(VERSION)' -o $(BIN)/siflet-agent ./cmd/siflet-agent
 	$(SMALL) $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/siflet-instance ./cmd/siflet-instance
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/siflet-action ./cmd/siflet-action
 
@@ -74,6 +75,7 @@ fuzz: ## every fuzz test for FUZZTIME each
 .PHONY: install
 install: build ## into PREFIX (default /usr/local)
 	install -D -m 0755 $(BIN)/siflet $(DESTDIR)$(PREFIX)/bin/siflet
+	install -D -m 0755 $(BIN)/siflet-agent $(DESTDIR)$(PREFIX)/libexec/siflet/siflet-agent
 	install -D -m 0755 $(BIN)/siflet-instance $(DESTDIR)$(PREFIX)/libexec/siflet/siflet-instance
 	install -D -m 0755 $(BIN)/siflet-action $(DESTDIR)$(PREFIX)/libexec/siflet/siflet-action
 

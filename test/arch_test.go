@@ -14,10 +14,12 @@ const module = "github.com/siflet/siflet/"
 // It is the machine-checked form of the table in ARCHITECTURE.md.
 var mayImport = map[string][]string{
 	"cmd/siflet": {
-		"cri", "runtime", "runtime/action", "runtime/convert", "runtime/image", "runtime/program",
+		"cmd/internal/setup", "runtime", "runtime/action", "runtime/convert", "runtime/image", "runtime/program",
 		"runtime/registry", "runtime/sif", "runtime/source", "runtime/trust",
 		"runtime/supervisor", "runtime/linux", "runtime/record", "network", "cgroups",
 	},
+	"cmd/siflet-agent":    {"cmd/internal/setup", "cri", "runtime", "runtime/image", "network", "cgroups"},
+	"cmd/internal/setup":  {"runtime/image", "runtime/registry", "runtime/trust"},
 	"cmd/siflet-instance": {"runtime/supervisor", "runtime/launch", "runtime/linux"},
 	"cmd/siflet-action":   {"runtime/action", "runtime/linux", "runtime/program"},
 
@@ -94,6 +96,18 @@ func onlyDependsOn(t *testing.T, pkg string, prefixes ...string) {
 		known := func(prefix string) bool { return strings.HasPrefix(dep, prefix) }
 		if !std && !known(module) && !slices.ContainsFunc(prefixes, known) {
 			t.Errorf("%s depends on %s", pkg, dep)
+		}
+	}
+}
+
+// TestCommandLineLoadsNoProtocol keeps what only the agent needs out of the
+// program that people wait for.
+func TestCommandLineLoadsNoProtocol(t *testing.T) {
+	for _, dep := range goList(t, "-deps", module+"cmd/siflet") {
+		for _, heavy := range []string{"google.golang.org/grpc", "k8s.io/", "github.com/prometheus/"} {
+			if strings.HasPrefix(dep, heavy) {
+				t.Errorf("cmd/siflet depends on %s", dep)
+			}
 		}
 	}
 }

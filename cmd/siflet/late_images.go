@@ -5,70 +5,17 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 
+	"github.com/siflet/siflet/cmd/internal/setup"
 	"github.com/siflet/siflet/runtime/image"
 )
-
-// lateImages opens the image store when it is first used: opening one clears
-// away what is half done there, so it must wait until the engine has the lock
-// on the root.
-type lateImages struct {
-	store func() (*image.Store, error)
-}
-
-func newLateImages(dir string, options func() (image.Options, error)) lateImages {
-	return lateImages{sync.OnceValues(func() (*image.Store, error) {
-		o, err := options()
-		if err != nil {
-			return nil, err
-		}
-		return image.Open(dir, o)
-	})}
-}
-
-// Lookup finds an image.
-func (l lateImages) Lookup(ref string) (image.Image, error) {
-	s, err := l.store()
-	if err != nil {
-		return image.Image{}, err
-	}
-	return s.Lookup(ref)
-}
-
-// Pin keeps an image.
-func (l lateImages) Pin(id, owner string) error {
-	s, err := l.store()
-	if err != nil {
-		return err
-	}
-	return s.Pin(id, owner)
-}
-
-// Unpin lets go of an owner's images.
-func (l lateImages) Unpin(owner string) error {
-	s, err := l.store()
-	if err != nil {
-		return err
-	}
-	return s.Unpin(owner)
-}
-
-// Owners are the containers that have pins, but not those of other engines.
-func (l lateImages) Owners() []string {
-	s, err := l.store()
-	if err != nil {
-		return nil
-	}
-	return slices.DeleteFunc(s.Owners(), func(owner string) bool { return strings.Contains(owner, "/") })
-}
 
 // personalImages are those of a person's instances: SIF files and what the person
 // pulled, of which the person's own store keeps note, and the node's images. In the node's store a person's
 // containers have owners with a path in their names, for which the agent is not
 // answerable.
 type personalImages struct {
-	own, node lateImages
+	own, node *setup.Images
 	nodeDir   string
 	owner     string // where the instances are
 }

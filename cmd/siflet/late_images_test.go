@@ -4,14 +4,15 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/siflet/siflet/cmd/internal/setup"
 	"github.com/siflet/siflet/runtime/image"
 	"github.com/siflet/siflet/test/siftest"
 )
 
 func TestPersonsPinsOfTheNodesImagesAreNotTheAgents(t *testing.T) {
 	nodeDir, none := t.TempDir(), func() (image.Options, error) { return image.Options{}, nil }
-	agent := newLateImages(nodeDir, none)
-	node, err := agent.store()
+	agent := setup.NewImages(nodeDir, none)
+	node, err := agent.Store()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -20,7 +21,7 @@ func TestPersonsPinsOfTheNodesImagesAreNotTheAgents(t *testing.T) {
 		t.Fatal(err)
 	}
 	person := personalImages{
-		own: newLateImages(t.TempDir(), none), node: newLateImages(nodeDir, none), nodeDir: nodeDir, owner: "/home/x/hosts/h",
+		own: setup.NewImages(t.TempDir(), none), node: setup.NewImages(nodeDir, none), nodeDir: nodeDir, owner: "/home/x/hosts/h",
 	}
 	if found, err := person.Lookup("app"); err != nil || found.ID != kept.ID {
 		t.Fatalf("Lookup(app) = %v, %v, want %s", found.ID, err, kept.ID)

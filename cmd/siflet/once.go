@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/siflet/siflet/cgroups"
+	"github.com/siflet/siflet/cmd/internal/setup"
 	"github.com/siflet/siflet/network"
 	"github.com/siflet/siflet/runtime"
 )
@@ -56,12 +57,12 @@ func (w *workshop) inImage(ctx context.Context, o *actionOptions, verb, ref stri
 }
 
 func (w *workshop) onceConfig(o *actionOptions) (runtime.OnceConfig, error) {
-	bins, err := binaries{}.complete()
+	bins, err := setup.Programs{}.Complete()
 	if err != nil {
 		return runtime.OnceConfig{}, err
 	}
 	cfg := runtime.OnceConfig{
-		InstanceBinary: bins.instance, ActionBinary: bins.action, Hostname: o.hostname, NoInit: o.noInit,
+		InstanceBinary: bins.Instance, ActionBinary: bins.Action, Hostname: o.hostname, NoInit: o.noInit,
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, BuiltInNetwork: true, Trust: w.trust(),
 	}
 	cfg.Ports, err = o.ports()

@@ -26,7 +26,7 @@ type pullSource struct {
 func (w *workshop) pullSources(ctx context.Context, uri, scratch string, o pullOptions) (pullSource, error) {
 	from := w.sources()
 	if o.auth != "" {
-		from.auth = o.auth
+		from.Auth = o.auth
 	}
 	if o.noHTTPS {
 		dir, err := plainHTTP(uri, scratch)
@@ -34,10 +34,10 @@ func (w *workshop) pullSources(ctx context.Context, uri, scratch string, o pullO
 			return pullSource{}, err
 		}
 		if dir != "" {
-			from.hosts = append([]string{dir}, from.hosts...)
+			from.Hosts = append([]string{dir}, from.Hosts...)
 		}
 	}
-	store, err := from.store(w.logger())
+	store, err := from.Store(w.logger())
 	if err != nil {
 		return pullSource{}, err
 	}

@@ -9,13 +9,13 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall" //nolint:depguard // the name of a signal; no system call
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/siflet/siflet/cmd/internal/setup"
 	"github.com/siflet/siflet/runtime/registry"
 )
 
@@ -26,34 +26,11 @@ func (w *workshop) registryCommand() *cobra.Command {
 	)
 }
 
-// authFile is where "registry login" keeps credentials: the node's for root, who is the
-// agent too, else the user's own. It is a Docker config.json.
-func authFile() (string, error) {
-	if os.Geteuid() == 0 {
-		return "/etc/siflet/auth.json", nil
-	}
-	dir, err := os.UserConfigDir()
-	if err != nil {
-		return "", fmt.Errorf("find a place for credentials: %w; set HOME", err)
-	}
-	return filepath.Join(dir, "siflet", "auth.json"), nil
-}
-
-// fileKeychain are the credentials in a file, empty for that of "registry login", then those
-// of Docker and Podman.
-func fileKeychain(own string) registry.Keychain {
-	files := registry.UserFiles()
-	if own, err := orAuthFile(own); err == nil {
-		files = append([]string{own}, files...)
-	}
-	return registry.FileKeychain{Files: files}
-}
-
 func orAuthFile(file string) (string, error) {
 	if file != "" {
 		return file, nil
 	}
-	return authFile()
+	return setup.AuthFile()
 }
 
 // loginOptions are the flags of "registry login".

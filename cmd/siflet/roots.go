@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/siflet/siflet/cgroups"
+	"github.com/siflet/siflet/cmd/internal/setup"
 	"github.com/siflet/siflet/network"
 	"github.com/siflet/siflet/runtime"
 )
@@ -59,7 +60,7 @@ func cgroupParent() string { return envOr("SIFLET_CGROUP_PARENT", "/siflet") }
 
 // config is what an engine or a reader on r works with.
 func (w *workshop) config(r roots) (runtime.Config, error) {
-	bins, err := binaries{}.complete()
+	bins, err := setup.Programs{}.Complete()
 	if err != nil {
 		return runtime.Config{}, err
 	}
@@ -73,7 +74,7 @@ func (w *workshop) config(r roots) (runtime.Config, error) {
 		return runtime.Config{}, err
 	}
 	return runtime.Config{
-		StateDir: r.state, RunDir: r.run, InstanceBinary: bins.instance, ActionBinary: bins.action,
+		StateDir: r.state, RunDir: r.run, InstanceBinary: bins.Instance, ActionBinary: bins.Action,
 		Cgroups: groups, CgroupParent: cgroupParent(), Network: nets, Log: log, LockWait: 30 * time.Second,
 	}, nil
 }
@@ -86,8 +87,8 @@ func (w *workshop) open(ctx context.Context, r roots) (*runtime.Engine, error) {
 		return nil, err
 	}
 	cfg.Images = personalImages{
-		own:  newLateImages(filepath.Join(r.state, "images"), w.storeOptions),                    //nolint:contextcheck // opened under the engine's lock, in milliseconds
-		node: newLateImages(w.imageDir(), w.storeOptions), nodeDir: w.imageDir(), owner: r.state, //nolint:contextcheck // likewise
+		own:  setup.NewImages(filepath.Join(r.state, "images"), w.storeOptions),
+		node: setup.NewImages(w.imageDir(), w.storeOptions), nodeDir: w.imageDir(), owner: r.state,
 	}
 	cfg.Trust = w.trust()
 	return runtime.Open(ctx, cfg)

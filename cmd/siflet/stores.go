@@ -2,79 +2,36 @@ package main
 
 import (
 	"context"
-	"log/slog"
 	"path/filepath"
 	"strings"
 	"sync"
 
+	"github.com/siflet/siflet/cmd/internal/setup"
 	"github.com/siflet/siflet/runtime/image"
 	"github.com/siflet/siflet/runtime/registry"
 	"github.com/siflet/siflet/runtime/trust"
 )
 
-// imageSources say where images come from and whose signature they need. The
-// agent has flags for them, a person the machine's files and the environment.
-type imageSources struct {
-	// hosts are directories in containerd's hosts.toml layout; the first that
-	// knows a host counts.
-	hosts []string
-	// policy is the policy file; one that is not there lets every image run.
-	policy string
-	// auth is the file with credentials; empty is that of "registry login".
-	auth string
-	// parallel bounds the layers that are converted at the same time; zero
-	// leaves it to the store.
-	parallel int
-}
-
-func defaultImageSources() imageSources {
-	return imageSources{
-		hosts:  []string{"/etc/siflet/certs.d", "/etc/containerd/certs.d"},
-		policy: "/etc/siflet/policy.toml",
-	}
-}
-
 // sources are those of a person.
-func (w *workshop) sources() imageSources {
-	s := defaultImageSources()
+func (w *workshop) sources() setup.Sources {
+	s := setup.DefaultSources(version)
 	if hosts := envOr("SIFLET_REGISTRY_HOSTS", ""); hosts != "" {
-		s.hosts = strings.Split(hosts, string(filepath.ListSeparator))
+		s.Hosts = strings.Split(hosts, string(filepath.ListSeparator))
 	}
-	s.policy = envOr("SIFLET_POLICY_FILE", s.policy)
+	s.Policy = envOr("SIFLET_POLICY_FILE", s.Policy)
 	return s
 }
 
-// registry makes a client of registries. It reads no file and connects to
-// nothing before it is used.
-func (s imageSources) registry(log *slog.Logger) *registry.Client {
-	return registry.New(registry.Options{
-		Hosts: s.hosts, Keychain: s.keychain(), UserAgent: "siflet/" + version, Log: log,
-	})
-}
-
-// keychain finds the credentials of registries that a call brings none for.
-func (s imageSources) keychain() registry.Keychain { return fileKeychain(s.auth) }
-
-// store are the options of an image store. An unreadable policy is an error:
-// nothing may run by mistake.
-func (s imageSources) store(log *slog.Logger) (image.Options, error) {
-	policy, err := trust.LoadPolicy(s.policy)
-	if err != nil {
-		return image.Options{}, err
-	}
-	return image.Options{Registry: s.registry(log), Policy: policy, Log: log, Parallel: s.parallel}, nil
-}
-
 // registryClient is a person's client of registries.
-func (w *workshop) registryClient() *registry.Client { return w.sources().registry(w.logger()) }
+func (w *workshop) registryClient() *registry.Client { return w.sources().Registry(w.logger()) }
 
 // storeOptions are those of a store that a person opens.
-func (w *workshop) storeOptions() (image.Options, error) { return w.sources().store(w.logger()) }
+func (w *workshop) storeOptions() (image.Options, error) { return w.sources().Store(w.logger()) }
 
 // trust checks images by the machine's policy, which is read when the first
 // image is checked.
 func (w *workshop) trust() lateTrust {
-	return lateTrust{sync.OnceValues(func() (*trust.Policy, error) { return trust.LoadPolicy(w.sources().policy) })}
+	return lateTrust{sync.OnceValues(func() (*trust.Policy, error) { return trust.LoadPolicy(w.sources().Policy) })}
 }
 
 // lateTrust is a policy that is read when it is needed.

@@ -123,6 +123,10 @@ func RestoreFileLimit() {
 	_ = syscall.Exec("", []string{""}, nil) // fails, but for that
 }
 
+// Become replaces this process by another program, which keeps its ID. It
+// returns only if that can't be.
+func Become(path string, argv, env []string) error { return syscall.Exec(path, argv, env) }
+
 // Executable reports whether the calling thread may execute the regular file name.
 func Executable(name string) error {
 	var st unix.Stat_t

@@ -50,7 +50,7 @@ func outside() (status int, err error) {
 	bin := os.Getenv("SIFLET_BIN")
 	if bin == "" {
 		bin = dir
-		for _, name := range []string{"siflet", "siflet-instance", "siflet-action"} {
+		for _, name := range []string{"siflet", "siflet-agent", "siflet-instance", "siflet-action"} {
 			build := exec.Command("go", "build", "-o", filepath.Join(dir, name), "github.com/siflet/siflet/cmd/"+name)
 			build.Env = append(os.Environ(), "CGO_ENABLED=0")
 			if out, err := build.CombinedOutput(); err != nil {

@@ -49,12 +49,12 @@ func TestImageSettingsComeFromFlagsAndFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := o.sources()
-	if !slices.Equal(s.hosts, []string{"/a", "/b"}) || s.parallel != 5 || s.policy != "/file/policy" || s.auth != "/file/auth" || o.MetricsListen != "127.0.0.1:0" {
+	if !slices.Equal(s.Hosts, []string{"/a", "/b"}) || s.Parallel != 5 || s.Policy != "/file/policy" || s.Auth != "/file/auth" || o.MetricsListen != "127.0.0.1:0" {
 		t.Errorf("settings = %+v, metrics on %q", s, o.MetricsListen)
 	}
 	o, err = loadOptions(t, "")
-	if s := o.sources(); err != nil || !slices.Equal(s.hosts, []string{"/etc/siflet/certs.d", "/etc/containerd/certs.d"}) ||
-		s.policy != "/etc/siflet/policy.toml" || o.MetricsListen != "" {
+	if s := o.sources(); err != nil || !slices.Equal(s.Hosts, []string{"/etc/siflet/certs.d", "/etc/containerd/certs.d"}) ||
+		s.Policy != "/etc/siflet/policy.toml" || o.MetricsListen != "" {
 		t.Errorf("defaults = %+v, metrics on %q, %v", s, o.MetricsListen, err)
 	}
 }

@@ -15,6 +15,8 @@ import (
 
 	"github.com/BurntSushi/toml"
 	"github.com/spf13/pflag"
+
+	"github.com/siflet/siflet/cmd/internal/setup"
 )
 
 const defaultConfigFile = "/etc/siflet/agent.toml"
@@ -42,12 +44,12 @@ type agentOptions struct {
 }
 
 func defaultAgentOptions() agentOptions {
-	from := defaultImageSources()
+	from := setup.DefaultSources(version)
 	return agentOptions{
 		StateDir: "/var/lib/siflet", RunDir: "/run/siflet", CNIConfDir: "/etc/cni/net.d",
 		CNIBinDirs: []string{"/opt/cni/bin", "/usr/lib/cni"}, CgroupParent: "/siflet", Bridge: "siflet0",
 		Subnets: []string{"10.213.0.0/16", "fd51:f1e7:a213::/64"}, StreamAddress: "127.0.0.1:0",
-		LogLevel: "info", LogFormat: "text", RegistryHosts: from.hosts, Policy: from.policy,
+		LogLevel: "info", LogFormat: "text", RegistryHosts: from.Hosts, Policy: from.Policy,
 	}
 }
 
@@ -191,8 +193,10 @@ func (o *agentOptions) check() error {
 }
 
 // sources are where the agent's images come from.
-func (o *agentOptions) sources() imageSources {
-	return imageSources{hosts: o.RegistryHosts, policy: o.Policy, auth: o.AuthFile, parallel: o.ParallelLayers}
+func (o *agentOptions) sources() setup.Sources {
+	return setup.Sources{
+		Hosts: o.RegistryHosts, Policy: o.Policy, Auth: o.AuthFile, Parallel: o.ParallelLayers, Version: version,
+	}
 }
 
 func (o *agentOptions) subnets() ([]netip.Prefix, error) {

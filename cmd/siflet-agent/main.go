@@ -1,0 +1,51 @@
+// Command siflet-agent is the node agent. It is what "siflet agent" becomes: a
+// program of its own, so that a person's commands need not load gRPC.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+// Exit statuses, as those of siflet's other commands.
+const (
+	exitUsage = 1
+	exitFatal = 255
+)
+
+// usageError is a mistake in how the command was called.
+type usageError struct{ error }
+
+func main() {
+	args := os.Args[1:]
+	if len(args) == 0 || args[0] != "agent" {
+		args = append([]string{"agent"}, args...)
+	}
+	root := &cobra.Command{Use: "siflet", SilenceErrors: true, SilenceUsage: true}
+	root.AddCommand(agentCommand())
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetArgs(args)
+	os.Exit(report(root.ExecuteContext(context.Background())))
+}
+
+// report says what went wrong and returns the exit status.
+func report(err error) int {
+	var usage usageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &usage):
+		fmt.Fprintf(os.Stderr, "Error for command \"agent\": %v\n\nUsage: see siflet agent --help\n", usage)
+		return exitUsage
+	default:
+		fmt.Fprintf(os.Stderr, "FATAL:   %v\n", err)
+		return exitFatal
+	}
+}
