@@ -35,7 +35,7 @@ func OCISIF(ctx context.Context, image *source.Image, path string, o Options) er
 	if _, err := parseConfig(image.Config); err != nil {
 		return fmt.Errorf("%s: %w", image.Name, err)
 	}
-	w := &ociWriter{conversion: c, written: map[v1.Hash]*v1.Descriptor{}}
+	w := &ociWriter{conversion: c, written: map[v1.Hash]*v1.Descriptor{}, below: directories{}}
 	w.addLayers(ctx)
 	w.add(w.config)
 	w.add(w.manifest)
@@ -50,6 +50,8 @@ type ociWriter struct {
 	objects []sif.Object
 	// written are the layers by the digest of what they were made of.
 	written map[v1.Hash]*v1.Descriptor
+	// below is what the layers so far say of directories.
+	below directories
 	// documents are config and manifest, described when they are in the file.
 	documents []*v1.Descriptor
 }
@@ -105,10 +107,11 @@ func filled(document func() ([]byte, error)) func(io.WriterAt) (int64, error) {
 
 // squash converts a layer.
 func (w *ociWriter) squash(ctx context.Context, i int, out io.WriterAt) (size int64, err error) {
-	o := layer.Options{Squashfs: squashfs.Options{Compression: squashfs.Gzip, Workers: w.options.Workers}}
+	o := layer.Options{Squashfs: squashfs.Options{Compression: squashfs.Gzip, Workers: w.options.Workers}, Below: w.below.find}
 	err = w.layer(ctx, i, func(blob io.Reader, mediaType string) (layer.Result, error) {
 		result, err := layer.Convert(ctx, blob, mediaType, out, o)
 		size = result.Size
+		w.below.add(result)
 		return result, err
 	})
 	return size, err

@@ -120,6 +120,34 @@ func TestSquashfsLayersPassThrough(t *testing.T) {
 	empty(t, dir)
 }
 
+func TestOCISIFKeepsDirectoriesThatUpperLayersAreSilentAbout(t *testing.T) {
+	path := ociSIF(t, imageOf(t,
+		layerOf(t, file{name: "mail/", mode: 0o2775}, file{name: "gone/", mode: 0o700}, file{name: "emptied/", mode: 0o700}, file{name: "emptied/in/", mode: 0o700}),
+		layerOf(t, file{name: "mail/root"}, file{name: ".wh.gone"}, file{name: "emptied/.wh..wh..opq"}, file{name: "emptied/in/x"}, file{name: "new/x"}),
+		layerOf(t, file{name: "mail/other"}, file{name: "gone/x"}),
+	))
+	for _, c := range []struct {
+		layer int
+		name  string
+		want  os.FileMode
+	}{
+		{1, "mail", 0o775 | os.ModeSetgid},
+		{2, "mail", 0o775 | os.ModeSetgid},
+		{1, "emptied", 0o700},
+		{1, "emptied/in", 0o755},
+		{1, "new", 0o755},
+		{2, "gone", 0o755},
+	} {
+		info, err := os.Stat(filepath.Join(unpacked(t, path, c.layer), c.name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := info.Mode(); got != c.want|os.ModeDir {
+			t.Errorf("layer %d has %s as %s, want %s", c.layer, c.name, got, c.want|os.ModeDir)
+		}
+	}
+}
+
 // squashfsOf is a small file system made by mksquashfs.
 func squashfsOf(t *testing.T) []byte {
 	t.Helper()

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/siflet/siflet/runtime/squashfs"
 )
@@ -56,6 +57,8 @@ func (c *conversion) finish(res *Result) error {
 			}
 			res.Opaque = append(res.Opaque, name)
 			err = c.w.Add(c.hiding(name, n), nil)
+		case n.dir() && n.entry == nil && c.options.Below != nil:
+			err = c.w.Add(c.undescribed(name, n), nil)
 		case n.dir():
 			err = c.options.appear(c.w, name)
 		}
@@ -68,7 +71,7 @@ func (c *conversion) finish(res *Result) error {
 
 // hiding is an opaque directory's entry.
 func (c *conversion) hiding(name string, n *node) squashfs.Entry {
-	e := c.options.implied(name)
+	e := c.undescribed(name, n)
 	if n.entry != nil {
 		e = *n.entry
 	}
@@ -78,6 +81,20 @@ func (c *conversion) hiding(name string, n *node) squashfs.Entry {
 	}
 	maps.Copy(xattrs, e.Xattrs)
 	e.Xattrs = xattrs
+	return e
+}
+
+// undescribed is the entry of a directory that the tar says nothing of: what the layers
+// below say, unless this one hides that.
+func (c *conversion) undescribed(name string, n *node) squashfs.Entry {
+	e := c.options.implied(name)
+	dir, _ := split(name)
+	if c.options.Below == nil || n.closed || name != "." && c.tree.hidden(dir) {
+		return e
+	}
+	if d, ok := c.options.Below(name); ok {
+		e.Mode, e.UID, e.GID, e.ModTime, e.Xattrs = typeDir|d.Mode&0o7777, d.UID, d.GID, time.Unix(d.Time, 0), d.Xattrs
+	}
 	return e
 }
 

@@ -34,6 +34,10 @@ type Options struct {
 	// with their holes; zero is 1 TiB. MaxEntries bounds their number; zero is
 	// 20 million.
 	MaxSize, MaxEntries int64
+	// Below, if not nil, says what lower layers say of a directory. One that this
+	// layer has something in, and does not describe, is written so: then an overlay
+	// shows it as the image has it. It may be asked until Convert returns.
+	Below func(path string) (Directory, bool)
 }
 
 func (o Options) maxSize() int64 {
