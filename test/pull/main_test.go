@@ -60,12 +60,10 @@ func outside() (status int, err error) {
 	bin := os.Getenv("SIFLET_BIN")
 	if bin == "" {
 		bin = dir
-		for _, name := range []string{"siflet", "siflet-instance", "siflet-action"} {
-			build := exec.Command("go", "build", "-o", filepath.Join(dir, name), "github.com/siflet/siflet/cmd/"+name)
-			build.Env = append(os.Environ(), "CGO_ENABLED=0")
-			if out, err := build.CombinedOutput(); err != nil {
-				return 1, fmt.Errorf("build %s: %w\n%s", name, err, out)
-			}
+		build := exec.Command("go", "build", "-o", dir+"/", "github.com/siflet/siflet/cmd/...")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			return 1, fmt.Errorf("build the commands: %w\n%s", err, out)
 		}
 	}
 	if bin, err = filepath.Abs(bin); err != nil {
