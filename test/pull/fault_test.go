@@ -74,6 +74,7 @@ func TestAgentKilledInAPullLeavesNothingHalfDone(t *testing.T) {
 		a.run()
 		a.checkStore()
 		got := a.image(ref)
+		t.Logf("round %d: killed after %s of about %s: %v; pulled: %t", round, moment, whole, err, got != nil)
 		if err == nil && got == nil {
 			t.Errorf("round %d, killed after %s: a pull that had succeeded is forgotten", round, moment)
 		}
