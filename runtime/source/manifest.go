@@ -144,6 +144,11 @@ func checkLayer(layer v1.Descriptor) error {
 	return checkDescriptor(layer)
 }
 
+// isFileSystem says that a layer is used as it is.
+func isFileSystem(layer v1.Descriptor) bool {
+	return layer.MediaType == squashfsLayer || layer.MediaType == ext3Layer
+}
+
 func checkDescriptor(d v1.Descriptor) error {
 	switch {
 	case d.Digest == v1.Hash{}:

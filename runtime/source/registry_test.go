@@ -116,6 +116,37 @@ func TestOpenPassesSquashfsLayersThrough(t *testing.T) {
 	}
 }
 
+// An image is known by its config's digest: with a file system that the config
+// doesn't name, it would be another image by the same name.
+func TestOpenRefusesSquashfsLayersThatTheConfigDoesNotName(t *testing.T) {
+	s := serve(t)
+	image, err := mutate.Append(mutate.MediaType(empty.Image, types.OCIManifestSchema1), layerOf("hsqs", squashfsLayer, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := layerOf("other", squashfsLayer, nil)
+	other.Layer = foreignLayer{other.Layer, digestOf(t, layerOf("hsqs", squashfsLayer, nil).Layer)}
+	forged, err := mutate.Append(mutate.MediaType(empty.Image, types.OCIManifestSchema1), other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, _ := image.ConfigName()
+	if got, err := forged.ConfigName(); err != nil || got != want {
+		t.Fatalf("config %s, want %s, %v", got, want, err)
+	}
+	ref := s.push(t, "ocisif:forged", mutate.ConfigMediaType(forged, types.OCIConfigJSON))
+	refused(t, ref, Options{}, registry.ErrCorrupt, "layer 1", "the config says")
+}
+
+// foreignLayer says that it unpacks to something else than it does.
+type foreignLayer struct {
+	v1.Layer
+
+	diffID v1.Hash
+}
+
+func (l foreignLayer) DiffID() (v1.Hash, error) { return l.diffID, nil }
+
 func TestOpenNamesArtifactsThatAreNoImages(t *testing.T) {
 	s := serve(t)
 	for _, of := range []string{"application/vnd.cncf.helm.config.v1+json", "application/vnd.wasm.config.v0+json", "application/vnd.docker.plugin.v1+json"} {

@@ -92,7 +92,13 @@ func (r *resolver) image(ctx context.Context, digest v1.Hash, raw []byte, mediaT
 		return nil, err
 	}
 	for i, layer := range m.Layers {
-		image.Layers = append(image.Layers, Layer{Descriptor: layer, DiffID: c.RootFS.DiffIDs[i]})
+		id := c.RootFS.DiffIDs[i]
+		// An image is known by its config. Nothing is unpacked here that would show that
+		// this layer is the one that the config means.
+		if isFileSystem(layer) && id != layer.Digest {
+			return nil, fmt.Errorf("%w: layer %d: it is %s, the config says %s", registry.ErrCorrupt, i+1, layer.Digest, id)
+		}
+		image.Layers = append(image.Layers, Layer{Descriptor: layer, DiffID: id})
 	}
 	return image, nil
 }
