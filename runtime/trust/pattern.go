@@ -81,8 +81,19 @@ type imageName struct {
 	isPath    bool
 }
 
+// pathOf is the path of a file that a reference names: "/shared/x.sif",
+// "sif:///shared/x.sif".
+func pathOf(ref string) (string, bool) {
+	for _, scheme := range []string{"", "sif://", "file://"} {
+		if file, ok := strings.CutPrefix(ref, scheme); ok && strings.HasPrefix(file, "/") {
+			return file, true
+		}
+	}
+	return "", false
+}
+
 func splitName(ref string) imageName {
-	if file := strings.TrimPrefix(ref, "file://"); strings.HasPrefix(file, "/") {
+	if file, ok := pathOf(ref); ok {
 		return imageName{name: path.Clean(file), isPath: true}
 	}
 	var n imageName

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -155,10 +154,11 @@ func (s *Subject) approved(file *report, k *Key, now time.Time) error {
 func (s *Subject) names() []imageName {
 	refs := slices.Clone(s.References)
 	for _, ref := range s.References {
-		if !strings.HasPrefix(ref, "/") {
+		file, ok := pathOf(ref)
+		if !ok {
 			continue
 		}
-		for _, path := range []string{ref, s.Path} {
+		for _, path := range []string{file, s.Path} {
 			if path == "" {
 				continue
 			}

@@ -118,6 +118,8 @@ func TestPolicyTable(t *testing.T) {
 		{"prod", refs("oras://registry.example.org/prod/app:1"), nil, false},
 		{"prod", refs("docker://registry.example.org/prod/app:1"), nil, false},
 		{"prod", refs("file:///shared/x.sif"), nil, false},
+		{"prod", refs("sif:///shared/x.sif"), nil, false},
+		{"", refs("sif:///shared/x.sif"), nil, true},
 		{"prod", refs("//shared/./x.sif"), nil, false},
 		{"", refs("index.docker.io/library/bad:1"), nil, false},
 		// A second, laxer name is no way around the stricter.
