@@ -160,6 +160,10 @@ func (r *policyReader) file(path string, limit int64) ([]byte, error) {
 func (r *policyReader) policy(path string) (*ruleset, error) {
 	text, err := r.file(path, maxPolicy)
 	if errors.Is(err, os.ErrNotExist) {
+		// A link that leads nowhere is a mistake, not a wish to have no policy.
+		if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+			return nil, errors.Join(err, errors.New("a link to a file that is not there"))
+		}
 		return &ruleset{fallback: accept}, nil
 	}
 	if err != nil {

@@ -37,13 +37,25 @@ func TestPolicyFilesThatAreRefused(t *testing.T) {
 	}
 }
 
-func TestPolicyFileMustNotBeAnybodys(t *testing.T) {
+func TestPolicyFileMustBeItsOwnersToWrite(t *testing.T) {
 	f := newPolicy(t, "")
-	if err := os.Chmod(f.path, 0o666); err != nil {
+	for _, mode := range []os.FileMode{0o646, 0o664} {
+		if err := os.Chmod(f.path, mode); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := LoadPolicy(f.path); err == nil || !strings.Contains(err.Error(), "chmod") {
+			t.Errorf("%04o: LoadPolicy = %v, want what to do", mode, err)
+		}
+	}
+}
+
+func TestPolicyFileThatIsALinkToNothingLetsNothingRun(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "policy.toml")
+	if err := os.Symlink("none", path); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := LoadPolicy(f.path); err == nil || !strings.Contains(err.Error(), "chmod") {
-		t.Errorf("LoadPolicy = %v, want what to do", err)
+	if _, err := LoadPolicy(path); err == nil {
+		t.Error("LoadPolicy = nil, want an error")
 	}
 }
 

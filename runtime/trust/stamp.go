@@ -53,8 +53,8 @@ func readTrusted(path string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if info.Mode().Perm()&0o002 != 0 {
-		return nil, fmt.Errorf("%s may be written by anybody (mode %04o); run chmod o-w on it", path, info.Mode().Perm())
+	if info.Mode().Perm()&0o022 != 0 {
+		return nil, fmt.Errorf("%s may be written by others than its owner (mode %04o); run chmod go-w on it", path, info.Mode().Perm())
 	}
 	text, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err == nil && int64(len(text)) > limit {
