@@ -16,7 +16,7 @@ func (r *report) approved(key *Key, now time.Time) error {
 		return err
 	}
 	if r.swapped {
-		return errors.New("its partitions are not in the order in which they were made")
+		return errors.New("its overlays may not be in the order in which they were made")
 	}
 	if len(r.objects) == 0 {
 		return ErrUnsigned

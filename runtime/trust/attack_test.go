@@ -2,7 +2,12 @@ package trust
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -141,6 +146,60 @@ func TestPolicyRefusesPartsOfSeveralImages(t *testing.T) {
 		if _, err := Verify(t.Context(), path, []*Key{keyOf(t, f.key.private)}, VerifyOptions{}); err != nil {
 			t.Errorf("%s: Verify = %v", name, err)
 		}
+	}
+}
+
+// TestPolicyRefusesOverlaysOfSeveralGroups: IDs are signed relative to their
+// group's, so that those of two groups can be exchanged.
+func TestPolicyRefusesOverlaysOfSeveralGroups(t *testing.T) {
+	f := newPolicy(t, allSigned)
+	path := signedSIF(t, f.key, definition("a"), primary(squash(9000, 1)))
+	for group := uint32(2); group <= 3; group++ {
+		addObject(t, path, refsif.DataPartition, squash(5000, byte(group)), refOverlay(group)...)
+		if err := Sign(t.Context(), path, f.key, SignOptions{Groups: []uint32{group}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	edit(t, path, func(text []byte) {
+		second, third := slot(text, 4), slot(text, 6)
+		kept := bytes.Clone(second)
+		copy(second, third)
+		copy(third, kept)
+		binary.LittleEndian.PutUint32(second[5:], 4)
+		binary.LittleEndian.PutUint32(third[5:], 6)
+	})
+	if err := f.load(t).Check(t.Context(), Subject{References: []string{path}, Path: path}); !errors.Is(err, ErrPolicy) {
+		t.Errorf("Check = %v, want ErrPolicy", err)
+	}
+}
+
+// TestPolicyRefusesSignaturesThatLeaveOutData: one of our keys' owners must not be
+// able to stop the node either.
+func TestPolicyRefusesSignaturesThatLeaveOutData(t *testing.T) {
+	f := newPolicy(t, allSigned)
+	path := create(t, sif.Options{Objects: []sif.Object{primary(squash(9000, 1))}})
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	c, _, err := reread(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := func(text []byte) string {
+		s := sha256.Sum256(text)
+		return "sha256:" + hex.EncodeToString(s[:])
+	}
+	message := `{"version":1,"header":{"digest":"` + sum(c.headIntegrity()) + `"},"objects":[{"relativeId":0,"descriptorDigest":"` + sum(c.objects[0].integrity(1)) + `"}]}`
+	raw := rawSign(t, f.key.private, crypto.SHA256, preAuth(metadataType, []byte(message)))
+	text, err := json.Marshal(envelope{metadataType, base64.StdEncoding.EncodeToString([]byte(message)), []envelopeSignature{{Sig: base64.StdEncoding.EncodeToString(raw)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	addObject(t, path, refsif.DataSignature, text, refsif.OptNoGroup(), refsif.OptLinkedGroupID(1), refsif.OptSignatureMetadata(crypto.SHA256, make([]byte, 20)))
+	if err := f.load(t).Check(t.Context(), Subject{References: []string{path}, Path: path}); !errors.Is(err, ErrPolicy) || !strings.Contains(err.Error(), "nothing of the data") {
+		t.Errorf("Check = %v, want ErrPolicy", err)
 	}
 }
 

@@ -124,19 +124,23 @@ func (c *container) object(id uint32) (object, bool) {
 	return c.objects[i], true
 }
 
-// swapped says that the order of what is stacked is not the order in which it
-// was made. Signatures don't cover the order of the table, and overlays are
-// stacked in it.
+// swapped says that overlays may not be in the order in which they were made.
+// Signatures don't cover the order of the table, in which they are stacked, but
+// that of the IDs, within a group.
 func (c *container) swapped() bool {
-	last := uint32(0)
+	last, group := uint32(0), uint32(0)
 	for _, o := range c.objects {
 		if o.Type != sif.TypePartition {
 			continue
 		}
-		if o.ID < last {
+		overlay := o.Part == sif.PartOverlay
+		if o.ID < last || overlay && group != 0 && o.Group != group {
 			return true
 		}
 		last = o.ID
+		if overlay {
+			group = o.Group
+		}
 	}
 	return false
 }

@@ -164,6 +164,9 @@ func (c *container) weigh(s *seal, o object) error {
 		if !ok || x.Group != o.Link {
 			return fmt.Errorf("%w: object %d was signed and is gone", ErrChanged, id)
 		}
+		if signed.Object.hash == 0 {
+			return fmt.Errorf("what was signed says nothing of the data of object %d", id)
+		}
 		if !signed.Descriptor.of(x.integrity(lowest)) {
 			return changed(fmt.Sprintf("descriptor of object %d", id))
 		}
