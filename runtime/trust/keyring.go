@@ -15,8 +15,8 @@ const secretDir = "secret"
 
 // Keyring is a directory of keys:
 //
-//   - public keys, one file or several, PGP or PEM
-//     secret/*            secret PGP keys, 0600 in a directory with 0700
+//	*         public keys, PGP or PEM
+//	secret/*  secret PGP keys, 0600 in a directory with 0700
 //
 // What is imported is written as ID.asc or ID.pem, one key to a file. Files that
 // somebody else put there may hold several.
