@@ -16,6 +16,8 @@ type conversion struct {
 	tree    *tree
 	w       *squashfs.Writer
 	options Options
+	// acls is what those of the result take.
+	acls int64
 }
 
 func (c *conversion) names() *tree { return c.tree }
@@ -27,6 +29,27 @@ func (c *conversion) add(e squashfs.Entry, data io.Reader) error {
 		c.tree.add(e.Path, &node{inode: inodeOf(e)})
 	}
 	return c.w.Add(e, data)
+}
+
+func (c *conversion) protect(name string, a ACL) bool {
+	n := c.tree.lookup(name)
+	switch {
+	case !c.options.ACLs || n == nil:
+		return false
+	case n.dir():
+		n.acl = &a
+	default:
+		n.inode.acl = &a
+	}
+	return true
+}
+
+// protection is what a node's ACLs say, nil for nothing.
+func (n *node) protection() *ACL {
+	if n.dir() {
+		return n.acl
+	}
+	return n.inode.acl
 }
 
 // inodeOf is what the tree remembers; only links need more than that it is there.
@@ -47,6 +70,7 @@ func (c *conversion) finish(res *Result) error {
 	res.Implicit, res.Directories = c.tree.directories()
 	return c.tree.walk(func(name string, n *node) error {
 		var err error
+		c.keep(res, name, n.protection())
 		switch {
 		case n.whited:
 			res.Whiteouts = append(res.Whiteouts, name)
@@ -186,6 +210,21 @@ func (t *tree) walk(visit func(name string, n *node) error) error {
 	return below(".", t.root)
 }
 
+// attributes are a described directory's, its ACLs among them.
+func (n *node) attributes() map[string]string {
+	if n.acl == nil {
+		return n.entry.Xattrs
+	}
+	all := map[string]string{}
+	maps.Copy(all, n.entry.Xattrs)
+	for name, value := range map[string]string{AccessACL: n.acl.Access, DefaultACL: n.acl.Default} {
+		if value != "" {
+			all[name] = value
+		}
+	}
+	return all
+}
+
 // directories lists those nobody described, and what the tar says of the others.
 func (t *tree) directories() (implicit []string, described []Directory) {
 	_ = t.walk(func(name string, n *node) error {
@@ -196,7 +235,7 @@ func (t *tree) directories() (implicit []string, described []Directory) {
 		default:
 			e := n.entry
 			described = append(described, Directory{
-				Path: name, Mode: e.Mode, UID: e.UID, GID: e.GID, Time: e.ModTime.Unix(), Xattrs: e.Xattrs,
+				Path: name, Mode: e.Mode, UID: e.UID, GID: e.GID, Time: e.ModTime.Unix(), Xattrs: n.attributes(),
 			})
 		}
 		return nil

@@ -17,6 +17,8 @@ type sink interface {
 	names() *tree
 	// add takes an entry; data has exactly its size.
 	add(e squashfs.Entry, data io.Reader) error
+	// protect takes the ACLs of the entry just added, and says whether it keeps them.
+	protect(name string, a ACL) bool
 	// link takes a hard link.
 	link(name, target string) error
 }
@@ -114,26 +116,36 @@ func (d *driver) inode(h *tar.Header, name string) error {
 	if d.left -= e.Size; e.Size < 0 || d.left < 0 {
 		return bad{fmt.Errorf("%d bytes more than a layer may have", -d.left)}
 	}
-	kept, lost, err := xattrs(h.PAXRecords, e.Mode)
+	kept, foreign, err := xattrs(h.PAXRecords, e.Mode)
 	if err != nil {
 		return bad{err}
 	}
-	for name, value := range kept {
-		d.xattrs += int64(len(name) + len(value))
+	for _, some := range []map[string]string{kept, foreign} {
+		for name, value := range some {
+			d.xattrs += int64(len(name) + len(value))
+		}
 	}
 	if d.xattrs > maxXattrTotal {
 		return bad{fmt.Errorf("more than %d bytes of extended attributes", maxXattrTotal)}
 	}
+	acl, lost := acls(foreign, e.Mode)
 	for _, name := range lost {
 		if len(d.res.Lost) < maxLost || d.res.Lost[name] > 0 {
 			d.res.Lost[name]++
 		}
 	}
 	e.Xattrs = kept
+	data := io.Reader(&d.data)
 	if e.Size == 0 {
-		return d.to.add(e, nil)
+		data = nil
 	}
-	return d.to.add(e, &d.data)
+	if err := d.to.add(e, data); err != nil {
+		return err
+	}
+	if !acl.none() && !d.to.protect(name, acl) {
+		d.res.lose(&acl)
+	}
+	return nil
 }
 
 // maxLost bounds the names of attributes that are counted.

@@ -202,6 +202,8 @@ func (a *addition) add(e squashfs.Entry, data io.Reader) error {
 	return err
 }
 
+func (a *addition) protect(string, ACL) bool { return false }
+
 func (a *addition) directory(e squashfs.Entry, visible bool) error {
 	n := a.tree.lookup(e.Path)
 	if n != nil && !n.dir() || n == nil {

@@ -3,7 +3,6 @@ package layer
 import (
 	"archive/tar"
 	"encoding/base64"
-	"encoding/binary"
 	"fmt"
 	"maps"
 	"math"
@@ -84,9 +83,9 @@ func number(n int, what string) (uint32, error) {
 	return uint32(n), nil
 }
 
-// xattrs reads a header's extended attributes for an inode of a mode. lost are the
-// names of those that squashfs has no place for.
-func xattrs(records map[string]string, mode uint32) (kept map[string]string, lost []string, err error) {
+// xattrs reads a header's extended attributes for an inode of a mode. foreign are
+// those that squashfs has no place for.
+func xattrs(records map[string]string, mode uint32) (kept, foreign map[string]string, err error) {
 	for _, key := range slices.Sorted(maps.Keys(records)) {
 		name, value, ok := xattr(key, records[key])
 		if !ok || !belongs(name, mode) {
@@ -96,18 +95,17 @@ func xattrs(records map[string]string, mode uint32) (kept map[string]string, los
 			return nil, nil, fmt.Errorf("extended attribute %.40q of %d bytes, %d are possible", name, len(value), maxXattr)
 		}
 		space, rest, _ := strings.Cut(name, ".")
-		switch {
-		case rest != "" && (space == "user" || space == "trusted" || space == "security"):
-			if kept == nil {
-				kept = map[string]string{}
-			}
-			// LIBARCHIVE sorts first, so that SCHILY, which can hold any value as it is, wins.
-			kept[name] = value
-		case !sameAsMode(name, value):
-			lost = append(lost, name)
+		into := &foreign
+		if rest != "" && (space == "user" || space == "trusted" || space == "security") {
+			into = &kept
 		}
+		if *into == nil {
+			*into = map[string]string{}
+		}
+		// LIBARCHIVE sorts first, so that SCHILY, which can hold any value as it is, wins.
+		(*into)[name] = value
 	}
-	return kept, lost, nil
+	return kept, foreign, nil
 }
 
 // xattr decodes a PAX record that is one.
@@ -133,19 +131,4 @@ func belongs(name string, mode uint32) bool {
 	}
 	kind := mode & typeMask
 	return !strings.HasPrefix(name, "user.") || kind == typeRegular || kind == typeDir
-}
-
-// sameAsMode knows a POSIX ACL that says no more than the mode: the owner, the
-// group and the others, and nobody by name.
-func sameAsMode(name, value string) bool {
-	const size, undefined = 8, 0x01 | 0x04 | 0x20
-	if name != "system.posix_acl_access" || len(value) != 4+3*size {
-		return false
-	}
-	b := []byte(value)
-	var seen uint16
-	for rest := b[4:]; len(rest) > 0; rest = rest[size:] {
-		seen |= binary.LittleEndian.Uint16(rest)
-	}
-	return binary.LittleEndian.Uint32(b) == 2 && seen == undefined
 }

@@ -30,6 +30,8 @@ type Options struct {
 	// UserXattrs marks opaque directories for an overlay mounted in a user
 	// namespace (user.overlay.), not for root's (trusted.overlay.).
 	UserXattrs bool
+	// ACLs asks Convert for Result.ACLs. Without it they are lost.
+	ACLs bool
 	// MaxSize bounds the uncompressed tar in bytes, and the sizes of its files
 	// with their holes; zero is 1 TiB. MaxEntries bounds their number; zero is
 	// 20 million.
@@ -54,14 +56,14 @@ func (o Options) maxEntries() int64 {
 	return 20_000_000
 }
 
-// Directory is what an image says about a directory.
+// Directory is what an image says about a directory. Its ACLs, if they were asked for,
+// are among the extended attributes.
 type Directory struct {
-	Path   string            `json:"path"`
-	Mode   uint32            `json:"mode"`
-	UID    uint32            `json:"uid"`
-	GID    uint32            `json:"gid"`
-	Time   int64             `json:"time"`
-	Xattrs map[string]string `json:"xattrs,omitempty"`
+	Path     string
+	Mode     uint32
+	UID, GID uint32
+	Time     int64
+	Xattrs   map[string]string
 }
 
 // Result is what came out of a layer.
@@ -80,7 +82,11 @@ type Result struct {
 	// directories that hide what is in those of lower layers. A directory with a
 	// whiteout of its own name is in both.
 	Whiteouts, Opaque []string
-	// Lost counts the extended attributes squashfs can't hold (POSIX ACLs) by name.
+	// ACLs are the names with a POSIX ACL, for which squashfs has no place, parents
+	// first; each name of a file with several is there.
+	ACLs []ACL
+	// Lost counts the other extended attributes squashfs can't hold, by name, and the
+	// ACLs that were malformed, too many or not asked for.
 	Lost map[string]int64
 }
 

@@ -19,6 +19,8 @@ type node struct {
 	inode *inode
 	// entry describes a directory; nil if the tar doesn't.
 	entry *squashfs.Entry
+	// acl is the directory's.
+	acl *ACL
 	// opaque hides the directories of this name in lower layers; closed is opaque
 	// and takes not even their owner and mode.
 	opaque, closed bool
@@ -34,6 +36,7 @@ func (n *node) dir() bool { return n.children != nil }
 type inode struct {
 	mode   uint32
 	target string
+	acl    *ACL
 	// For a Flat: under which names it was written, or else what it is, and
 	// where its data is in the spool.
 	at     []string
@@ -166,7 +169,7 @@ func (t *tree) add(name string, n *node) {
 // describe makes or describes a directory: one that is there stays.
 func (t *tree) describe(name string, e squashfs.Entry) {
 	if n := t.lookup(name); n != nil && n.dir() {
-		n.entry = &e
+		n.entry, n.acl = &e, nil
 		return
 	}
 	n := directory()
