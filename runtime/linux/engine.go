@@ -21,6 +21,19 @@ func TryLock(f *os.File) (bool, error) {
 	return true, nil
 }
 
+// TryShare takes the lock on an open file together with others who do, or reports that
+// a process has it for itself. Closing the file gives it back.
+func TryShare(f *os.File) (bool, error) {
+	err := retry(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) })
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("lock: %w", err)
+	}
+	return true, nil
+}
+
 // KernelVersion is the running kernel's, such as 6, 1.
 func KernelVersion() (major, minor uint64, err error) {
 	var name unix.Utsname
