@@ -125,11 +125,12 @@ func (o *once) warmUp(spec *ContainerSpec) (cool func()) {
 		command = spec.Command[0]
 	}
 	held := make(chan []*os.File, 1)
+	locks := lockLayers(img.Extents)
 	go func() {
 		// What can't be mounted is for the launch stage to tell.
 		mounts, _ := holdImage(img.Extents, false)
 		preread(mounts, command)
-		held <- mounts
+		held <- append(mounts, locks...)
 	}()
 	return func() {
 		for _, mount := range <-held {

@@ -58,6 +58,22 @@ func holdImage(extents []program.Extent, direct bool) (mounts []*os.File, err er
 	return mounts, err
 }
 
+// lockLayers keeps a store from removing directories that are layers, until the files are
+// closed. No pin does for a run that leaves no record. What can't be opened the container
+// that needs it will tell of.
+func lockLayers(extents []program.Extent) (locks []*os.File) {
+	for _, e := range extents {
+		if e.FS != "directory" {
+			continue
+		}
+		if dir, err := os.Open(e.Path); err == nil {
+			_, _ = linux.TryShare(dir)
+			locks = append(locks, dir)
+		}
+	}
+	return locks
+}
+
 // preread brings a program into memory: it is unpacked while its container is
 // being made, not after. The program is looked for where it is likely to be; a
 // wrong guess costs a look-up.

@@ -77,6 +77,8 @@ func (s *stage) mountExtent(e *program.Extent, noSuid, noDev bool) (name string,
 	options := []string{"ro"}
 	switch e.FS {
 	case "squashfs":
+	case "directory":
+		return s.bindLayer(e, noSuid, noDev)
 	case "ext3":
 		// A journal that was not finished can't be replayed on a read-only device.
 		options = append(options, "noload")
@@ -115,6 +117,28 @@ func (s *stage) mountExtent(e *program.Extent, noSuid, noDev bool) (name string,
 		return name + "/upper", layer, nil
 	}
 	return name, mount, nil
+}
+
+// bindLayer is mountExtent for a directory of the host.
+func (s *stage) bindLayer(e *program.Extent, noSuid, noDev bool) (name string, fd int, err error) {
+	dir, err := linux.Open(e.Path, linux.OPath|linux.ODirectory)
+	if err != nil {
+		return "", -1, err
+	}
+	defer linux.Close(dir)
+	tree, err := linux.OpenTree(dir, "", false)
+	if err != nil {
+		return "", -1, err
+	}
+	if err := linux.MountSetattr(tree, linux.Attr{Readonly: true, NoSuid: noSuid, NoDev: noDev, Propagation: linux.Private}, false); err != nil {
+		return "", -1, err
+	}
+	name, at, err := s.scratchDir()
+	if err != nil {
+		return "", -1, err
+	}
+	defer linux.Close(at)
+	return name, tree, linux.MoveMount(tree, at)
 }
 
 // upper returns the directories of the upper layer, as the overlay is told of

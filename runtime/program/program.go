@@ -97,12 +97,13 @@ type Root struct {
 	Propagation string `json:"propagation,omitempty"`
 }
 
-// Extent is one read-only file system inside a file.
+// Extent is one read-only file system inside a file, or a directory of the host that
+// is used as one.
 type Extent struct {
 	Path   string `json:"path"`
 	Offset int64  `json:"offset"`
 	Size   int64  `json:"size"`
-	FS     string `json:"fs"` // "squashfs" or "ext3"
+	FS     string `json:"fs"` // "squashfs", "ext3" or "directory"
 }
 
 // Mount is one mount inside the root.
