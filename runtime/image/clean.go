@@ -51,6 +51,10 @@ func (s *Store) clean() (freed int64, err error) {
 		err = errors.Join(err, readErr)
 		for _, f := range files {
 			if file := filepath.Join(dir, f.Name()); !needed[file] {
+				if filepath.Ext(file) == aclSuffix {
+					add(s.discardACLs(filepath.Join(s.dir, file)))
+					continue
+				}
 				add(s.discard(filepath.Join(s.dir, file)))
 			}
 		}
@@ -62,6 +66,27 @@ func (s *Store) clean() (freed int64, err error) {
 func (s *Store) discard(path string) (int64, error) {
 	bytes, _, err := usage(path)
 	return int64(bytes), errors.Join(err, os.RemoveAll(path)) //nolint:gosec // no disk is that large
+}
+
+// discardACLs discards the directory beside a layer's file, unless it is in use: that
+// of a file stays as long as a mount of it, but the files in a directory don't. It goes
+// from its place at once: a part of it must not be taken for the whole.
+func (s *Store) discardACLs(path string) (freed int64, err error) {
+	free, lock, err := abandoned(filepath.Join(path, aclRoot))
+	if lock != nil {
+		defer func() { err = errors.Join(err, lock.Close()) }()
+	}
+	if err != nil || lock != nil && !free {
+		return 0, err
+	}
+	trash, err := os.MkdirTemp(filepath.Join(s.dir, ingestDir), "removed-")
+	if err != nil {
+		return 0, err
+	}
+	if err := os.Rename(path, filepath.Join(trash, "acl")); err != nil {
+		return 0, errors.Join(ignoreMissing(err), os.Remove(trash))
+	}
+	return s.discard(trash)
 }
 
 // cleanIngest removes what is under way in no process. Layers that were complete
@@ -118,6 +143,12 @@ func (s *Store) salvage(dir string) error {
 		digits, ok := strings.CutSuffix(f.Name(), sifSuffix)
 		if ok && isDigest(idScheme+digits) && f.Type().IsRegular() {
 			err = errors.Join(err, os.Rename(filepath.Join(dir, f.Name()), s.leftover(digits)))
+		}
+		digits, ok = strings.CutSuffix(f.Name(), aclSuffix)
+		if ok && isDigest(idScheme+digits) && f.IsDir() {
+			if renameErr := os.Rename(filepath.Join(dir, f.Name()), besides(s.leftover(digits))); !errors.Is(renameErr, fs.ErrExist) {
+				err = errors.Join(err, renameErr)
+			}
 		}
 	}
 	return err

@@ -61,10 +61,14 @@ func (s *Store) place(want []string, made map[string]string) (placed []string, e
 			return placed, fmt.Errorf("%w: %s", errGone, file)
 		case from == "":
 			continue
-		case missing == nil && sameSize(before, from):
+		case missing == nil && !before.IsDir() && sameSize(before, from):
 			continue
 		}
-		if err := os.Rename(from, to); err != nil {
+		err := os.Rename(from, to)
+		if missing == nil && errors.Is(err, os.ErrExist) {
+			continue // a directory that has all there is to have
+		}
+		if err != nil {
 			// Another pull of this process has shared it and was faster.
 			if _, there := os.Stat(to); !errors.Is(err, os.ErrNotExist) || there != nil {
 				return placed, err
@@ -95,7 +99,7 @@ func (s *Store) unplace(placed []string) error {
 	var err error
 	for _, file := range placed {
 		if !needed[file] {
-			err = errors.Join(err, removeIfThere(filepath.Join(s.dir, file)))
+			err = errors.Join(err, s.removeStored(file))
 		}
 	}
 	return err

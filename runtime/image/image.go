@@ -4,12 +4,13 @@
 // An image is a SIF file, used in place, wherever its path says, or in the store, where it
 // is named by the SHA-256 of its content; or it is an OCI image, whose layers the store
 // has as a SIF file each, converted once however many images share them. Files in place are
-// never written, moved or deleted. The package mounts nothing. It alone writes its directory:
+// never written, moved or deleted. What the package mounts nobody sees. It alone writes its directory:
 //
 //	images/NAME.json     what is known of an image: names, what it consists of, times
 //	pins/NAME.json       which images an owner needs
 //	sha256/HEX.sif       SIF files by the digest of their content
 //	layers/HEX.sif       layers by the digest of what is in them, unpacked
+//	layers/HEX.acl/root  what of a layer has POSIX ACLs, to be stacked right above it
 //	ingest/              imports and pulls under way, locked by who is at it; what nobody has
 //	                     locked goes when a store is opened
 //	downloads/           what came of pulls that broke off; waits a day to be taken up again
@@ -43,10 +44,10 @@ var (
 
 // Extent is one file system of an image.
 type Extent struct {
-	// Path is the file it is in, at Offset, of Size bytes.
+	// Path is the file it is in, at Offset, of Size bytes, or a directory.
 	Path         string
 	Offset, Size int64
-	// FS is "squashfs" or "ext3". An ext3 file system may have its files under
+	// FS is "squashfs", "ext3" or "directory". An ext3 file system may have its files under
 	// /upper, as writable overlays do.
 	FS string
 }

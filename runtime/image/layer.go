@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	goruntime "runtime"
@@ -50,14 +51,28 @@ func layerFile(l source.Layer) string {
 	return l.DiffID.Hex
 }
 
-// storedAt is the layer in a file of the store, which need not be in its place yet.
-func storedAt(path, diffID string) (l storedLayer, err error) {
+// partition is the one file system in a layer's file.
+func partition(path string) (e Extent, err error) {
 	f, err := sif.Open(path)
 	if err != nil {
-		return storedLayer{}, err
+		return Extent{}, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	content, err := f.Image()
+	if err != nil {
+		return Extent{}, err
+	}
+	if len(content.Extents) != 1 {
+		return Extent{}, fmt.Errorf("%s: %d file systems, want one", path, len(content.Extents))
+	}
+	x := content.Extents[0]
+	return Extent{Path: path, Offset: x.Offset, Size: x.Size, FS: x.FS}, nil
+}
+
+// storedAt is the layer in a file of the store, which need not be in its place yet. One
+// without what belongs beside it is not there.
+func storedAt(path, diffID string) (storedLayer, error) {
+	e, err := partition(path)
 	if err != nil {
 		return storedLayer{}, err
 	}
@@ -65,14 +80,15 @@ func storedAt(path, diffID string) (l storedLayer, err error) {
 	if err != nil {
 		return storedLayer{}, err
 	}
-	if len(content.Extents) != 1 {
-		return storedLayer{}, fmt.Errorf("%s: %d file systems, want one", path, len(content.Extents))
-	}
-	e := content.Extents[0]
-	return storedLayer{
+	l := storedLayer{
 		DiffID: diffID, File: strings.TrimSuffix(filepath.Base(path), sifSuffix), Bytes: info.Size(),
 		FS: e.FS, Offset: e.Offset, Size: e.Size,
-	}, nil
+	}
+	summary, err := readSummary(path)
+	if err == nil && summary.ACLs > 0 {
+		l.ACLs, l.ACLBytes, err = protectedAt(path)
+	}
+	return l, err
 }
 
 // layer makes sure that a layer is in the store or on the bench.
@@ -131,6 +147,9 @@ func (s *Store) takeLeftover(ctx context.Context, b *bench, file string) error {
 		return err
 	}
 	defer end()
+	if err := os.Rename(besides(s.leftover(file)), besides(b.path(file))); err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	return os.Rename(s.leftover(file), b.path(file))
 }
 
@@ -149,7 +168,7 @@ func (s *Store) makeLayer(ctx context.Context, b *bench, from *shared, l source.
 	defer func() { err = errors.Join(err, blob.Close()) }()
 	// A registry that hangs must not keep a conversion that nobody wants.
 	defer context.AfterFunc(ctx, func() { _ = blob.Close() })()
-	objects := s.converted(ctx, counted(blob, 0, report), l)
+	objects, result := s.converted(ctx, counted(blob, 0, report), l)
 	if fs := mounted(l); fs != 0 {
 		objects = []sif.Object{{
 			Type: sif.TypePartition, FS: fs, Part: sif.PartPrimary, Arch: goruntime.GOARCH, Name: "layer", Data: counted(blob, 0, report),
@@ -162,21 +181,24 @@ func (s *Store) makeLayer(ctx context.Context, b *bench, from *shared, l source.
 		}
 		return storedLayer{}, err
 	}
-	if made, err = storedAt(path, known(l.DiffID)); err != nil {
+	if err = s.protect(ctx, path, l.DiffID.String(), result.ACLs); err == nil {
+		made, err = storedAt(path, known(l.DiffID))
+	}
+	if err != nil {
 		return storedLayer{}, errors.Join(err, os.Remove(path))
 	}
 	return made, nil
 }
 
 // converted are the objects of a layer's file: the file system, and what the
-// layer says of directories.
-func (s *Store) converted(ctx context.Context, blob io.Reader, l source.Layer) []sif.Object {
-	var result layer.Result
+// layer says of directories. Once they are written the result is there.
+func (s *Store) converted(ctx context.Context, blob io.Reader, l source.Layer) ([]sif.Object, *layer.Result) {
+	result := new(layer.Result)
 	convert := func(w io.WriterAt) (int64, error) {
 		var err error
 		o := s.layerOptions()
 		o.MaxSize = unpackedFloor + unpackedRatio*max(l.Size, 0)
-		result, err = layer.Convert(ctx, blob, string(l.MediaType), w, o)
+		*result, err = layer.Convert(ctx, blob, string(l.MediaType), w, o)
 		if err == nil && result.DiffID != known(l.DiffID) {
 			err = fmt.Errorf("%w: the layer unpacks to %s, the config says %s", registry.ErrCorrupt, result.DiffID, l.DiffID)
 		}
@@ -187,8 +209,8 @@ func (s *Store) converted(ctx context.Context, blob io.Reader, l source.Layer) [
 	}
 	return []sif.Object{
 		{Type: sif.TypePartition, FS: sif.FSSquash, Part: sif.PartPrimary, Arch: goruntime.GOARCH, Name: "layer", Fill: convert},
-		{Type: sif.TypeGeneric, Name: directoriesObject, Fill: func(w io.WriterAt) (int64, error) { return writeDirectories(w, &result) }},
-	}
+		directories(result),
+	}, result
 }
 
 // layerOptions say how layers are converted.
@@ -198,5 +220,5 @@ func (s *Store) layerOptions() layer.Options {
 		// The kernel reads it fast and it is written faster than a disk takes it.
 		o.Compression, o.Level = squashfs.Zstd, 1
 	}
-	return layer.Options{Squashfs: o, UserXattrs: s.options.UserXattrs}
+	return layer.Options{Squashfs: o, UserXattrs: s.options.UserXattrs, ACLs: true}
 }

@@ -35,10 +35,14 @@ type storedLayer struct {
 	FS     string `json:"fs"`
 	Offset int64  `json:"offset"`
 	Size   int64  `json:"size"`
+	// ACLs says that a directory is beside the file, of ACLBytes.
+	ACLs     protection `json:"acls,omitempty"`
+	ACLBytes int64      `json:"acl_bytes,omitempty"`
 }
 
 func (l storedLayer) valid() bool {
-	return isDigest(idScheme+l.File) && l.Offset >= 0 && l.Size > 0 && l.Size <= l.Bytes && l.Offset <= l.Bytes-l.Size
+	return isDigest(idScheme+l.File) && l.Offset >= 0 && l.Size > 0 && l.Size <= l.Bytes && l.Offset <= l.Bytes-l.Size &&
+		l.ACLBytes >= 0
 }
 
 // valid says that a record makes sense.
@@ -65,6 +69,14 @@ func (s *Store) ociImage(e entry) (Image, error) {
 		}
 		image.Size += l.Bytes
 		image.Extents = append(image.Extents, Extent{Path: path, Offset: l.Offset, Size: l.Size, FS: l.FS})
+		if l.ACLs == aclsKept {
+			dir := filepath.Join(besides(path), aclRoot)
+			if _, err := os.Stat(dir); err != nil {
+				return Image{}, damaged(fmt.Errorf("image %s: ACLs of layer %d are gone from the store; pull the image again", e.name(), i))
+			}
+			image.Size += l.ACLBytes
+			image.Extents = append(image.Extents, Extent{Path: dir, FS: directoryFS})
+		}
 		if l.DiffID != "" {
 			image.Layers = append(image.Layers, l.DiffID)
 		}
@@ -119,6 +131,9 @@ func (e entry) files() []string {
 	}
 	var files []string
 	for _, l := range e.OCI.Layers {
+		if l.ACLs != "" {
+			files = append(files, filepath.Join(layersDir, l.File+aclSuffix))
+		}
 		files = append(files, filepath.Join(layersDir, l.File+sifSuffix))
 	}
 	return files

@@ -73,8 +73,8 @@ func (s *Store) assemble(ctx context.Context, p *pulling, layers []numbered, con
 		}
 		made = append(made, top)
 	}
-	if len(made) > maxExtents {
-		return Image{}, &kindError{ErrUnsupported, fmt.Errorf("%d layers, one for directories among them, are more than can be stacked (%d)", len(made), maxExtents)}
+	if n := extents(made); n > maxExtents {
+		return Image{}, &kindError{ErrUnsupported, fmt.Errorf("%d layers, those for directories and ACLs among them, are more than can be stacked (%d)", n, maxExtents)}
 	}
 	content.Layers = made
 	e, files := p.entry, map[string]string{}
@@ -83,8 +83,24 @@ func (s *Store) assemble(ctx context.Context, p *pulling, layers []numbered, con
 		if _, err := os.Stat(p.bench.path(l.File)); err == nil {
 			files[filepath.Join(layersDir, l.File+sifSuffix)] = p.bench.path(l.File)
 		}
+		if dir := besides(p.bench.path(l.File)); l.ACLs != "" {
+			if _, err := os.Stat(dir); err == nil {
+				files[filepath.Join(layersDir, l.File+aclSuffix)] = dir
+			}
+		}
 	}
 	return s.commit(ctx, e, files)
+}
+
+// extents is how many file systems layers are.
+func extents(layers []storedLayer) int {
+	n := len(layers)
+	for _, l := range layers {
+		if l.ACLs == aclsKept {
+			n++
+		}
+	}
+	return n
 }
 
 // numbered is a layer and its place in the image.

@@ -195,7 +195,7 @@ func (s *Store) forget(key string) (bool, error) {
 	}
 	for _, file := range e.files() {
 		if !needed[file] && len(s.Problems()) == 0 {
-			err = errors.Join(err, removeIfThere(filepath.Join(s.dir, file)))
+			err = errors.Join(err, s.removeStored(file))
 		}
 	}
 	return true, err
@@ -210,6 +210,16 @@ func (s *Store) neededLocked() map[string]bool {
 		}
 	}
 	return needed
+}
+
+// removeStored removes a file, or directory, of the store that no record speaks of.
+func (s *Store) removeStored(file string) error {
+	path := filepath.Join(s.dir, file)
+	if filepath.Ext(file) != aclSuffix {
+		return removeIfThere(path)
+	}
+	_, err := s.discardACLs(path)
+	return err
 }
 
 func removeIfThere(path string) error {

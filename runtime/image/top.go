@@ -20,7 +20,6 @@ import (
 )
 
 const (
-	rootDir     = "."
 	defaultMode = 0o755
 	typeDir     = 0o040000
 	permissions = 0o7777
@@ -152,14 +151,18 @@ func (d shownDirectory) plain() bool {
 // makeTop makes a file system, on the bench, of directories alone.
 func (s *Store) makeTop(ctx context.Context, b *bench, dirs []layer.Directory) (storedLayer, error) {
 	o := s.layerOptions()
-	description, err := json.Marshal(struct {
-		Directories []layer.Directory
+	described := struct {
+		Directories []directoryLine
 		Options     squashfs.Options
-	}{dirs, o.Squashfs})
+	}{nil, o.Squashfs}
+	for _, d := range dirs {
+		described.Directories = append(described.Directories, lineOf(d))
+	}
+	description, err := json.Marshal(described)
 	if err != nil {
 		return storedLayer{}, err
 	}
-	sum := sha256.Sum256(append([]byte("siflet directories 1\n"), description...))
+	sum := sha256.Sum256(append([]byte("siflet directories 2\n"), description...))
 	file := hex.EncodeToString(sum[:])
 	if found, err := storedAt(s.layerPath(file), ""); err == nil {
 		return found, nil
@@ -168,15 +171,33 @@ func (s *Store) makeTop(ctx context.Context, b *bench, dirs []layer.Directory) (
 		Type: sif.TypePartition, FS: sif.FSSquash, Part: sif.PartPrimary, Arch: goruntime.GOARCH, Name: "directories",
 		Fill: func(w io.WriterAt) (int64, error) { return writeTop(ctx, w, dirs, o.Squashfs) },
 	}}
+	acls := protected(dirs)
+	if len(acls) > 0 {
+		objects = append(objects, directories(&layer.Result{ACLs: acls}))
+	}
 	made := b.path(file)
 	if err := sif.Create(made, sif.Options{Deterministic: true, Objects: objects}); err != nil {
 		return storedLayer{}, err
 	}
-	top, err := storedAt(made, "")
+	var top storedLayer
+	if err = s.protect(ctx, made, "directories", acls); err == nil {
+		top, err = storedAt(made, "")
+	}
 	if err != nil {
 		err = errors.Join(err, os.Remove(made))
 	}
 	return top, err
+}
+
+// protected are the ACLs of directories.
+func protected(dirs []layer.Directory) (acls []layer.ACL) {
+	for _, d := range dirs {
+		a := layer.ACL{Path: d.Path, Access: d.Xattrs[layer.AccessACL], Default: d.Xattrs[layer.DefaultACL]}
+		if a.Access != "" || a.Default != "" {
+			acls = append(acls, a)
+		}
+	}
+	return acls
 }
 
 func writeTop(ctx context.Context, w io.WriterAt, dirs []layer.Directory, o squashfs.Options) (int64, error) {
@@ -185,8 +206,11 @@ func writeTop(ctx context.Context, w io.WriterAt, dirs []layer.Directory, o squa
 		return 0, err
 	}
 	for _, d := range dirs {
+		xattrs := maps.Clone(d.Xattrs)
+		delete(xattrs, layer.AccessACL)
+		delete(xattrs, layer.DefaultACL)
 		err := out.Add(squashfs.Entry{
-			Path: d.Path, Mode: typeDir | d.Mode&permissions, UID: d.UID, GID: d.GID, ModTime: time.Unix(d.Time, 0), Xattrs: d.Xattrs,
+			Path: d.Path, Mode: typeDir | d.Mode&permissions, UID: d.UID, GID: d.GID, ModTime: time.Unix(d.Time, 0), Xattrs: xattrs,
 		}, nil)
 		if err != nil {
 			out.Abort()
