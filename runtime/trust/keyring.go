@@ -13,10 +13,8 @@ import (
 
 const secretDir = "secret"
 
-// Keyring is a directory of keys:
-//
-//	*         public keys, PGP or PEM
-//	secret/*  secret PGP keys, 0600 in a directory with 0700
+// Keyring is a directory of public keys, PGP or PEM. Secret PGP keys are in its
+// directory "secret", which only its owner may read.
 //
 // What is imported is written as ID.asc or ID.pem, one key to a file. Files that
 // somebody else put there may hold several.

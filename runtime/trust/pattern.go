@@ -2,6 +2,7 @@ package trust
 
 import (
 	"fmt"
+	"net/url"
 	"path"
 	"regexp"
 	"slices"
@@ -79,6 +80,9 @@ type imageName struct {
 	name, tag string
 	digests   []string
 	isPath    bool
+	// place is where a name on the web leads whatever its query, and whether
+	// encrypted or not.
+	place string
 }
 
 // pathOf is the path of a file that a reference names: "/shared/x.sif",
@@ -96,6 +100,9 @@ func splitName(ref string) imageName {
 	if file, ok := pathOf(ref); ok {
 		return imageName{name: path.Clean(file), isPath: true}
 	}
+	if n, ok := webName(ref); ok {
+		return n
+	}
 	var n imageName
 	scheme, rest, ok := strings.Cut(ref, "://")
 	if !ok {
@@ -105,7 +112,7 @@ func splitName(ref string) imageName {
 	if pinned {
 		n.digests = []string{digest}
 	}
-	if i := strings.LastIndexByte(rest, ':'); i > strings.LastIndexByte(rest, '/') && strings.ContainsAny(rest, "/*") {
+	if i := strings.LastIndexByte(rest, ':'); i > strings.LastIndexByte(rest, '/') && (ok || strings.ContainsAny(rest, "/*")) {
 		rest, n.tag = rest[:i], rest[i+1:]
 	}
 	host, repository, ok := strings.Cut(rest, "/")
@@ -122,9 +129,48 @@ func splitName(ref string) imageName {
 	return n
 }
 
+// webName reads a web address, in which a path can be spelled in many ways.
+func webName(ref string) (imageName, bool) {
+	u, err := url.Parse(ref)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" {
+		return imageName{}, false
+	}
+	at := registryHost(u.Host) + path.Clean("/"+u.Path)
+	n := imageName{name: u.Scheme + "://" + at, place: "https://" + at}
+	if u.RawQuery != "" {
+		n.name += "?" + u.RawQuery
+	}
+	return n, true
+}
+
+// libraryNames are the names of an image in a library, where the library, entity
+// and collection that are meant without being written may be written too.
+func libraryNames(ref string) []string {
+	rest, ok := strings.CutPrefix(ref, "library://")
+	if !ok {
+		return nil
+	}
+	if host, inside, ok := strings.Cut(rest, "/"); ok && registryHost(host) == "library.sylabs.io" {
+		rest = inside
+	}
+	full := []string{"library/default/", "library/", ""}[min(strings.Count(rest, "/"), 2)] + rest
+	var names []string
+	for _, implied := range []string{"", "library/", "library/default/"} {
+		names = append(names, "library://"+strings.TrimPrefix(full, implied))
+	}
+	return names
+}
+
 // registryHost gives the names of one registry one form.
 func registryHost(host string) string {
-	host = strings.TrimSuffix(strings.ToLower(host), ":443")
+	host = strings.ToLower(host)
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && strings.Trim(host[i+1:], "0123456789") == "" {
+		port := strings.TrimLeft(host[i+1:], "0")
+		host = host[:i]
+		if port != "" && port != "443" {
+			host += ":" + port
+		}
+	}
 	host = strings.TrimSuffix(host, ".")
 	switch host {
 	case "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com":
@@ -142,7 +188,8 @@ func (n imageName) bare() bool {
 // of an image that was fetched by digest and by no tag, has every tag where
 // strict, and none where not.
 func (p *pattern) matches(n imageName, strict bool) bool {
-	if n.isPath != p.isPath && !p.wild || !p.name.MatchString(n.name) {
+	named := p.name.MatchString(n.name) || strict && n.place != "" && p.name.MatchString(n.place)
+	if n.isPath != p.isPath && !p.wild || !named {
 		return false
 	}
 	if p.digest != nil && !slices.ContainsFunc(n.digests, p.digest.MatchString) {

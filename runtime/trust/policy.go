@@ -150,10 +150,11 @@ func (s *Subject) approved(file *report, k *Key, now time.Time) error {
 }
 
 // names are the subject's. Paths are taken as they are written and as they
-// resolve.
+// resolve, images in libraries in all their spellings.
 func (s *Subject) names() []imageName {
 	refs := slices.Clone(s.References)
 	for _, ref := range s.References {
+		refs = append(refs, libraryNames(ref)...)
 		file, ok := pathOf(ref)
 		if !ok {
 			continue

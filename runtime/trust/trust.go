@@ -25,9 +25,10 @@
 // matches all of them. One with a tag also matches what was fetched by digest
 // alone if the rule is a strict one, and doesn't if it accepts: a digest is no way
 // around a rule. The names of a registry that mean the same (case, port 443,
-// index.docker.io) are the same, and so are a path and what it links to; other
-// host names that lead to the same registry are not known as such, for which
-// default = "reject" is the remedy.
+// index.docker.io) are the same, and so are a path and what it links to, and
+// library://x and library://library/default/x. A strict rule for a web address holds
+// whatever query is added to it, and over http too. Other host names that lead to the
+// same registry are not known as such, for which default = "reject" is the remedy.
 //
 // A rule without namespaces is for all of them, and for people at the prompt,
 // who are in none. An image with several names must satisfy the rule of each of
