@@ -30,9 +30,9 @@ func (s *Server) PullImage(ctx context.Context, r *criapi.PullImageRequest) (*cr
 	pulled, err := s.images.Pull(ctx, ref, image.PullOptions{
 		Auth: auth, Namespace: r.GetSandboxConfig().GetMetadata().GetNamespace(), Progress: pull.progress,
 	})
-	pull.end(err)
+	pull.end(ctx, err)
 	if err != nil {
-		return nil, pullError(err)
+		return nil, pullError(ctx, err)
 	}
 	return &criapi.PullImageResponse{ImageRef: pulled.ID}, nil
 }
@@ -59,10 +59,10 @@ func credentials(a *criapi.AuthConfig) (*registry.Auth, error) {
 }
 
 // pullError is an error of a pull as the kubelet wants it: it knows two kinds by
-// the word that the message of an Unknown begins with.
-func pullError(err error) error {
+// the word that the message of an Unknown begins with. ctx is the caller's.
+func pullError(ctx context.Context, err error) error {
 	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case ctx.Err() != nil:
 		return err
 	case errors.Is(err, trust.ErrPolicy):
 		return named(crierrors.ErrSignatureValidationFailed, err)

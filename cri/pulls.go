@@ -2,7 +2,6 @@ package cri
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -71,7 +70,8 @@ func (c caller) progress(done, total int64) {
 	}
 }
 
-func (c caller) end(err error) {
+// end hears how the pull ended for the caller, whose context is ctx.
+func (c caller) end(ctx context.Context, err error) {
 	c.of.mu.Lock()
 	if c.pull.callers--; c.pull.callers == 0 {
 		delete(c.of.now, c.ref)
@@ -82,7 +82,7 @@ func (c caller) end(err error) {
 	}
 	result := "success"
 	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case err != nil && ctx.Err() != nil: // a registry that is too slow is a DeadlineExceeded too
 		result = "canceled"
 	case err != nil:
 		result = "failure"

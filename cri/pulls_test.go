@@ -2,7 +2,6 @@ package cri
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -43,10 +42,12 @@ func TestPullsOfOneReferenceCountItsBytesOnce(t *testing.T) {
 	if list := p.list(); len(list) != 2 || m.running != 3 || m.bytes != 35 {
 		t.Errorf("%d pulls, %d callers, %d bytes; want 2, 3, 35: %+v", len(list), m.running, m.bytes, list)
 	}
-	first.end(fmt.Errorf("x: %w", context.Canceled))
+	left, leave := context.WithCancel(t.Context())
+	leave()
+	first.end(left, fmt.Errorf("x: %w", context.Canceled))
 	second.progress(100, 100)
-	second.end(nil)
-	other.end(errors.New("x"))
+	second.end(left, nil)
+	other.end(t.Context(), fmt.Errorf("x: %w", context.DeadlineExceeded))
 	first.progress(100, 100) // too late, and harmless
 	if want := []string{"canceled", "success", "failure"}; !slices.Equal(m.results, want) || m.bytes != 105 || m.running != 0 || len(p.list()) != 0 {
 		t.Errorf("results %q, %d bytes, %d running, %+v; want %q, 105, 0, none", m.results, m.bytes, m.running, p.list(), want)
@@ -67,12 +68,19 @@ func TestErrorsOfAPullAreWhatTheKubeletKnows(t *testing.T) {
 		{fmt.Errorf("x: %w", registry.ErrReference), codes.InvalidArgument, "x: invalid image reference"},
 		{fmt.Errorf("x: %w", registry.ErrCorrupt), codes.DataLoss, "x: corrupt content"},
 		{fmt.Errorf("x: %w", image.ErrUnsupported), codes.Unimplemented, "x: not supported"},
-		{fmt.Errorf("x: %w: %w", registry.ErrUnavailable, context.Canceled), codes.Canceled, "x: registry unavailable: context canceled"},
+		// What a connection that times out is, too.
+		{fmt.Errorf("x: %w: %w", registry.ErrUnavailable, context.DeadlineExceeded), codes.Unknown, "RegistryUnavailable: x: registry unavailable: context deadline exceeded"},
 	} {
-		got := status.Convert(rpcError(pullError(c.err)))
+		got := status.Convert(rpcError(pullError(t.Context(), c.err)))
 		if got.Code() != c.code || got.Message() != c.text {
 			t.Errorf("%v: %s, %q, want %s, %q", c.err, got.Code(), got.Message(), c.code, c.text)
 		}
+	}
+	left, leave := context.WithCancel(t.Context())
+	leave()
+	err := rpcError(pullError(left, fmt.Errorf("x: %w: %w", registry.ErrUnavailable, context.Canceled)))
+	if got := status.Code(err); got != codes.Canceled {
+		t.Errorf("of a caller who has left: %s, want %s", got, codes.Canceled)
 	}
 	if got := code(fmt.Errorf("start: %w", runtime.ErrDenied)); got != codes.PermissionDenied {
 		t.Errorf("code(ErrDenied) = %s, want %s", got, codes.PermissionDenied)
