@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/siflet/siflet/runtime/image"
 	"github.com/siflet/siflet/runtime/plan"
@@ -71,18 +72,14 @@ func resolved(i image.Image) resolvedImage {
 	return out
 }
 
-// names are what a policy knows an image by: what people call it, else what
-// registries do, else where it is.
+// names are what a policy knows an image by: what people and registries call it,
+// else where it is. A name is no way around the rules for another one.
 func names(i image.Image) []string {
-	switch {
-	case len(i.References) > 0:
-		return i.References
-	case len(i.Digests) > 0:
-		return i.Digests
-	case i.Path != "":
-		return []string{i.Path}
+	all := slices.Concat(i.References, i.Digests)
+	if len(all) == 0 && i.Path != "" {
+		all = []string{i.Path}
 	}
-	return nil
+	return all
 }
 
 func (r *resolvedImage) plan() plan.Image {
