@@ -13,10 +13,15 @@ import (
 	"github.com/siflet/siflet/runtime/image"
 )
 
+// maxUserName is the longest name that Linux's tools give a user.
+const maxUserName = 256
+
+// criImage has of what an image's author wrote only what is short: an answer with
+// all images must fit into the 16 MiB that the kubelet reads.
 func criImage(i *image.Image) *criapi.Image {
 	out := &criapi.Image{
 		Id: i.ID, Size: uint64(max(i.Size, 0)), Pinned: i.Kept, RepoDigests: slices.Clone(i.Digests),
-		Spec: &criapi.ImageSpec{Image: i.ID, Annotations: i.Config.Labels},
+		Spec: &criapi.ImageSpec{Image: i.ID},
 	}
 	for _, ref := range i.References {
 		_, digest, hasDigest := strings.Cut(ref, "@")
@@ -35,7 +40,7 @@ func criImage(i *image.Image) *criapi.Image {
 	case err == nil:
 		out.Uid = &criapi.Int64Value{Value: uid}
 	case user != "":
-		out.Username = user
+		out.Username = strings.ToValidUTF8(user[:min(len(user), maxUserName)], "")
 	default:
 		out.Uid = &criapi.Int64Value{}
 	}

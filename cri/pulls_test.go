@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/siflet/siflet/runtime"
@@ -109,6 +112,14 @@ func TestImageNamesBecomeTagsAndDigests(t *testing.T) {
 		!slices.Equal(got.RepoDigests, []string{digest, "/images/x.sif@sha256:id", "oras://host/x:1@sha256:id"}) ||
 		!got.Pinned || got.GetUid().GetValue() != 1000 || got.Username != "" {
 		t.Errorf("criImage() = %v", got)
+	}
+}
+
+func TestImagesInListsAreSmallWhateverTheirAuthorsWrite(t *testing.T) {
+	long := strings.Repeat("ü", 1<<20)
+	got := criImage(&image.Image{ID: "sha256:id", Config: image.Config{User: "x" + long, Labels: map[string]string{"note": long}, Env: []string{"A=" + long}}})
+	if size := proto.Size(got); size > 1<<10 || got.Username == "" || got.Uid != nil || !utf8.ValidString(got.Username) {
+		t.Errorf("criImage() takes %d bytes, its user is %.20q", size, got.Username)
 	}
 }
 
