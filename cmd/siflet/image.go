@@ -36,7 +36,10 @@ func (w *workshop) findImage(ctx context.Context, ref string) (image.Image, erro
 	case missing == nil && info.IsDir():
 		return image.Image{}, fmt.Errorf("image %s: it is a directory; sandbox images are not supported yet, give a SIF file", ref)
 	case missing == nil:
-		return image.File(abs)
+		found, err := image.File(abs)
+		// Rules for the path that was named count, as those for the file that it leads to.
+		found.References = []string{abs}
+		return found, err
 	case filepath.IsAbs(path) || !errors.Is(missing, os.ErrNotExist):
 		return image.Image{}, fmt.Errorf("image %s: %w", ref, unwrapPath(missing))
 	}

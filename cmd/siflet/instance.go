@@ -132,8 +132,9 @@ func (o *actionOptions) instance(ctx context.Context, warnings io.Writer, verb s
 	if container, err = o.container(imageName(img), p, true); err != nil {
 		return instance, container, err
 	}
-	if !img.InPlace {
-		container.Image = img.ID
+	container.Image = img.ID
+	if img.InPlace {
+		container.Image = img.References[0]
 	}
 	container.PID = runtime.ModeInstance
 	what := subject{image: imageName(img), instance: name}

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/siflet/siflet/cmd/internal/setup"
+	"github.com/siflet/siflet/runtime"
 	"github.com/siflet/siflet/runtime/image"
 	"github.com/siflet/siflet/test/siftest"
 )
@@ -49,5 +53,29 @@ func TestPersonsPinsOfTheNodesImagesAreNotTheAgents(t *testing.T) {
 	}
 	if now, err := agent.Lookup("app"); err != nil || now.Pinned {
 		t.Errorf("the image is pinned: %v, %v, want that nobody needs it", now.Pinned, err)
+	}
+}
+
+func TestRulesForALinkCountForThePersonWhoNamesIt(t *testing.T) {
+	dir := t.TempDir()
+	link, policy := filepath.Join(dir, "prod.sif"), filepath.Join(dir, "policy.toml")
+	if err := os.Symlink(siftest.Build(t, siftest.Options{Busybox: true, Bare: true}), link); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(policy, []byte("[[rule]]\nimages = [\""+link+"\"]\nrequire = \"reject\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SIFLET_POLICY_FILE", policy)
+	w := &workshop{stderr: t.Output(), agent: roots{state: dir}}
+	img, err := w.findImage(t.Context(), link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := runtime.RunOnce(t.Context(), runtime.OnceConfig{Image: img, Trust: w.trust()}, runtime.ContainerSpec{}, runtime.Namespaces{}); !errors.Is(err, runtime.ErrDenied) {
+		t.Errorf("RunOnce() = %v, want %v", err, runtime.ErrDenied)
+	}
+	_, container, err := new(actionOptions).instance(t.Context(), t.Output(), "start", img, "x", nil, roots{logs: dir})
+	if err != nil || container.Image != link {
+		t.Errorf("the instance's image is %q, %v, want %q", container.Image, err, link)
 	}
 }
