@@ -109,11 +109,10 @@ func (w *watchers) report(done int64) {
 	}
 }
 
-// meter adds up how far the parts of a pull are.
+// meter adds up how far the parts of a pull are that have to be read.
 type meter struct {
-	done    atomic.Int64
-	total   int64
-	changed chan struct{}
+	done, total atomic.Int64
+	changed     chan struct{}
 }
 
 // share is one part's.
@@ -122,7 +121,19 @@ type share struct {
 	done  atomic.Int64
 }
 
-func newMeter(total int64) *meter { return &meter{total: total, changed: make(chan struct{}, 1)} }
+func newMeter(total int64) *meter {
+	m := &meter{changed: make(chan struct{}, 1)}
+	m.total.Store(total)
+	return m
+}
+
+// skip says that a part of that size is here already.
+func (s *share) skip(size int64) {
+	if s != nil {
+		s.meter.total.Add(-size)
+		s.set(0)
+	}
+}
 
 // set says how much of a part is done.
 func (s *share) set(done int64) {
@@ -145,7 +156,7 @@ func (m *meter) run(show func(done, total int64), work func() error) error {
 	tell := func() {
 		if done := m.done.Load(); show != nil && done != last {
 			last = done
-			show(done, m.total)
+			show(done, m.total.Load())
 		}
 	}
 	for {

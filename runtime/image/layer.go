@@ -97,7 +97,7 @@ func (s *Store) layer(ctx context.Context, b *bench, from *shared, l source.Laye
 	var err error
 	for range tries {
 		if found, ok := s.found(ctx, b, l); ok {
-			progress.set(l.Size)
+			progress.skip(max(l.Size, 0))
 			return found, nil
 		}
 		var made storedLayer

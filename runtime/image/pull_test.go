@@ -174,6 +174,18 @@ func TestASecondImagePullsOnlyWhatIsNew(t *testing.T) {
 	}
 }
 
+func TestProgressCountsOnlyWhatIsRead(t *testing.T) {
+	reg := registrytest.New(t)
+	reg.Push(t, "web:1", twoLayers(t, "one"))
+	s := openWith(t, reg, t.TempDir())
+	must(t)(s.Pull(t.Context(), reg.Host+"/web:1", PullOptions{}))
+	must(t)(s.Pull(t.Context(), reg.Host+"/web:1", PullOptions{Progress: func(done, total int64) {
+		if done != 0 || total < 0 {
+			t.Errorf("%d of %d bytes were read of what was there", done, total)
+		}
+	}}))
+}
+
 func TestAnImageThatLosesItsTagStaysByDigest(t *testing.T) {
 	reg, dir := registrytest.New(t), t.TempDir()
 	top := reg.Push(t, "web", twoLayers(t, "one"))
