@@ -76,7 +76,7 @@ func (k *packer) piece(n int, data io.Reader, size int64) (place, error) {
 	if err := read(p, data, size-int64(n), size); err != nil {
 		return place{}, err
 	}
-	key := sum(p)
+	key := k.pipe.hash.sum(p)
 	if at, ok := k.known[key]; ok {
 		return at, nil
 	}

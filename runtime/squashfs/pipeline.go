@@ -3,21 +3,28 @@ package squashfs
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"hash"
+	"hash/maphash"
 	"io"
 	"slices"
 	"sync"
 )
 
-// digest is as much of a SHA-256 as tells contents apart.
+// digest tells contents apart.
 type digest [16]byte
 
-func sum(p []byte) digest {
-	full := sha256.Sum256(p)
-	return digest(full[:len(digest{})])
+// hasher makes digests for one writer alone: its seeds are random, so who made
+// the contents can't foresee their digests, and what is written depends on
+// nothing but which of them are equal.
+type hasher struct{ a, b maphash.Seed }
+
+func newHasher() hasher { return hasher{maphash.MakeSeed(), maphash.MakeSeed()} }
+
+func (h hasher) sum(p []byte) (d digest) {
+	binary.LittleEndian.PutUint64(d[:8], maphash.Bytes(h.a, p))
+	binary.LittleEndian.PutUint64(d[8:], maphash.Bytes(h.b, p))
+	return d
 }
 
 // content is the data of a regular file that has blocks of its own. Who commits
@@ -54,6 +61,7 @@ type pipeline struct {
 	cause       func() error
 	cancel      context.CancelCauseFunc
 	group       sync.WaitGroup
+	hash        hasher
 	commit      committer
 	drained     bool
 }
@@ -72,8 +80,9 @@ func newPipeline(ctx context.Context, w io.WriterAt, o Options, start int64) (*p
 		blockSize: o.BlockSize, limit: limit,
 		free: make(chan *block, limit), work: make(chan *block, limit), order: make(chan *block, limit),
 		stopped: ctx.Done(), cause: func() error { return context.Cause(ctx) }, cancel: cancel,
-		commit: committer{w: w, offset: start, runs: map[digest]*content{}, run: sha256.New()},
+		hash: newHasher(),
 	}
+	p.commit = committer{w: w, offset: start, hash: p.hash, runs: map[digest]*content{}}
 	for _, encode := range encoders {
 		p.group.Go(func() { p.compressAll(encode) })
 	}
@@ -140,7 +149,7 @@ func (p *pipeline) compressAll(encode encoder) {
 			if !ok {
 				return
 			}
-			b.compress(encode)
+			b.compress(encode, p.hash)
 			b.done <- struct{}{}
 		}
 	}
@@ -171,7 +180,7 @@ func (p *pipeline) commitAll() {
 	}
 }
 
-func (b *block) compress(encode encoder) {
+func (b *block) compress(encode encoder, hash hasher) {
 	raw := b.raw[:b.n]
 	if b.file != nil && allZero(raw) {
 		b.stored, b.word, b.sum, b.err = nil, 0, digest{}, nil
@@ -185,7 +194,7 @@ func (b *block) compress(encode encoder) {
 		b.stored, b.word = raw, uint32(len(raw))|storedBlock
 	}
 	if b.file != nil {
-		b.sum = sum(b.stored)
+		b.sum = hash.sum(b.stored)
 	}
 }
 
@@ -207,7 +216,8 @@ type committer struct {
 	fragments []fragment
 	// runs are the files' blocks that were written, by what is in them.
 	runs map[digest]*content
-	run  hash.Hash // of the file whose blocks come
+	hash hasher
+	run  []byte // the words and digests of the file whose blocks come
 }
 
 func (c *committer) block(b *block) error {
@@ -228,16 +238,13 @@ func (c *committer) block(b *block) error {
 	}
 	if len(f.blocks) == 0 {
 		f.start = start
-		c.run.Reset()
+		c.run = c.run[:0]
 	}
 	f.blocks = append(f.blocks, b.word)
 	if b.word == 0 {
 		f.sparse += int64(b.n)
 	}
-	var line [4 + len(digest{})]byte
-	binary.LittleEndian.PutUint32(line[:], b.word)
-	copy(line[4:], b.sum[:])
-	c.run.Write(line[:])
+	c.run = append(binary.LittleEndian.AppendUint32(c.run, b.word), b.sum[:]...)
 	if b.last {
 		c.finish(f)
 	}
@@ -252,7 +259,7 @@ func (c *committer) finish(f *content) {
 		f.blocks = slices.Clip(f.blocks)
 		return
 	}
-	key := digest(c.run.Sum(nil)[:len(digest{})])
+	key := c.hash.sum(c.run)
 	if other, ok := c.runs[key]; ok {
 		c.offset = f.start
 		f.start, f.blocks = other.start, other.blocks

@@ -20,11 +20,12 @@ type xattrs struct {
 	blocks [][]byte
 	meta   *metadata
 	sets   []xattrSet
+	hash   hasher
 	known  map[digest]uint32
 }
 
 func newXattrs(encode encoder) *xattrs {
-	x := &xattrs{known: map[digest]uint32{}}
+	x := &xattrs{hash: newHasher(), known: map[digest]uint32{}}
 	x.meta = newMetadata(encode, func(b []byte) error {
 		x.blocks = append(x.blocks, bytes.Clone(b))
 		return nil
@@ -41,7 +42,7 @@ func (x *xattrs) add(attrs map[string]string) (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
-	key := sum(raw)
+	key := x.hash.sum(raw)
 	if n, ok := x.known[key]; ok {
 		return n, nil
 	}
