@@ -74,9 +74,6 @@ func mayDiffer(path, what string) bool {
 	case "time":
 		// The directories that it, and mount points, were made in.
 		return path == "." || path == "etc"
-	case "system.posix_acl_access", "system.posix_acl_default":
-		// No squashfs can hold them: a pull may lose them, and logs how many.
-		return path == "srv/odd/access"
 	default:
 		return false
 	}

@@ -177,8 +177,13 @@ func (a *agent) checkStore() {
 			a.t.Fatal(err)
 		}
 		for _, f := range files {
-			if name, ok := strings.CutSuffix(f.Name(), ".sif"); !ok || !strings.Contains(records.String(), name) {
-				a.t.Errorf("in the store, and of no image: %s/%s", dir, f.Name())
+			path := filepath.Join(store, dir, f.Name())
+			name, ok := strings.CutSuffix(f.Name(), ".sif")
+			if digits, isACL := strings.CutSuffix(f.Name(), ".acl"); isACL && dir == "layers" {
+				name, ok = digits, hasLayer(path)
+			}
+			if !ok || !strings.Contains(records.String(), name) {
+				a.t.Errorf("in the store, and of no image: %s", path)
 			}
 		}
 	}
@@ -186,6 +191,13 @@ func (a *agent) checkStore() {
 	if err != nil || len(files) != 0 {
 		a.t.Errorf("left in the store: %q, %v", files, err)
 	}
+}
+
+// hasLayer says whether a directory of ACLs is whole and the file of its layer beside it.
+func hasLayer(acls string) bool {
+	inside, err := os.ReadDir(acls)
+	_, missing := os.Stat(strings.TrimSuffix(acls, ".acl") + ".sif")
+	return err == nil && missing == nil && len(inside) == 1 && inside[0].Name() == "root" && inside[0].IsDir()
 }
 
 // checkNoParts looks for what pulls that broke off keep for the next one.
@@ -197,10 +209,10 @@ func (a *agent) checkNoParts() {
 	}
 }
 
-// layers are the files of the agent's layers.
+// layers are the files of the agent's layers, and the directories of their ACLs.
 func (a *agent) layers() []string {
 	a.t.Helper()
-	files, err := filepath.Glob(a.dir + "/state/images/layers/*.sif")
+	files, err := filepath.Glob(a.dir + "/state/images/layers/*")
 	if err != nil {
 		a.t.Fatal(err)
 	}
