@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -47,7 +48,7 @@ func stack(t *testing.T, img image.Image) string {
 	dir := t.TempDir()
 	var lower []string
 	for i, e := range img.Extents {
-		at := filepath.Join(dir, fmt.Sprint(i))
+		at := filepath.Join(dir, strconv.Itoa(i))
 		must(t, os.Mkdir(at, 0o755))
 		held, err := linux.HoldImage(e.Path, e.FS, e.Offset, e.Size, true)
 		must(t, err)

@@ -2,11 +2,11 @@ package node
 
 import (
 	"archive/tar"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -119,7 +119,7 @@ func randomLayer(tb testing.TB, r *rand.Rand) []byte {
 		kind := r.IntN(12)
 		switch {
 		case kind < 3:
-			h.Typeflag, h.PAXRecords = tar.TypeDir, attr("user.n", fmt.Sprint(r.IntN(3)))
+			h.Typeflag, h.PAXRecords = tar.TypeDir, attr("user.n", strconv.Itoa(r.IntN(3)))
 		case kind < 5:
 			h.Linkname = strings.Repeat(name, r.IntN(100))
 			regular = append(regular, name)
@@ -151,7 +151,7 @@ func randomLayer(tb testing.TB, r *rand.Rand) []byte {
 
 func TestFlatShowsWhatTheOverlayOfRandomLayersDoes(t *testing.T) {
 	for seed := range uint64(60) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 1))
 			var layers [][]byte
 			for range 2 + r.IntN(4) {
@@ -164,7 +164,7 @@ func TestFlatShowsWhatTheOverlayOfRandomLayersDoes(t *testing.T) {
 
 func TestConvertedRandomLayersShowWhatExtractedOnesDo(t *testing.T) {
 	for seed := range uint64(30) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 2))
 			stageLayers(t, func(s *layerStage) {
 				var got, want []string
