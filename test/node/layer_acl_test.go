@@ -161,7 +161,7 @@ func (s *layerStage) extents(i image.Image) (dirs []string) {
 		loop, err := linux.AttachLoop(int(file.Fd()), e.Offset, e.Size, false)
 		must(s.tb, errors.Join(err, file.Close()))
 		dir := s.mkdir("extent")
-		must(s.tb, unix.Mount(loop.Device(), dir, e.FS, unix.MS_RDONLY, ""))
+		s.mount(loop.Device(), dir, e.FS, unix.MS_RDONLY, "")
 		loop.Close()
 		dirs = append(dirs, dir)
 	}

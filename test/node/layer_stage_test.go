@@ -3,12 +3,10 @@ package node
 import (
 	"archive/tar"
 	"bytes"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,9 +25,10 @@ import (
 
 // layerStage is a place with mounts of its own, on tmpfs. It belongs to one thread.
 type layerStage struct {
-	tb  testing.TB
-	dir string
-	n   int
+	tb     testing.TB
+	dir    string
+	n      int
+	mounts []string
 }
 
 // stageLayers runs f where its mounts are nobody else's, and go with it.
@@ -43,14 +42,34 @@ func stageLayers(t *testing.T, f func(s *layerStage)) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		// The thread ends with the goroutine, and its mounts with the thread.
+		// The thread ends with the goroutine, and its namespace with the thread.
 		goruntime.LockOSThread()
 		must(t, unix.Unshare(unix.CLONE_NEWNS|unix.CLONE_FS))
 		must(t, unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
-		must(t, unix.Mount("layers", dir, "tmpfs", 0, "mode=755"))
-		f(&layerStage{tb: t, dir: dir})
+		s := &layerStage{tb: t, dir: dir}
+		defer s.unmount()
+		s.mount("layers", dir, "tmpfs", 0, "mode=755")
+		f(s)
 	}()
 	<-done
+}
+
+func (s *layerStage) mount(source, dir, fs string, flags uintptr, options string) {
+	s.tb.Helper()
+	must(s.tb, unix.Mount(source, dir, fs, flags, options))
+	s.mounts = append(s.mounts, dir)
+}
+
+// unmount ends what is mounted. If the directory under the tmpfs were removed while the
+// namespace has it, the kernel would keep all of it: what is mounted on the tmpfs would
+// go with the tmpfs, which waits for the loop devices of what is mounted on it.
+func (s *layerStage) unmount() {
+	s.tb.Helper()
+	for _, dir := range slices.Backward(s.mounts) {
+		if err := unix.Unmount(dir, 0); err != nil {
+			s.tb.Errorf("unmount %s: %v", dir, err)
+		}
+	}
 }
 
 // path is a new name in the stage.
@@ -89,7 +108,7 @@ func (s *layerStage) show(image string) string {
 	must(s.tb, err)
 	defer loop.Close()
 	dir := s.mkdir("squashfs")
-	must(s.tb, unix.Mount(loop.Device(), dir, "squashfs", unix.MS_RDONLY, ""))
+	s.mount(loop.Device(), dir, "squashfs", unix.MS_RDONLY, "")
 	return dir
 }
 
@@ -100,7 +119,7 @@ func (s *layerStage) stack(dirs []string) string {
 	lower = append(lower, dirs...)
 	slices.Reverse(lower)
 	dir := s.mkdir("overlay")
-	must(s.tb, unix.Mount("overlay", dir, "overlay", unix.MS_RDONLY, "lowerdir="+strings.Join(lower, ":")))
+	s.mount("overlay", dir, "overlay", unix.MS_RDONLY, "lowerdir="+strings.Join(lower, ":"))
 	return dir
 }
 
@@ -209,94 +228,6 @@ func whiteouts(tb testing.TB, root string) {
 			must(tb, unix.Setxattr(hidden, "trusted.overlay.opaque", []byte("y"), 0))
 		case err != nil && !inOpaque:
 			must(tb, unix.Mknod(hidden, unix.S_IFCHR, 0))
-		}
-	}
-}
-
-// seen is what can be seen of one name.
-type seen struct {
-	Mode, UID, GID uint32
-	Time, Size     int64
-	Rdev           uint64
-	Target         string
-	Hash           string
-	Xattrs         map[string]string
-	// Links is the first name of the same inode.
-	Links string
-}
-
-// look sees everything in a directory. Times are as squashfs has them.
-func look(tb testing.TB, root string) map[string]seen {
-	tb.Helper()
-	all, first := map[string]seen{}, map[[2]uint64]string{}
-	must(tb, filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
-		var st unix.Stat_t
-		if errors.Is(unix.Lstat(path, &st), unix.ENOENT) {
-			return nil // a whiteout in a directory of one layer shows its name
-		}
-		must(tb, err)
-		name, err := filepath.Rel(root, path)
-		must(tb, err)
-		e := seen{
-			Mode: st.Mode, UID: st.Uid, GID: st.Gid, Time: min(max(st.Mtim.Sec, 0), 1<<32-1),
-			Rdev: st.Rdev, Xattrs: attributes(tb, path),
-		}
-		switch st.Mode & unix.S_IFMT {
-		case unix.S_IFREG:
-			data, err := os.ReadFile(path)
-			must(tb, err)
-			e.Size, e.Hash = st.Size, fmt.Sprintf("%x", sha256.Sum256(data))
-		case unix.S_IFLNK:
-			e.Target, err = os.Readlink(path)
-			must(tb, err)
-		}
-		if st.Mode&unix.S_IFMT != unix.S_IFDIR && st.Nlink > 1 {
-			key := [2]uint64{st.Dev, st.Ino}
-			if _, ok := first[key]; !ok {
-				first[key] = name
-			} else {
-				e.Links = first[key]
-			}
-		}
-		all[name] = e
-		return nil
-	}))
-	return all
-}
-
-func attributes(tb testing.TB, path string) map[string]string {
-	tb.Helper()
-	list := make([]byte, 64<<10)
-	n, err := unix.Llistxattr(path, list)
-	if errors.Is(err, unix.ENOTSUP) {
-		return nil // a squashfs that has none
-	}
-	must(tb, err)
-	all := map[string]string{}
-	for name := range strings.SplitSeq(strings.TrimRight(string(list[:n]), "\x00"), "\x00") {
-		value := make([]byte, 64<<10)
-		if n, err := unix.Lgetxattr(path, name, value); name != "" && err == nil {
-			all[name] = string(value[:n])
-		}
-	}
-	return all
-}
-
-// compare tells how two trees differ.
-func compare(tb testing.TB, got, want map[string]seen) {
-	tb.Helper()
-	names := maps.Clone(got)
-	maps.Copy(names, want)
-	for _, name := range slices.Sorted(maps.Keys(names)) {
-		g, isGot := got[name]
-		w, isWanted := want[name]
-		switch {
-		case !isGot:
-			tb.Errorf("%.300q is missing", name)
-		case !isWanted:
-			tb.Errorf("%.300q should not be there", name)
-		case fmt.Sprint(g) != fmt.Sprint(w):
-			tb.Errorf("%.300q =\n%+v, want\n%+v", name, g, w)
 		}
 	}
 }
