@@ -130,7 +130,7 @@ func TestKeysMoveByExportAndImport(t *testing.T) {
 	}
 	k.ok(secret+"\n", "key", "import", "-")
 	k.ok("", "sign", path)
-	if out := k.ok("", "key", "list"); strings.Count(out, fingerprint) != 1 || !strings.Contains(out, "eddsa") {
+	if out := k.ok("", "key", "list"); strings.Count(out, fingerprint) != 1 || !strings.Contains(out, "ed25519 ") {
 		t.Errorf("key list says\n%s", out)
 	}
 	file := filepath.Join(os.Getenv("XDG_CONFIG_HOME"), "siflet", "keys", "secret", fingerprint+".asc")

@@ -117,6 +117,23 @@ func TestPGPSignerRefusesAnExpiredKey(t *testing.T) {
 	}
 }
 
+func TestPGPKeysHaveTheAlgorithmsOfOthers(t *testing.T) {
+	for want, config := range map[string]packet.Config{
+		"ed25519":     {Algorithm: packet.PubKeyAlgoEdDSA},
+		"ed448":       {Algorithm: packet.PubKeyAlgoEd448},
+		"ecdsa-P-256": {Algorithm: packet.PubKeyAlgoECDSA, Curve: packet.CurveNistP256},
+		"rsa2048":     {Algorithm: packet.PubKeyAlgoRSA, RSABits: 2048},
+	} {
+		e, err := openpgp.NewEntity("Ada", "", "ada@example.com", &config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := pgpKey(e).Algorithm; got != want {
+			t.Errorf("Algorithm = %s, want %s", got, want)
+		}
+	}
+}
+
 func TestPEMSignerReadsPrivateKeys(t *testing.T) {
 	for _, name := range []string{"ecdsa", "ed25519", "rsa"} {
 		text, err := os.ReadFile(moduleFile(t, "keys/"+name+"-private.pem"))

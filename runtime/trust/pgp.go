@@ -60,9 +60,7 @@ func pgpKey(e *openpgp.Entity) *Key {
 		ID: fingerprint(e.PrimaryKey.Fingerprint), Kind: PGP, entity: e,
 		NotBefore: e.PrimaryKey.CreationTime, Secret: e.PrivateKey != nil,
 	}
-	if bits, err := e.PrimaryKey.BitLength(); err == nil {
-		key.Algorithm = fmt.Sprintf("%s%d", pgpAlgorithm(e.PrimaryKey.PubKeyAlgo), bits)
-	}
+	key.Algorithm = pgpAlgorithm(e.PrimaryKey)
 	signature, id := e.PrimarySelfSignature()
 	if id != nil && id.UserId != nil {
 		key.Name, key.Email = printable(id.UserId.Name), printable(id.UserId.Email)
@@ -76,18 +74,37 @@ func pgpKey(e *openpgp.Entity) *Key {
 	return key
 }
 
-func pgpAlgorithm(a packet.PublicKeyAlgorithm) string {
-	switch a {
+// pgpAlgorithm names a key's algorithm as those of keys in PEM are named.
+func pgpAlgorithm(key *packet.PublicKey) string {
+	if curve, err := key.Curve(); err == nil {
+		return curveAlgorithm(curve)
+	}
+	name := "pgp"
+	switch key.PubKeyAlgo {
 	case packet.PubKeyAlgoRSA, packet.PubKeyAlgoRSASignOnly, packet.PubKeyAlgoRSAEncryptOnly:
-		return "rsa"
+		name = "rsa"
 	case packet.PubKeyAlgoDSA:
-		return "dsa"
-	case packet.PubKeyAlgoECDSA:
-		return "ecdsa"
-	case packet.PubKeyAlgoEdDSA, packet.PubKeyAlgoEd25519, packet.PubKeyAlgoEd448:
-		return "eddsa"
+		name = "dsa"
 	default:
-		return "pgp"
+	}
+	bits, err := key.BitLength()
+	if err != nil {
+		return name
+	}
+	return fmt.Sprintf("%s%d", name, bits)
+}
+
+// curveAlgorithm is what signs on a curve.
+func curveAlgorithm(curve packet.Curve) string {
+	switch curve {
+	case packet.Curve25519:
+		return "ed25519"
+	case packet.Curve448:
+		return "ed448"
+	case packet.CurveNistP256, packet.CurveNistP384, packet.CurveNistP521:
+		return "ecdsa-P-" + strings.TrimPrefix(string(curve), "P")
+	default:
+		return "ecdsa-" + string(curve)
 	}
 }
 
