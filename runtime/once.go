@@ -52,6 +52,7 @@ type OnceConfig struct {
 // once is one run.
 type once struct {
 	cfg    OnceConfig
+	image  resolvedImage
 	id     string
 	spaces Namespaces
 	group  *cgroups.Group
@@ -68,7 +69,7 @@ type once struct {
 // ctx ends the process is killed, as it is when the calling process dies. A
 // process that never ran is an error. Nothing is left behind.
 func RunOnce(ctx context.Context, cfg OnceConfig, spec ContainerSpec, spaces Namespaces) (supervisor.Exit, error) {
-	o := &once{cfg: cfg, id: newID(), spaces: spaces}
+	o := &once{cfg: cfg, image: resolved(cfg.Image), id: newID(), spaces: spaces}
 	type result struct {
 		exit supervisor.Exit
 		err  error
@@ -91,8 +92,7 @@ func RunOnce(ctx context.Context, cfg OnceConfig, spec ContainerSpec, spaces Nam
 }
 
 func (o *once) run(ctx context.Context, spec *ContainerSpec) (supervisor.Exit, error) {
-	img := resolved(o.cfg.Image)
-	if err := permit(ctx, o.cfg.Trust, &img, ""); err != nil {
+	if err := permit(ctx, o.cfg.Trust, &o.image, ""); err != nil {
 		return supervisor.Exit{}, err
 	}
 	defer o.warmUp(spec)()
@@ -119,16 +119,16 @@ func (o *once) run(ctx context.Context, spec *ContainerSpec) (supervisor.Exit, e
 // own, so that it is there when the launch stage asks. The function it returns
 // lets go of the mounts.
 func (o *once) warmUp(spec *ContainerSpec) (cool func()) {
-	img := resolved(o.cfg.Image)
 	command := ""
 	if len(spec.Command) > 0 {
 		command = spec.Command[0]
 	}
 	held := make(chan []*os.File, 1)
-	locks := lockLayers(img.Extents)
+	extents := o.image.Extents
+	locks := lockLayers(extents)
 	go func() {
 		// What can't be mounted is for the launch stage to tell.
-		mounts, _ := holdImage(img.Extents, false)
+		mounts, _ := holdImage(extents, false)
 		preread(mounts, command)
 		held <- append(mounts, locks...)
 	}()
@@ -141,12 +141,11 @@ func (o *once) warmUp(spec *ContainerSpec) (cool func()) {
 
 func (o *once) plan(spec *ContainerSpec) (*planned, error) {
 	v := &view{cfg: Config{ActionBinary: o.cfg.ActionBinary}}
-	img := resolved(o.cfg.Image)
 	if o.cfg.Cgroups != nil {
 		path := filepath.Join("/", o.cfg.CgroupParent, "siflet-"+o.id)
 		o.join = programCgroup(o.cfg.Cgroups.Load(path).Handle())
 	}
-	in, extra, err := v.inputs(spec, &img, surroundings{cgroup: o.join})
+	in, extra, err := v.inputs(spec, &o.image, surroundings{cgroup: o.join})
 	if err != nil {
 		return nil, err
 	}
