@@ -57,8 +57,8 @@ func (s *Server) listImages(f *criapi.ImageFilter) ([]*criapi.Image, error) {
 }
 
 // lookup is the image that was pulled or imported by this name, or nil. The
-// store finds any file by its path too, but one that nobody pulled is no image
-// of this node yet.
+// store finds any file by its path too, but one that nobody pulled by that path is no
+// image of this node yet: the pull asks the policy about the path, and keeps it.
 func (s *Server) lookup(ref string) (*image.Image, error) {
 	found, err := s.images.Lookup(ref)
 	if errors.Is(err, image.ErrNotFound) {
@@ -67,14 +67,7 @@ func (s *Server) lookup(ref string) (*image.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !found.InPlace {
-		return &found, nil
-	}
-	all, err := s.images.List()
-	if err != nil {
-		return nil, err
-	}
-	if !slices.ContainsFunc(all, func(i image.Image) bool { return i.ID == found.ID }) {
+	if !found.Known {
 		return nil, nil //nolint:nilnil // absent is no error
 	}
 	return &found, nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/siflet/siflet/runtime/image"
 	"github.com/siflet/siflet/runtime/plan"
@@ -64,22 +63,12 @@ func resolved(i image.Image) resolvedImage {
 		ID: i.ID, Path: i.Path, InPlace: i.InPlace, Native: i.Native,
 		Entrypoint: i.Config.Entrypoint, Cmd: i.Config.Cmd, Env: i.Config.Env,
 		WorkingDir: i.Config.WorkingDir, User: i.Config.User, StopSignal: i.Config.StopSignal, Volumes: i.Config.Volumes,
-		References: names(i), Manifests: i.Manifests, Signatures: i.Signatures,
+		References: i.Names(), Manifests: i.Manifests, Signatures: i.Signatures,
 	}
 	for _, e := range i.Extents {
 		out.Extents = append(out.Extents, program.Extent{Path: e.Path, Offset: e.Offset, Size: e.Size, FS: e.FS})
 	}
 	return out
-}
-
-// names are what a policy knows an image by: what people and registries call it,
-// else where it is. A name is no way around the rules for another one.
-func names(i image.Image) []string {
-	all := slices.Concat(i.References, i.Digests)
-	if len(all) == 0 && i.Path != "" {
-		all = []string{i.Path}
-	}
-	return all
 }
 
 func (r *resolvedImage) plan() plan.Image {
@@ -115,7 +104,10 @@ func (v *view) resolveMounts(ctx context.Context, mounts []Mount) (map[string]re
 
 // extents are those of the images that mounts name.
 func (r *containerRecord) extents() map[string][]program.Extent {
-	out := map[string][]program.Extent{}
+	if len(r.Images) == 0 {
+		return nil
+	}
+	out := make(map[string][]program.Extent, len(r.Images))
 	for ref := range r.Images {
 		out[ref] = r.Images[ref].Extents
 	}

@@ -136,14 +136,15 @@ func openEngine(ctx context.Context, o agentOptions, bins setup.Programs, nets *
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w; mount the cgroup file systems first", err)
 	}
-	options, err := o.sources().Store(log)
-	if err != nil {
-		return nil, nil, err
-	}
+	policy := o.sources().Trust(log)
+	// One that is of no use is in the log now. The agent serves all the same: pods go on,
+	// and a mended one counts from the next pull or start on.
+	_ = policy.Err()
+	options := o.sources().Store(log, policy)
 	images := setup.NewImages(filepath.Join(o.StateDir, "images"), func() (image.Options, error) { return options, nil })
 	engine, err := runtime.Open(ctx, runtime.Config{
 		StateDir: o.StateDir, RunDir: o.RunDir, InstanceBinary: bins.Instance, ActionBinary: bins.Action,
-		Images: images, Trust: options.Policy, Cgroups: groups, CgroupParent: o.CgroupParent, Network: nets, Log: log,
+		Images: images, Trust: policy, Cgroups: groups, CgroupParent: o.CgroupParent, Network: nets, Log: log,
 	})
 	if errors.Is(err, runtime.ErrBusy) {
 		return nil, nil, fmt.Errorf("%w; stop that agent, or give this one a --state-dir and a --run-dir of its own", err)

@@ -41,6 +41,9 @@ type agentOptions struct {
 	AuthFile       string   `toml:"auth_file" json:"auth_file"`
 	MetricsListen  string   `toml:"metrics_listen" json:"metrics_listen"`
 	ParallelLayers int      `toml:"max_parallel_layers" json:"max_parallel_layers"`
+
+	// policyNamed says that somebody named the policy, which must be there then.
+	policyNamed bool
 }
 
 func defaultAgentOptions() agentOptions {
@@ -87,7 +90,7 @@ func (o *agentOptions) flags(f *pflag.FlagSet) {
 		"log-level":      "debug, info, warn or error",
 		"log-format":     "text or json",
 		"registry-hosts": "read settings of registries (mirrors, TLS) here, in containerd's hosts.toml layout;\nof several directories that know a registry the first counts",
-		"policy":         "file that says whose signatures images need, at every pull and every start;\nwithout it every image runs",
+		"policy":         "file that says whose signatures images need, at every pull and every start; one that is\nnamed but not there, or has a mistake in it, lets none run; without the default one every image runs",
 		"auth-file":      "file with credentials for registries, as Docker's config.json; those of a pull go before it\n(default that of \"siflet registry login\", then Docker's)",
 		"metrics-listen": "serve Prometheus metrics at /metrics on this address, such as 127.0.0.1:9213; there is no\naccess control (default off)",
 
@@ -122,6 +125,7 @@ func (o *agentOptions) load(file string, f *pflag.FlagSet) error {
 	if err := set.parse(name, string(text)); err != nil {
 		return err
 	}
+	o.policyNamed = f.Changed("policy") || set.policyNamed
 	for name, value := range o.words() {
 		if !f.Changed(name) {
 			*value = *set.words()[name]
@@ -151,6 +155,7 @@ func (o *agentOptions) parse(name, text string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
+	o.policyNamed = meta.IsDefined("policy")
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
 		return fmt.Errorf("%s:%d: unknown key %q", name, lineOf(text, unknown[0]), unknown[0])
 	}
@@ -180,6 +185,9 @@ func (o *agentOptions) check() error {
 	if _, err := o.logger(io.Discard); err != nil {
 		return err
 	}
+	if o.Policy == "" {
+		return errors.New("--policy \"\": want a file; without one, leave the setting out")
+	}
 	if o.ParallelLayers < 0 {
 		return fmt.Errorf("--max-parallel-layers %d: want a number of layers, or 0", o.ParallelLayers)
 	}
@@ -195,7 +203,7 @@ func (o *agentOptions) check() error {
 // sources are where the agent's images come from.
 func (o *agentOptions) sources() setup.Sources {
 	return setup.Sources{
-		Hosts: o.RegistryHosts, Policy: o.Policy, Auth: o.AuthFile, Parallel: o.ParallelLayers, Version: version,
+		Hosts: o.RegistryHosts, Policy: o.Policy, PolicyNamed: o.policyNamed, Auth: o.AuthFile, Parallel: o.ParallelLayers, Version: version,
 	}
 }
 

@@ -52,9 +52,15 @@ func TestImageSettingsComeFromFlagsAndFile(t *testing.T) {
 	if !slices.Equal(s.Hosts, []string{"/a", "/b"}) || s.Parallel != 5 || s.Policy != "/file/policy" || s.Auth != "/file/auth" || o.MetricsListen != "127.0.0.1:0" {
 		t.Errorf("settings = %+v, metrics on %q", s, o.MetricsListen)
 	}
+	if !s.PolicyNamed {
+		t.Error("a policy that the file names need not be there")
+	}
+	if o, err := loadOptions(t, "", "--policy", "/etc/siflet/policy.toml"); err != nil || !o.sources().PolicyNamed {
+		t.Errorf("a policy that a flag names need not be there, %v", err)
+	}
 	o, err = loadOptions(t, "")
 	if s := o.sources(); err != nil || !slices.Equal(s.Hosts, []string{"/etc/siflet/certs.d", "/etc/containerd/certs.d"}) ||
-		s.Policy != "/etc/siflet/policy.toml" || o.MetricsListen != "" {
+		s.Policy != "/etc/siflet/policy.toml" || s.PolicyNamed || o.MetricsListen != "" {
 		t.Errorf("defaults = %+v, metrics on %q, %v", s, o.MetricsListen, err)
 	}
 }
@@ -70,6 +76,7 @@ func TestConfigurationErrorsNameTheLine(t *testing.T) {
 		"state_dir = \"\"\n":                 "--state-dir",
 		"max_parallel_layers = -1\n":         "--max-parallel-layers",
 		"metrics_listen = \"here\"\n":        "--metrics-listen",
+		"policy = \"\"\n":                    "--policy",
 	} {
 		if _, err := loadOptions(t, text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want an error with %q", text, err, want)

@@ -81,6 +81,10 @@ func (w *workshop) startInstance(ctx context.Context, o *actionOptions, verb, re
 	if err != nil {
 		return err
 	}
+	kept := instanceAttributes{Image: listedName(img, ref), LogOut: container.OutPath, LogErr: container.ErrPath}
+	if instance.Attributes, err = json.Marshal(kept); err != nil {
+		return err
+	}
 	engine, err := w.open(ctx, r)
 	if err != nil {
 		return err
@@ -152,9 +156,6 @@ func (o *actionOptions) instance(ctx context.Context, warnings io.Writer, verb s
 	instance = runtime.InstanceSpec{
 		Name: name, Hostname: o.hostname, EndWithInit: true, BuiltInNetwork: true, LoopbackOnly: o.network == "none",
 		Namespaces: runtime.Namespaces{Network: own(o.net), IPC: own(o.ipc), UTS: own(o.uts)},
-	}
-	if instance.Attributes, err = json.Marshal(instanceAttributes{Image: imageName(img), LogOut: container.OutPath, LogErr: container.ErrPath}); err != nil {
-		return instance, container, err
 	}
 	instance.Ports, err = o.ports()
 	return instance, container, err

@@ -37,10 +37,11 @@ func (w *workshop) pullSources(ctx context.Context, uri, scratch string, o pullO
 			from.Hosts = append([]string{dir}, from.Hosts...)
 		}
 	}
-	store, err := from.Store(w.logger())
-	if err != nil {
+	policy := w.trust()
+	if err := policy.Err(); err != nil {
 		return pullSource{}, err
 	}
+	store := from.Store(w.logger(), policy)
 	auth, err := w.pullAuth(ctx, o)
 	if err != nil {
 		return pullSource{}, err
@@ -49,7 +50,7 @@ func (w *workshop) pullSources(ctx context.Context, uri, scratch string, o pullO
 		options: source.Options{
 			Registry: store.Registry, Auth: auth, Arch: o.arch, Library: o.library, Spool: o.tmp, Log: w.logger(),
 		},
-		policy: store.Policy,
+		policy: policy,
 	}, nil
 }
 

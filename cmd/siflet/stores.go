@@ -1,14 +1,14 @@
 package main
 
 import (
-	"context"
 	"path/filepath"
+	"slices"
 	"strings"
-	"sync"
 
 	"github.com/siflet/siflet/cmd/internal/setup"
 	"github.com/siflet/siflet/runtime/image"
 	"github.com/siflet/siflet/runtime/registry"
+	"github.com/siflet/siflet/runtime/source"
 	"github.com/siflet/siflet/runtime/trust"
 )
 
@@ -18,38 +18,28 @@ func (w *workshop) sources() setup.Sources {
 	if hosts := envOr("SIFLET_REGISTRY_HOSTS", ""); hosts != "" {
 		s.Hosts = strings.Split(hosts, string(filepath.ListSeparator))
 	}
-	s.Policy = envOr("SIFLET_POLICY_FILE", s.Policy)
+	if policy := envOr("SIFLET_POLICY_FILE", ""); policy != "" {
+		s.Policy, s.PolicyNamed = policy, true
+	}
 	return s
 }
 
 // registryClient is a person's client of registries.
 func (w *workshop) registryClient() *registry.Client { return w.sources().Registry(w.logger()) }
 
-// storeOptions are those of a store that a person opens.
-func (w *workshop) storeOptions() (image.Options, error) { return w.sources().Store(w.logger()) }
+// storeOptions are those of a store that a person opens. A policy that is of no use
+// is told before anything is fetched.
+func (w *workshop) storeOptions() (image.Options, error) {
+	policy := w.trust()
+	return w.sources().Store(w.logger(), policy), policy.Err()
+}
 
 // trust checks images by the machine's policy, which is read when the first
 // image is checked.
-func (w *workshop) trust() lateTrust {
-	return lateTrust{sync.OnceValues(func() (*trust.Policy, error) { return trust.LoadPolicy(w.sources().Policy) })}
-}
+func (w *workshop) trust() *trust.Policy { return w.sources().Trust(nil) }
 
-// lateTrust is a policy that is read when it is needed.
-type lateTrust struct {
-	policy func() (*trust.Policy, error)
-}
-
-// Check says whether the policy lets the image run.
-func (l lateTrust) Check(ctx context.Context, s trust.Subject) error {
-	policy, err := l.policy()
-	if err != nil {
-		return err
-	}
-	return policy.Check(ctx, s)
-}
-
-// imageName is what an image is called in its containers and in lists: its file,
-// or the name it was pulled by.
+// imageName is what an image is called in its containers: its file, or the name it
+// was pulled by.
 func imageName(img image.Image) string {
 	switch {
 	case img.Path != "":
@@ -59,4 +49,16 @@ func imageName(img image.Image) string {
 	default:
 		return img.ID
 	}
+}
+
+// listedName is what an image that a person called ref is called in lists: a file in
+// place is its path, what is in a store has the name by which it came there.
+func listedName(img image.Image, ref string) string {
+	if img.InPlace || len(img.Names()) == 0 {
+		return imageName(img)
+	}
+	_, rest, _ := source.Scheme(ref)
+	meant := func(name string) bool { return name == ref || familiar(name) == familiar(rest) }
+	names := img.Names()
+	return names[max(slices.IndexFunc(names, meant), 0)]
 }

@@ -23,6 +23,7 @@ package image
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/siflet/siflet/runtime/trust"
@@ -68,8 +69,12 @@ type Image struct {
 	// size, time, path), so that a file which changes becomes another image.
 	ID string
 	// References are the full names it was imported or pulled by, sorted:
-	// "docker.io/library/web:latest", "/images/web.sif".
+	// "docker.io/library/web:latest", "/images/web.sif". Of a file in place the path by
+	// which it was looked up is among them.
 	References []string
+	// Known says that it was pulled or imported. A file that was looked up by the path of
+	// a link is known if it was pulled by that path.
+	Known bool
 	// Path is the SIF file, without symbolic links; empty for an OCI image, whose
 	// layers have a file each.
 	Path string
@@ -102,6 +107,16 @@ type Image struct {
 	Kept bool
 	// CreatedAt is when it was imported or pulled, or the file's own time.
 	CreatedAt time.Time
+}
+
+// Names are those that a policy knows the image by: what people and registries call
+// it, else where it is. A name is no way around the rules for another one.
+func (i *Image) Names() []string {
+	all := slices.Concat(i.References, i.Digests)
+	if len(all) == 0 && i.Path != "" {
+		all = []string{i.Path}
+	}
+	return all
 }
 
 // kindError gives an error a kind without changing its text.

@@ -1,9 +1,7 @@
 package image
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"io/fs"
 	"os"
@@ -18,66 +16,6 @@ import (
 	"github.com/siflet/siflet/runtime/sif"
 )
 
-// makeSIF writes a small SIF whose content depends on seed.
-func makeSIF(tb testing.TB, path, seed string) string {
-	tb.Helper()
-	return makeSIFFor(tb, path, seed, goruntime.GOARCH)
-}
-
-func makeSIFFor(tb testing.TB, path, seed, arch string) string {
-	tb.Helper()
-	squash := make([]byte, 4096)
-	copy(squash, "hsqs")
-	binary.LittleEndian.PutUint16(squash[20:], 1)
-	binary.LittleEndian.PutUint16(squash[28:], 4)
-	err := sif.Create(path, sif.Options{Deterministic: true, Objects: []sif.Object{
-		{Type: sif.TypeDefinition, Data: strings.NewReader(seed)},
-		{Type: sif.TypeJSON, Name: "oci-config.json", Data: strings.NewReader(`{"Cmd": ["sh"]}`)},
-		{Type: sif.TypePartition, FS: sif.FSSquash, Part: sif.PartPrimary, Arch: arch, Data: bytes.NewReader(squash)},
-	}})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return path
-}
-
-func openStore(tb testing.TB, dir string) *Store {
-	tb.Helper()
-	s, err := Open(dir, Options{})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	for _, problem := range s.Problems() {
-		tb.Errorf("Problems: %v", problem)
-	}
-	return s
-}
-
-// must returns the image or fails the test.
-func must(tb testing.TB) func(Image, error) Image {
-	tb.Helper()
-	return func(image Image, err error) Image {
-		tb.Helper()
-		if err != nil {
-			tb.Fatal(err)
-		}
-		return image
-	}
-}
-
-func listed(tb testing.TB, s *Store) [][]string {
-	tb.Helper()
-	images, err := s.List()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	var refs [][]string
-	for _, image := range images {
-		refs = append(refs, image.References)
-	}
-	return refs
-}
-
 func TestPullRecordsAPathAndUsesTheFileInPlace(t *testing.T) {
 	dir := t.TempDir()
 	path := makeSIF(t, filepath.Join(dir, "web.sif"), "a")
@@ -90,7 +28,7 @@ func TestPullRecordsAPathAndUsesTheFileInPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Image{
-		ID: image.ID, References: []string{path}, Path: path, InPlace: true, Size: info.Size(),
+		ID: image.ID, References: []string{path}, Known: true, Path: path, InPlace: true, Size: info.Size(),
 		Arch: goruntime.GOARCH, Native: true, CreatedAt: info.ModTime(), Config: Config{Cmd: []string{"sh"}},
 		Extents: []Extent{{Path: path, Offset: 32768, Size: 4096, FS: "squashfs"}},
 	}
@@ -301,4 +239,20 @@ func BenchmarkLookupInPlace(b *testing.B) {
 			must(b)(s.Lookup(path))
 		}
 	})
+}
+
+func TestLookupOfAPathWithAnIDIsOfThatImage(t *testing.T) {
+	s := openStore(t, t.TempDir())
+	path := makeSIF(t, filepath.Join(t.TempDir(), "x.sif"), "a")
+	pulled, err := s.Pull(t.Context(), path, PullOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Lookup(path + "@" + pulled.ID); err != nil || got.ID != pulled.ID {
+		t.Errorf("Lookup(path@ID) = %v, %v, want the image", got.ID, err)
+	}
+	other := strings.Repeat("0", 64)
+	if _, err := s.Lookup(path + "@sha256:" + other); !errors.Is(err, ErrNotFound) {
+		t.Errorf("Lookup(path@another ID) = %v, want ErrNotFound", err)
+	}
 }

@@ -92,15 +92,22 @@ func (e entry) describe(image *Image) {
 	image.References, image.Kept = slices.Clone(e.References), e.Kept
 	image.Digests, image.Manifests = slices.Clone(e.Digests), slices.Clone(e.Manifests)
 	image.Signatures, image.Source = slices.Clone(e.Signatures), e.Source
+	image.Known = true
 }
 
-// inPlace adds what is known of a file that was opened by path.
+// inPlace adds what is known of a file that was opened by path. A link to it stays
+// among its names: rules may speak of the one or the other.
 func (s *Store) inPlace(image Image, ref string) Image {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	image.References = []string{ref}
-	if e, ok := s.entries[(entry{Path: image.Path, InPlace: true}).key()]; ok && len(e.References) > 0 {
+	if e, ok := s.entries[(entry{Path: image.Path, InPlace: true}).key()]; ok {
 		e.describe(&image)
+	}
+	path, _, _ := asPath(ref) // it was opened
+	named := slices.ContainsFunc(image.References, namesPath(path))
+	image.Known = image.Known && (named || path == image.Path)
+	if !named {
+		image.References = union(image.References, []string{ref})
 	}
 	image.Pinned = s.pinnedLocked(image.ID)
 	return image

@@ -16,7 +16,8 @@ import (
 
 // Pull makes sure that the image that ref names now is there to be used. A path is
 // checked and remembered, and the file used where it is: nothing is copied. An ID, and a
-// name that was imported, is there already or not found. Everything else is
+// name that was imported, is there already or not found. The policy must let it run,
+// whether it is there or not. Everything else is
 // looked up where it is, with o's credentials, and what the store lacks of it is
 // fetched: SIF files as they are, layers converted once.
 //
@@ -38,11 +39,11 @@ func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (Image, err
 		return s.pullPath(ctx, path, ref, o)
 	}
 	if isID(ref) {
-		return s.Lookup(ref)
+		return s.permitted(ctx, ref, o)
 	}
 	if _, named := inRegistry(ref); named {
 		if e, ok := s.byName(ref); ok && len(e.Digests) == 0 {
-			return s.image(e)
+			return s.permitted(ctx, ref, o)
 		}
 		if s.options.Registry == nil {
 			return Image{}, &kindError{ErrUnsupported, fmt.Errorf("pull image %q: there is no access to registries here; "+
@@ -50,6 +51,22 @@ func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (Image, err
 		}
 	}
 	return s.pull(ctx, ref, "", o)
+}
+
+// permitted is an image that is there already, if the policy lets it run.
+func (s *Store) permitted(ctx context.Context, ref string, o PullOptions) (Image, error) {
+	image, err := s.Lookup(ref)
+	if err != nil {
+		return Image{}, err
+	}
+	err = s.options.Policy.Check(ctx, trust.Subject{
+		References: image.Names(), Namespace: o.Namespace, ID: image.ID, Path: image.Path,
+		Manifests: image.Manifests, Signatures: image.Signatures,
+	})
+	if err != nil {
+		return Image{}, fmt.Errorf("image %s: %w", ref, err)
+	}
+	return image, nil
 }
 
 // pullPath remembers a file in place.

@@ -2,7 +2,6 @@ package image
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -17,16 +16,8 @@ func TestThePolicyRefusesBeforeAnythingShows(t *testing.T) {
 	content, _ := bigSIF(t, 1<<20)
 	reg.PushSIF(t, "app", "app.sif", content)
 	path := makeSIF(t, filepath.Join(dir, "a.sif"), "a")
-	text := "[[rule]]\nimages = [\"**\"]\nnamespaces = [\"strict\"]\nrequire = \"reject\"\n"
-	if err := os.WriteFile(filepath.Join(dir, "policy.toml"), []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	policy, err := trust.LoadPolicy(filepath.Join(dir, "policy.toml"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	store := filepath.Join(dir, "store")
-	s, err := Open(store, Options{Registry: reg.Client(t, nil), Policy: policy})
+	s, err := Open(store, Options{Registry: reg.Client(t, nil), Policy: rejecting(t, "**", "strict")})
 	if err != nil {
 		t.Fatal(err)
 	}

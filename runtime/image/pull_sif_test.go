@@ -42,7 +42,7 @@ func TestPullOfASIFArtifactKeepsTheFileAsItIs(t *testing.T) {
 	var last, total int64
 	got := must(t)(s.Pull(t.Context(), reg.Host+"/app:1", PullOptions{Progress: func(done, all int64) { last, total = done, all }}))
 	want := Image{
-		ID: digest, Path: s.blob(digest), References: []string{reg.Host + "/app:1"}, Size: int64(len(content)),
+		Known: true, ID: digest, Path: s.blob(digest), References: []string{reg.Host + "/app:1"}, Size: int64(len(content)),
 		Digests: []string{reg.Host + "/app@" + top.Digest.String()}, Manifests: []string{top.Digest.String()}, Source: reg.Host + "/app:1",
 		Arch: got.Arch, Native: true, Config: Config{Cmd: []string{"sh"}}, CreatedAt: got.CreatedAt,
 		Extents: []Extent{{Path: s.blob(digest), Offset: 32768, Size: 4096, FS: "squashfs"}},

@@ -86,7 +86,7 @@ func TestPullOfAnOCIImageStoresALayerEach(t *testing.T) {
 
 	name := reg.Host + "/web"
 	want := Image{
-		ID: config, References: []string{name + ":1"}, Digests: []string{name + "@" + top.Digest.String()},
+		Known: true, ID: config, References: []string{name + ":1"}, Digests: []string{name + "@" + top.Digest.String()},
 		Manifests: []string{top.Digest.String()}, Layers: diffIDs, Arch: "amd64", Source: name + ":1",
 		Config: Config{Cmd: []string{"sh"}, Env: []string{"A=b"}, Volumes: []string{"/data"}},
 	}

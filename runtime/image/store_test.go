@@ -1,9 +1,6 @@
 package image
 
 import (
-	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -18,68 +15,6 @@ import (
 
 	"github.com/siflet/siflet/runtime/record"
 )
-
-func TestImportNamesTheFileByItsContent(t *testing.T) {
-	dir := t.TempDir()
-	path := makeSIF(t, filepath.Join(dir, "Web App.sif"), "a")
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sum := sha256.Sum256(text)
-	s := openStore(t, filepath.Join(dir, "store"))
-	var last, total int64
-	image := must(t)(s.Import(t.Context(), path, "", func(done, all int64) { last, total = done, all }))
-	if want := "sha256:" + hex.EncodeToString(sum[:]); image.ID != want {
-		t.Errorf("ID = %s, want %s", image.ID, want)
-	}
-	if last != int64(len(text)) || total != last {
-		t.Errorf("progress ended at %d of %d, want %d", last, total, len(text))
-	}
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	s = openStore(t, filepath.Join(dir, "store"))
-	for _, ref := range []string{
-		"web-app", "web-app:latest", "docker.io/library/web-app", image.ID, image.ID[7:], image.ID[:20],
-		"web-app@" + image.ID, "web-app:other@" + image.ID,
-	} {
-		got := must(t)(s.Lookup(ref))
-		image.CreatedAt = got.CreatedAt // JSON drops the monotonic clock
-		if diff := cmp.Diff(image, got); diff != "" {
-			t.Errorf("Lookup(%q) (-want +got):\n%s", ref, diff)
-		}
-		if pulled := must(t)(s.Pull(t.Context(), ref, PullOptions{})); pulled.ID != image.ID {
-			t.Errorf("Pull(%q) = %s, want %s", ref, pulled.ID, image.ID)
-		}
-	}
-	for _, ref := range []string{"web-app:other", "web", "other@" + image.ID, "sha256:", image.ID + "0", "zz", ""} {
-		if _, err := s.Lookup(ref); !errors.Is(err, ErrNotFound) {
-			t.Errorf("Lookup(%q) = %v, want ErrNotFound", ref, err)
-		}
-	}
-}
-
-func TestImportMovesATagAndRemovesWhatLostItsLast(t *testing.T) {
-	dir := t.TempDir()
-	s := openStore(t, filepath.Join(dir, "store"))
-	first := must(t)(s.Import(t.Context(), makeSIF(t, filepath.Join(dir, "a.sif"), "a"), "web", nil))
-	must(t)(s.Import(t.Context(), filepath.Join(dir, "a.sif"), "web:1", nil))
-	second := must(t)(s.Import(t.Context(), makeSIF(t, filepath.Join(dir, "b.sif"), "b"), "web", nil))
-	if got := must(t)(s.Lookup("web")); got.ID != second.ID {
-		t.Errorf("the tag is at %s, want %s", got.ID, second.ID)
-	}
-	if got := must(t)(s.Lookup(first.ID)); cmp.Diff([]string{"docker.io/library/web:1"}, got.References) != "" {
-		t.Errorf("the first image has references %v, want web:1", got.References)
-	}
-	must(t)(s.Import(t.Context(), filepath.Join(dir, "b.sif"), "web:1", nil))
-	if _, err := s.Lookup(first.ID); !errors.Is(err, ErrNotFound) {
-		t.Errorf("Lookup of the first image = %v, want ErrNotFound", err)
-	}
-	if _, err := os.Stat(first.Path); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("its file is still there (%v)", err)
-	}
-}
 
 func TestRemoveTakesEveryReferenceAndTheFile(t *testing.T) {
 	dir := t.TempDir()
@@ -169,21 +104,6 @@ func TestAPinnedImageIsDeletedWithItsLastPin(t *testing.T) {
 	}
 }
 
-func TestImportOfAPinnedImageThatWasRemovedKeepsIt(t *testing.T) {
-	dir := t.TempDir()
-	path := makeSIF(t, filepath.Join(dir, "a.sif"), "a")
-	s := openStore(t, filepath.Join(dir, "store"))
-	image := must(t)(s.Import(t.Context(), path, "web", nil))
-	if err := errors.Join(s.Pin(image.ID, "c1"), s.Remove(t.Context(), "web")); err != nil {
-		t.Fatal(err)
-	}
-	must(t)(s.Import(t.Context(), path, "web", nil))
-	if err := s.Unpin("c1"); err != nil {
-		t.Fatal(err)
-	}
-	must(t)(s.Lookup("web"))
-}
-
 func TestOpenClearsWhatAKilledStoreLeft(t *testing.T) {
 	dir := t.TempDir()
 	store := filepath.Join(dir, "store")
@@ -241,39 +161,6 @@ func TestOpenLeavesARecordItCanNotReadAndItsFile(t *testing.T) {
 	must(t)(s.Lookup("b"))
 }
 
-func TestImportFailureLeavesNothing(t *testing.T) {
-	dir := t.TempDir()
-	store := filepath.Join(dir, "store")
-	s := openStore(t, store)
-	path := makeSIF(t, filepath.Join(dir, "a.sif"), "a")
-	text := filepath.Join(dir, "text.sif")
-	if err := os.WriteFile(text, []byte("not a SIF"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	canceled, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := s.Import(canceled, path, "a", nil); !errors.Is(err, context.Canceled) {
-		t.Errorf("Import = %v, want context.Canceled", err)
-	}
-	for name, c := range map[string]struct {
-		path, tag string
-		want      error
-	}{
-		"no SIF":  {text, "a", ErrInvalid},
-		"missing": {dir + "/missing.sif", "a", ErrNotFound},
-		"bad tag": {path, "A:b:c", ErrInvalid},
-	} {
-		if _, err := s.Import(t.Context(), c.path, c.tag, nil); !errors.Is(err, c.want) {
-			t.Errorf("%s: Import = %v, want %v", name, err, c.want)
-		}
-	}
-	for _, sub := range []string{imagesDir, blobsDir, ingestDir} {
-		if entries, err := os.ReadDir(filepath.Join(store, sub)); err != nil || len(entries) != 0 {
-			t.Errorf("%s holds %v (%v)", sub, entries, err)
-		}
-	}
-}
-
 func TestUsageCountsTheStoresOwnFiles(t *testing.T) {
 	dir := t.TempDir()
 	store := filepath.Join(dir, "store")
@@ -325,52 +212,5 @@ func TestConcurrentUseKeepsTheStoreWhole(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(filepath.Join(store, blobsDir)); err != nil || len(entries) != 0 {
 		t.Errorf("files %v (%v) were left", entries, err)
-	}
-}
-
-func TestTagsHaveOneSpelling(t *testing.T) {
-	for ref, want := range map[string]string{
-		"web": "docker.io/library/web:latest", "web:1": "docker.io/library/web:1", "docker.io/library/web": "docker.io/library/web:latest",
-		"docker.io/me/web": "docker.io/me/web:latest", "docker://web": "docker.io/library/web:latest",
-		"oras://reg.example/web:1": "reg.example/web:1", "reg.example:5000/a/b": "reg.example:5000/a/b:latest",
-		"reg.example:5000/a:V1": "reg.example:5000/a:V1",
-		"":                      "", "Web": "", "web:": "", "web:1:2": "", "a//b": "", "-a": "", "web:-1": "", "web\n": "", "sha256:abcd": "",
-		"/abs": "", "web:" + strings.Repeat("x", 129): "", strings.Repeat("x", 300): "", "ü": "", "../x": "",
-		"library://web": "", "oci:web": "", "web@sha256:" + strings.Repeat("0", 64): "",
-	} {
-		got, err := fullTag(ref)
-		if got != want || (err == nil) != (want != "") {
-			t.Errorf("fullTag(%q) = %q, %v; want %q", ref, got, err, want)
-		}
-		if err != nil && !errors.Is(err, ErrInvalid) {
-			t.Errorf("fullTag(%q) = %v, want ErrInvalid", ref, err)
-		}
-	}
-	for path, want := range map[string]string{
-		"/x/web.sif": "web", "Web App.oci.sif": "web-app", "/.sif": "image", "sha256": "image", "a_b..c.sif": "a-b-c",
-		"/x/" + strings.Repeat("é", 100): "image", strings.Repeat("y", 250): strings.Repeat("y", 128),
-	} {
-		if got := fileTag(path); got != want {
-			t.Errorf("fileTag(%q) = %q, want %q", path, got, want)
-		}
-		if _, err := fullTag(fileTag(path)); err != nil {
-			t.Errorf("fileTag(%q) is no tag: %v", path, err)
-		}
-	}
-}
-
-func TestLookupOfAPathWithAnIDIsOfThatImage(t *testing.T) {
-	s := openStore(t, t.TempDir())
-	path := makeSIF(t, filepath.Join(t.TempDir(), "x.sif"), "a")
-	pulled, err := s.Pull(t.Context(), path, PullOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := s.Lookup(path + "@" + pulled.ID); err != nil || got.ID != pulled.ID {
-		t.Errorf("Lookup(path@ID) = %v, %v, want the image", got.ID, err)
-	}
-	other := strings.Repeat("0", 64)
-	if _, err := s.Lookup(path + "@sha256:" + other); !errors.Is(err, ErrNotFound) {
-		t.Errorf("Lookup(path@another ID) = %v, want ErrNotFound", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"sync/atomic"
@@ -12,11 +13,22 @@ import (
 )
 
 // Policy says whose signature an image needs. The zero value and nil let every
-// image run. It follows its file: a change counts from the next Check on, and a
-// file that is broken later refuses every image until it is mended.
+// image run. It follows its file: a change counts from the next Check on, and as long
+// as the file is broken no image may run.
 type Policy struct {
-	path   string
+	file   PolicyFile
 	loaded atomic.Pointer[loadedPolicy]
+}
+
+// PolicyFile says where a policy is.
+type PolicyFile struct {
+	Path string
+	// Optional says that without the file every image may run, for a place where one
+	// may be: what nobody asked for can't be missed. A file that somebody named and
+	// that is not there is a mistake, and lets no image run.
+	Optional bool
+	// Log hears when the file breaks, goes, comes back or changes; nil is nobody.
+	Log *slog.Logger
 }
 
 // loadedPolicy is what was read, when the files had these stamps.
@@ -30,16 +42,22 @@ type loadedPolicy struct {
 	known *reports
 }
 
-// LoadPolicy reads the policy file. One that is not there is an empty policy; one that can't
-// be read, or names a key that can't be, is an error: nothing may run by mistake.
+// NewPolicy is the policy in a file, which is read when it is first needed.
 // Fingerprints are looked up in the directory "keys" beside the file.
-func LoadPolicy(path string) (*Policy, error) {
-	p := &Policy{path: path}
-	if _, err := p.current(); err != nil {
-		return nil, err
+func NewPolicy(f PolicyFile) *Policy { return &Policy{file: f} }
+
+// Err says why no image may run, if the file, or a key that it names, can't be read
+// now.
+func (p *Policy) Err() error {
+	if p.none() {
+		return nil
 	}
-	return p, nil
+	_, err := p.current()
+	return err
 }
+
+// none says that there is no file to ask.
+func (p *Policy) none() bool { return p == nil || p.file.Path == "" }
 
 // current is the policy as it is on disk now: one stat for every file if
 // none has changed.
@@ -48,21 +66,42 @@ func (p *Policy) current() (*loadedPolicy, error) {
 	if old != nil && old.fresh() {
 		return old, old.err
 	}
-	now := readPolicy(p.path)
+	now := readPolicy(p.file)
 	if old != nil && old.err == nil && now.err == nil && old.sum == now.sum {
 		// Only touched: what was found with these keys still holds.
 		now.rules, now.known = old.rules, old.known
 	}
-	p.loaded.Store(now)
+	// Of those who saw the change at once, one tells of it.
+	if p.loaded.CompareAndSwap(old, now) && p.file.Log != nil {
+		p.tell(old, now)
+	}
 	return now, now.err
 }
 
-func readPolicy(path string) *loadedPolicy {
+// tell logs what has become of the file.
+func (p *Policy) tell(old, now *loadedPolicy) {
+	log := p.file.Log.With("policy", p.file.Path)
+	switch {
+	case now.err != nil:
+		if old == nil || old.err == nil || old.err.Error() != now.err.Error() {
+			log.Error("the policy is of no use, so no image may be pulled or started until it is mended", "error", now.err)
+		}
+	case old == nil:
+	case old.err != nil:
+		log.Info("the policy is mended")
+	case now.rules.absent && !old.rules.absent:
+		log.Warn("the policy was removed, so every image may run")
+	case old.sum != now.sum:
+		log.Info("the policy has changed")
+	}
+}
+
+func readPolicy(f PolicyFile) *loadedPolicy {
 	var r policyReader
 	l := &loadedPolicy{read: time.Now()}
-	l.rules, l.err = r.policy(path)
+	l.rules, l.err = r.policy(f)
 	if l.err != nil {
-		l.err = fmt.Errorf("policy %s: %w", path, unwrapPath(l.err))
+		l.err = fmt.Errorf("policy %s: %w", f.Path, unwrapPath(l.err))
 	} else {
 		l.known = newReports(l.rules.keys)
 	}
@@ -91,7 +130,7 @@ func (l *loadedPolicy) fresh() bool {
 // must satisfy every rule that doesn't accept. Where no rule matches, the
 // default decides.
 func (p *Policy) Check(ctx context.Context, s Subject) error {
-	if p == nil || p.path == "" {
+	if p.none() {
 		return nil
 	}
 	policy, err := p.current()
@@ -100,7 +139,7 @@ func (p *Policy) Check(ctx context.Context, s Subject) error {
 	}
 	demands := policy.rules.demands(s.names(), s.Namespace)
 	if len(demands) == 0 && policy.rules.fallback == reject {
-		return fmt.Errorf("%w: %s: policy %s: no rule accepts it, and the default rejects", ErrPolicy, s.label(), p.path)
+		return fmt.Errorf("%w: %s: policy %s: no rule accepts it, and the default rejects", ErrPolicy, s.label(), p.file.Path)
 	}
 	for _, r := range demands {
 		err := policy.check(ctx, s, r)
@@ -108,7 +147,7 @@ func (p *Policy) Check(ctx context.Context, s Subject) error {
 			return fmt.Errorf("check the signatures of %s: %w", s.label(), stopped)
 		}
 		if err != nil {
-			return fmt.Errorf("%w: %s: policy %s: %s %w", ErrPolicy, s.label(), p.path, r, err)
+			return fmt.Errorf("%w: %s: policy %s: %s %w", ErrPolicy, s.label(), p.file.Path, r, err)
 		}
 	}
 	return nil
@@ -189,7 +228,7 @@ func (s *Subject) label() string {
 // Attached says whether, in any namespace, the policy wants signatures that are
 // attached in the registry for one of these references.
 func (p *Policy) Attached(references []string) bool {
-	if p == nil || p.path == "" {
+	if p.none() {
 		return false
 	}
 	policy, err := p.current()

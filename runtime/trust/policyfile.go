@@ -23,11 +23,34 @@ type policyText struct {
 }
 
 type ruleText struct {
-	Images     []string `toml:"images"`
-	Namespaces []string `toml:"namespaces"`
+	Images     textList `toml:"images"`
+	Namespaces textList `toml:"namespaces"`
 	Require    string   `toml:"require"`
-	Keys       []string `toml:"keys"`
+	Keys       textList `toml:"keys"`
 	Match      string   `toml:"match"`
+}
+
+// textList is a setting that is a list of texts.
+type textList []string
+
+// UnmarshalTOML says what to write instead of something else.
+func (l *textList) UnmarshalTOML(value any) error {
+	if s, ok := value.(string); ok {
+		return fmt.Errorf("want a list: write [%q]", s)
+	}
+	values, ok := value.([]any)
+	if !ok {
+		return fmt.Errorf("want a list of texts in quotes, not %v", value)
+	}
+	*l = make(textList, 0, len(values))
+	for _, one := range values {
+		s, ok := one.(string)
+		if !ok {
+			return fmt.Errorf("want a list of texts in quotes, without %v", one)
+		}
+		*l = append(*l, s)
+	}
+	return nil
 }
 
 // parsePolicy reads the text of a policy. key finds the keys that an entry names.
@@ -35,6 +58,9 @@ func parsePolicy(text string, key func(entry string) ([]*Key, error)) (*ruleset,
 	var p policyText
 	meta, err := toml.Decode(text, &p)
 	if parse, ok := errors.AsType[toml.ParseError](err); ok {
+		if parse.LastKey != "" {
+			return nil, fmt.Errorf("line %d: %s: %s", parse.Position.Line, parse.LastKey, parse.Message)
+		}
 		return nil, fmt.Errorf("line %d: %s", parse.Position.Line, parse.Message)
 	}
 	if err != nil {
@@ -157,14 +183,21 @@ func (r *policyReader) file(path string, limit int64) ([]byte, error) {
 	return text, err
 }
 
-func (r *policyReader) policy(path string) (*ruleset, error) {
+func (r *policyReader) policy(f PolicyFile) (*ruleset, error) {
+	path := f.Path
 	text, err := r.file(path, maxPolicy)
 	if errors.Is(err, os.ErrNotExist) {
 		// A link that leads nowhere is a mistake, not a wish to have no policy.
 		if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
 			return nil, errors.Join(err, errors.New("a link to a file that is not there"))
 		}
-		return &ruleset{fallback: accept}, nil
+		if !f.Optional {
+			return nil, errors.New("there is no such file, so no image may run; write it (an empty one lets every image run)")
+		}
+		return &ruleset{fallback: accept, absent: true}, nil
+	}
+	if info, statErr := os.Stat(path); err != nil && statErr == nil && info.IsDir() {
+		return nil, fmt.Errorf("a directory; name the file in it: %s", filepath.Join(path, "policy.toml"))
 	}
 	if err != nil {
 		return nil, err
@@ -210,5 +243,10 @@ func (r *policyReader) fingerprint(dir, id string) ([]*Key, error) {
 			return []*Key{k}, nil
 		}
 	}
-	return nil, fmt.Errorf("no key in %s has this fingerprint", dir)
+	const systemKeys = "/etc/siflet/keys"
+	remedy := "put a file with the key there"
+	if dir == systemKeys {
+		remedy = "import the key: siflet key import --system FILE"
+	}
+	return nil, fmt.Errorf("no key in %s has this fingerprint; %s", dir, remedy)
 }

@@ -47,6 +47,7 @@ type ruleset struct {
 	fallback requirement
 	rules    []rule
 	keys     []*Key
+	absent   bool // there is no file
 }
 
 func (r *rule) inNamespace(namespace string) bool {

@@ -42,7 +42,9 @@
 // revoked. The chain of a certificate that a policy names is not followed.
 //
 // The files may be written by their owner only. They are read again when they
-// change; while the policy can't be read, nothing runs.
+// change; while the policy can't be read, nothing runs. The same is true of a policy that
+// somebody named and that is not there, or no longer. Where one may be that nobody
+// named, its absence lets everything run, and so does its removal, which the log tells.
 //
 // A SIF file is hashed whole when it is first asked for. It is remembered by
 // device, inode, size and times, of which root and network file systems are the

@@ -13,6 +13,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/siflet/siflet/test/registrytest"
+	"github.com/siflet/siflet/test/siftest"
 )
 
 // person is somebody at the command line, with a home and cgroups of their own.
@@ -24,6 +25,7 @@ type person struct {
 func newPerson(t *testing.T) *person {
 	t.Helper()
 	dir := t.TempDir()
+	writePolicy(t, filepath.Join(dir, "policy.toml"), "")
 	parent := "/siflet-person-" + strconv.Itoa(os.Getpid())
 	p := &person{t: t, env: append(
 		os.Environ(), "HOME="+dir, "SIFLET_CONFIGDIR="+dir+"/.siflet", "SIFLET_STATE_DIR="+dir+"/node", "SIFLET_RUN_DIR="+dir+"/run",
@@ -102,6 +104,25 @@ func TestPersonRunsImagesOfLayers(t *testing.T) {
 	}
 }
 
+func TestPersonsInstancesAreListedByTheNamesOfTheirImages(t *testing.T) {
+	s := registrytest.New(t)
+	text, err := os.ReadFile(siftest.Build(t, siftest.Options{Busybox: true, Startscript: "sleep 1000"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.PushSIF(t, "app:1", "app.sif", text)
+	p := newPerson(t)
+	if out, errs, code := p.runs("instance", "start", "docker://"+s.Host+"/app:1", "svc"); code != 0 {
+		t.Fatalf("instance start: exit status %d\n%s%s", code, out, errs)
+	}
+	if out, errs, code := p.runs("instance", "list"); code != 0 || !strings.HasSuffix(out, " "+s.Host+"/app:1") {
+		t.Errorf("instance list: exit status %d, %q, want the image's name, %s/app:1\n%s", code, out, s.Host, errs)
+	}
+	if out, errs, code := p.runs("instance", "stop", "svc"); code != 0 {
+		t.Errorf("instance stop: exit status %d\n%s%s", code, out, errs)
+	}
+}
+
 func TestPersonIsHeldToThePolicy(t *testing.T) {
 	s := registrytest.New(t)
 	s.Push(t, "app:latest", registrytest.Image(t, v1.Config{}, busyboxLayer(t)))
@@ -111,13 +132,19 @@ func TestPersonIsHeldToThePolicy(t *testing.T) {
 		t.Fatalf("exec without a policy: exit status %d\n%s", code, errs)
 	}
 	policy := strings.TrimPrefix(p.env[len(p.env)-1], "SIFLET_POLICY_FILE=")
-	if err := os.WriteFile(policy, []byte("default = \"reject\"\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	writePolicy(t, policy, "default = \"reject\"\n")
 	path := busybox(t)
 	for _, args := range [][]string{{"exec", app, "true"}, {"exec", path, "true"}, {"instance", "start", path, "refused"}} {
 		if out, errs, code := p.runs(args...); code != 255 || !strings.Contains(errs, "SignatureValidationFailed") {
 			t.Errorf("siflet %q: exit status %d, %q, %q, want SignatureValidationFailed", args, code, out, errs)
+		}
+	}
+	if err := os.Remove(policy); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"exec", app, "true"}, {"exec", path, "true"}, {"pull", filepath.Join(t.TempDir(), "x.sif"), app}} {
+		if out, errs, code := p.runs(args...); code != 255 || !strings.Contains(errs, policy+": there is no such file") {
+			t.Errorf("without the file: siflet %q: exit status %d, %q, %q, want that it is missing", args, code, out, errs)
 		}
 	}
 }

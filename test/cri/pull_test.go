@@ -48,7 +48,7 @@ func mirrored(t *testing.T, s *registrytest.Server, args ...string) *agent {
 	t.Helper()
 	hosts := t.TempDir()
 	registrytest.Hosts(t, hosts, "docker.io", "server = \""+s.URL+"\"\n[host.\""+s.URL+"\"]\ncapabilities = [\"pull\", \"resolve\"]\n")
-	return start(t, append([]string{"--registry-hosts", hosts, "--policy", filepath.Join(t.TempDir(), "none.toml")}, args...)...)
+	return start(t, append([]string{"--registry-hosts", hosts, "--policy", policyFile(t, "")}, args...)...)
 }
 
 func (a *agent) pull(ref string) (string, error) {
@@ -389,42 +389,6 @@ func metric(t *testing.T, address, name string) float64 {
 	}
 	t.Fatalf("there is no %s in\n%s", name, text)
 	return 0
-}
-
-func TestPolicyRefusesAtPullAndAtStart(t *testing.T) {
-	s := registrytest.New(t)
-	img := registrytest.Image(t, v1.Config{Cmd: []string{"true"}}, busyboxLayer(t))
-	s.Push(t, "library/app:latest", img)
-	s.Push(t, "library/other:latest", registrytest.Image(t, v1.Config{Cmd: []string{"sh"}}, busyboxLayer(t)))
-	policy := filepath.Join(t.TempDir(), "policy.toml")
-	a := mirrored(t, s, "--policy", policy)
-	id := a.mustPull("app")
-	pod, p := a.hostPod("p")
-	created := a.create(pod, containerConfig("created", id), p)
-	text := "default = \"accept\"\n[[rule]]\nimages = [\"docker.io/library/*\"]\nnamespaces = [\"test\"]\nrequire = \"reject\"\n"
-	if err := os.WriteFile(policy, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	a.stop()
-	a.run()
-	refused := func(what string, err error, code string) {
-		t.Helper()
-		wantCode(t, what, err, code)
-		if message := status.Convert(err).Message(); !strings.Contains(message, "SignatureValidationFailed: ") || !strings.Contains(message, "docker.io/library/") {
-			t.Errorf("%s: %q, want SignatureValidationFailed and the image", what, message)
-		}
-	}
-	_, err := a.StartContainer(within(t), &criapi.StartContainerRequest{ContainerId: created})
-	refused("start", err, "PermissionDenied")
-	_, err = a.CreateContainer(within(t), &criapi.CreateContainerRequest{PodSandboxId: pod, Config: containerConfig("again", id), SandboxConfig: p})
-	refused("create", err, "PermissionDenied")
-	_, err = a.images.PullImage(within(t), &criapi.PullImageRequest{Image: &criapi.ImageSpec{Image: "other"}, SandboxConfig: p})
-	refused("pull", err, "Unknown")
-	if message := status.Convert(err).Message(); !strings.HasPrefix(message, "SignatureValidationFailed: ") {
-		t.Errorf("pull: the kubelet does not know %q", message)
-	}
-	// Other namespaces may.
-	a.mustPull("other")
 }
 
 func TestUnreachableRegistryIsToldAsTheKubeletWantsIt(t *testing.T) {

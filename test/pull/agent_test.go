@@ -75,9 +75,11 @@ func prepare(t *testing.T, hosts string) *agent {
 	if err != nil {
 		t.Fatal(err)
 	}
+	policy := dir + "/policy.toml"
+	must(t, os.WriteFile(policy, nil, 0o644))
 	return &agent{
 		t: t, dir: dir, parent: "/siflet-pull-test-" + filepath.Base(dir) + strconv.Itoa(os.Getpid()),
-		args: []string{"--registry-hosts", hosts, "--policy", dir + "/none.toml", "--auth-file", dir + "/none.json"},
+		args: []string{"--registry-hosts", hosts, "--policy", policy, "--auth-file", dir + "/none.json"},
 	}
 }
 

@@ -31,9 +31,11 @@ func newPerson(t *testing.T, server *registrytest.DebianServer) *person {
 	dir, err := os.MkdirTemp("/run", "p") //nolint:usetesting // a socket's path has to be short
 	must(t, err)
 	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
+	policy := dir + "/policy.toml"
+	must(t, os.WriteFile(policy, nil, 0o644))
 	return &person{t, dir, []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "SIFLET_CONFIGDIR=" + dir + "/.siflet", "SIFLET_CGROUP_PARENT=/siflet-pull-test-" + filepath.Base(dir),
-		"SIFLET_REGISTRY_HOSTS=" + server.Certs(t), "SIFLET_POLICY_FILE=" + dir + "/none.toml",
+		"SIFLET_REGISTRY_HOSTS=" + server.Certs(t), "SIFLET_POLICY_FILE=" + policy,
 		"SIFLET_DOCKER_USERNAME=" + server.Auth.Username, "SIFLET_DOCKER_PASSWORD=" + server.Auth.Password,
 		"SIFLET_STATE_DIR=" + dir + "/node", "SIFLET_RUN_DIR=" + dir + "/noderun",
 	}}

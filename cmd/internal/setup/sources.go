@@ -17,8 +17,10 @@ type Sources struct {
 	// Hosts are directories in containerd's hosts.toml layout; the first that
 	// knows a host counts.
 	Hosts []string
-	// Policy is the policy file; one that is not there lets every image run.
-	Policy string
+	// Policy is the policy file. One that is not there lets every image run, unless
+	// PolicyNamed says that somebody named it: then none.
+	Policy      string
+	PolicyNamed bool
 	// Auth is the file with credentials; empty is that of "registry login".
 	Auth string
 	// Parallel bounds the layers that are converted at the same time; zero
@@ -44,14 +46,15 @@ func (s Sources) Registry(log *slog.Logger) *registry.Client {
 	})
 }
 
-// Store are the options of an image store. An unreadable policy is an error:
-// nothing may run by mistake.
-func (s Sources) Store(log *slog.Logger) (image.Options, error) {
-	policy, err := trust.LoadPolicy(s.Policy)
-	if err != nil {
-		return image.Options{}, err
-	}
-	return image.Options{Registry: s.Registry(log), Policy: policy, Log: log, Parallel: s.Parallel}, nil
+// Trust is the policy, which is read when it is needed. While it is of no use, no
+// image may run. log, if not nil, hears of that.
+func (s Sources) Trust(log *slog.Logger) *trust.Policy {
+	return trust.NewPolicy(trust.PolicyFile{Path: s.Policy, Optional: !s.PolicyNamed, Log: log})
+}
+
+// Store are the options of an image store that goes by the policy.
+func (s Sources) Store(log *slog.Logger, policy *trust.Policy) image.Options {
+	return image.Options{Registry: s.Registry(log), Policy: policy, Log: log, Parallel: s.Parallel}
 }
 
 // AuthFile is where "registry login" keeps credentials: the node's for root, who is the
