@@ -64,6 +64,9 @@ func parsePolicy(text string, key func(entry string) ([]*Key, error)) (*ruleset,
 		return nil, fmt.Errorf("line %d: %s", parse.Position.Line, parse.Message)
 	}
 	if err != nil {
+		if slices.Contains(strings.Fields(text), "[rule]") {
+			return nil, fmt.Errorf("line %d: [rule] is one table; write [[rule]]", lineOf(text, toml.Key{"rule"}))
+		}
 		return nil, err
 	}
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
@@ -82,10 +85,14 @@ func parsePolicy(text string, key func(entry string) ([]*Key, error)) (*ruleset,
 	default:
 		return nil, fmt.Errorf(`default is %q; want "accept" or "reject"`, p.Default)
 	}
-	for i, text := range p.Rules {
-		r, err := text.rule(key)
+	for i, one := range p.Rules {
+		r, err := one.rule(key)
 		if err != nil {
-			return nil, fmt.Errorf("rule %d: %w", i+1, err)
+			err = fmt.Errorf("rule %d: %w", i+1, err)
+			if line := lineOfRule(text, i); line > 0 {
+				err = fmt.Errorf("line %d: %w", line, err)
+			}
+			return nil, err
 		}
 		r.number = i + 1
 		s.rules = append(s.rules, r)
@@ -155,6 +162,20 @@ func lineOf(text string, key toml.Key) int {
 		if ok && strings.Join(full, ".") == key.String() {
 			return i + 1
 		}
+	}
+	return 0
+}
+
+// lineOfRule finds where a rule begins; zero if it is written in an odd way.
+func lineOfRule(text string, number int) int {
+	for i, line := range strings.Split(text, "\n") {
+		if !strings.HasPrefix(strings.TrimSpace(line), "[[") {
+			continue
+		}
+		if number == 0 {
+			return i + 1
+		}
+		number--
 	}
 	return 0
 }
