@@ -68,6 +68,7 @@ func (w *ociWriter) document(kind sif.DataType, mediaType string, v any) (ociDes
 func packOCI(ctx context.Context, scratch, out string, o OCIOptions) error {
 	var w ociWriter
 	var layers []ociDescriptor
+	diffIDs := []string{} // a squashfs layer's content is the layer as it is
 	for i, root := range o.roots(scratch) {
 		if err := root.make(); err != nil {
 			return err
@@ -76,7 +77,8 @@ func packOCI(ctx context.Context, scratch, out string, o OCIOptions) error {
 		if err != nil {
 			return fmt.Errorf("layer %d: %w", i, err)
 		}
-		layers = append(layers, w.blob(sif.TypeOCIBlob, "application/vnd.sylabs.image.layer.v1.squashfs", text))
+		layer := w.blob(sif.TypeOCIBlob, "application/vnd.sylabs.image.layer.v1.squashfs", text)
+		layers, diffIDs = append(layers, layer), append(diffIDs, layer.Digest)
 	}
 	if o.Arch == "" {
 		o.Arch = goruntime.GOARCH
@@ -86,6 +88,7 @@ func packOCI(ctx context.Context, scratch, out string, o OCIOptions) error {
 	}
 	config, err := w.document(sif.TypeOCIBlob, "application/vnd.oci.image.config.v1+json", map[string]any{
 		"architecture": o.Arch, "os": "linux", "config": json.RawMessage(o.Config),
+		"rootfs": map[string]any{"type": "layers", "diff_ids": diffIDs},
 	})
 	if err != nil {
 		return err

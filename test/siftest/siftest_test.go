@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -96,6 +97,22 @@ func TestBuildOCIStacksLayers(t *testing.T) {
 	}
 	if err := f.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestBuildOCINamesItsLayersInItsConfig(t *testing.T) {
+	text, err := os.ReadFile(BuildOCI(t, OCIOptions{Layers: []map[string]string{{"a": "lower"}, {"a": "upper"}}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`"diff_ids":\["(sha256:[0-9a-f]{64})","(sha256:[0-9a-f]{64})"\]`).FindSubmatch(text)
+	if found == nil {
+		t.Fatal("want a config with the diff_ids of two layers")
+	}
+	for _, digest := range found[1:] {
+		if !bytes.Contains(text, append([]byte(`.squashfs","digest":"`), digest...)) {
+			t.Errorf("no layer of the manifest is %s", digest)
+		}
 	}
 }
 
