@@ -45,12 +45,21 @@ func (c *Client) anywhere(ctx context.Context, servers []*endpoint, do func(ctx 
 			return together(servers, authority, failed)
 		}
 		rest := max(after, backOff(i))
-		c.o.Log.Debug("registry request failed, trying again", "host", authority.host, "attempt", i, "pause", rest, "error", failed[authority])
-		if err := c.o.Wait(ctx, rest); err != nil {
+		if err := c.rest(ctx, authority, failed[authority], rest); err != nil {
 			return err
 		}
 		left = again
 	}
+}
+
+// rest says why a server is asked again, and when, and waits until then.
+func (c *Client) rest(ctx context.Context, e *endpoint, reason error, pause time.Duration) error {
+	why := reason.Error()
+	if f, ok := errors.AsType[*failure](reason); ok {
+		why = f.text // that it is unavailable need not be said
+	}
+	c.o.Log.WarnContext(ctx, "the registry is asked again", "registry", e.host, "reason", why, "pause", Span(pause))
+	return c.o.Wait(ctx, pause)
 }
 
 // backOff doubles from a quarter of a second, give or take half of it.
@@ -74,7 +83,7 @@ func (e *serversError) Error() string { return e.text }
 func (e *serversError) Unwrap() error { return e.own }
 
 func together(servers []*endpoint, authority *endpoint, failed map[*endpoint]error) error {
-	if len(servers) == 1 {
+	if len(servers) == 1 && authority.own() {
 		return failed[authority]
 	}
 	parts := []string{}

@@ -17,9 +17,9 @@ import (
 // Blob reads a blob of ref's repository from offset to its end, exactly d.Size-offset bytes.
 // A connection that breaks or stalls is taken up again where it was, with back-off,
 // on the next mirror too. The content is not checked against the digest. ref needs
-// neither tag nor digest.
+// neither tag nor digest; errors name the blob, not ref.
 func (c *Client) Blob(ctx context.Context, ref Reference, d v1.Descriptor, offset int64, auth *Auth) (io.ReadCloser, error) {
-	name := fmt.Sprintf("%s: blob %s", ref.Name(), d.Digest)
+	name := "blob " + d.Digest.String()
 	if reason := checkDigest(d.Digest.String()); reason != "" {
 		return nil, fmt.Errorf("%s: %w", name, corrupt("%s", clean(reason, login{})))
 	}
@@ -39,8 +39,8 @@ func (c *Client) Blob(ctx context.Context, ref Reference, d v1.Descriptor, offse
 		method: http.MethodGet, path: ref.Repository + "/blobs/" + d.Digest.String(), scope: pullScope(ref.Repository), auth: auth,
 	}
 	b.open = func() error { return c.openBlob(ctx, b) }
-	b.why = func(host string, err error) error { return unreachable(ctx, host, err) }
-	b.rest = func(i int) error { return c.o.Wait(ctx, backOff(i)) }
+	b.why = func(e *endpoint, err error) error { return unreachable(ctx, e, err) }
+	b.rest = func(e *endpoint, reason error, i int) error { return c.rest(ctx, e, reason, backOff(i)) }
 	b.attempts = c.o.Attempts
 	if offset == d.Size {
 		return b, nil
@@ -62,8 +62,8 @@ type blob struct {
 	etags    map[string]string // by the host that gave the content
 
 	open   func() error
-	why    func(host string, err error) error
-	rest   func(attempt int) error
+	why    func(e *endpoint, err error) error
+	rest   func(e *endpoint, reason error, attempt int) error
 	cancel context.CancelCauseFunc
 
 	breaks  int   // in a row
@@ -143,12 +143,12 @@ func (b *blob) end() error {
 
 // broke gets ready for another try, at the next server, or returns why there is none.
 func (b *blob) broke(err error) error {
-	host := b.servers[0].host
+	server := b.servers[0]
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
 	b.set(nil)
-	reason := b.why(host, err)
+	reason := b.why(server, err)
 	if _, ok := errors.AsType[*failure](reason); !ok {
 		return reason
 	}
@@ -161,7 +161,7 @@ func (b *blob) broke(err error) error {
 		return reason
 	}
 	b.servers = append(b.servers[1:len(b.servers):len(b.servers)], b.servers[0])
-	return b.rest(b.breaks)
+	return b.rest(server, reason, b.breaks)
 }
 
 // set replaces the connection; after Close there is none.
@@ -210,7 +210,7 @@ func (c *Client) openBlob(ctx context.Context, b *blob) error {
 			if f, ok := errors.AsType[*failure](err); ok {
 				return f
 			}
-			return unreachable(ctx, e.host, err)
+			return unreachable(ctx, e, err)
 		}
 		c.o.Log.Debug("blob opened", "host", e.host, "blob", b.request.path, "offset", b.at, "took", time.Since(began))
 		b.prefer(e)

@@ -1,8 +1,10 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -59,15 +62,19 @@ func refused(response *http.Response, l login) *failure {
 		f.retry = code != http.StatusNotImplemented && code != http.StatusHTTPVersionNotSupported
 	default:
 	}
-	f.after = retryAfter(response.Header.Get("Retry-After"))
+	f.after = RetryAfter(response.Header.Get("Retry-After"))
 	const most = 16 << 10
 	body, _ := io.ReadAll(io.LimitReader(response.Body, most))
 	f.text = strings.TrimSpace(strconv.Itoa(response.StatusCode) + " " + http.StatusText(response.StatusCode))
 	if said := message(body); said != "" {
 		f.text += ": " + clean(said, l)
 	}
-	if f.kind == ErrDenied && l.empty() { //nolint:errorlint // it was set above
-		f.text += " (without credentials)"
+	if f.retry && f.after > Patience {
+		f.retry = false
+		f.text += fmt.Sprintf("; registry %s asks to come back in %s: try again then", response.Request.URL.Host, Span(f.after))
+	}
+	if f.status == http.StatusBadRequest && response.Request.URL.Scheme == "http" && bytes.Contains(body, []byte("HTTPS")) {
+		f.text += fmt.Sprintf("; host %s wants TLS: leave out --no-https, or write https:// in its hosts.toml", response.Request.URL.Host)
 	}
 	return f
 }
@@ -128,9 +135,13 @@ func clean(text string, l login) string {
 	return strings.TrimSpace(b.String())
 }
 
-// retryAfter reads seconds or a date, and caps them.
-func retryAfter(text string) time.Duration {
-	const most = time.Minute
+// Patience is the longest that a server is waited for that says when to come back.
+const Patience = time.Minute
+
+// RetryAfter reads the header of that name, seconds or a date; zero is not to wait.
+func RetryAfter(text string) time.Duration {
+	const most = 10 * 365 * 24 * time.Hour // what a duration can surely hold
+	text = strings.TrimSpace(text)
 	if seconds, err := strconv.ParseInt(text, 10, 64); err == nil {
 		return time.Duration(max(0, min(seconds, int64(most/time.Second)))) * time.Second
 	}
@@ -138,6 +149,22 @@ func retryAfter(text string) time.Duration {
 		return max(0, min(time.Until(date), most))
 	}
 	return 0
+}
+
+// Span is a duration for people: "1.5s", "1h", "2h5m".
+func Span(d time.Duration) string {
+	const fine = 10 * time.Second
+	if d < fine {
+		return d.Round(100 * time.Millisecond).String() //nolint:mnd // a tenth
+	}
+	text := d.Round(time.Second).String()
+	if short, ok := strings.CutSuffix(text, "m0s"); ok {
+		text = short + "m"
+	}
+	if short, ok := strings.CutSuffix(text, "h0m"); ok {
+		text = short + "h"
+	}
+	return text
 }
 
 var (
@@ -149,20 +176,32 @@ var (
 
 // unreachable turns a connection's error into a failure. URLs stay out of it: those
 // that storage is redirected to carry signatures.
-func unreachable(ctx context.Context, host string, err error) error {
+func unreachable(ctx context.Context, e *endpoint, err error) error {
 	if ctx.Err() != nil && !errors.Is(context.Cause(ctx), errStalled) {
 		return context.Cause(ctx)
 	}
-	if e, ok := errors.AsType[*url.Error](err); ok {
-		err = e.Err
+	host := e.host
+	if from, ok := errors.AsType[*url.Error](err); ok {
+		err = from.Err
+		if u, failed := url.Parse(from.URL); failed == nil && u.Host != "" {
+			host = u.Host
+		}
 	}
-	f := &failure{kind: ErrUnavailable, cause: err, retry: true, text: clean(host+": "+err.Error(), login{})}
+	f := &failure{kind: ErrUnavailable, cause: err, retry: true, text: clean(plainly(host, err), login{})}
+	if host != e.host {
+		f.text = host + ", where it redirects to: " + f.text
+	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		f.retry = false
-		f.text += "; name its authority as ca in hosts.toml"
+	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		f.text += fmt.Sprintf("; if you trust %s, say which authority's certificate is right: ca = \"FILE\" in %s", host, e.settings)
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
 		f.retry = false
+	}
+	if errors.Is(err, http.ErrSchemeMismatch) {
+		f.text = e.speaksPlain(host)
 	}
 	for _, final := range []error{errDowngrade, errElsewhere, errRedirects, http.ErrSchemeMismatch} {
 		if errors.Is(err, final) {
@@ -170,4 +209,41 @@ func unreachable(ctx context.Context, host string, err error) error {
 		}
 	}
 	return f
+}
+
+// plainly says what went wrong with a connection. The address shows only if
+// it tells more than the host does.
+func plainly(host string, err error) string {
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		if dns.IsNotFound {
+			return "there is no host " + dns.Name
+		}
+		return "look up " + dns.Name + ": " + dns.Err
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return "the connection broke off"
+	}
+	call, refused := errors.AsType[*os.SyscallError](err)
+	dial, dialled := errors.AsType[*net.OpError](err)
+	switch {
+	case !refused || !dialled || dial.Op != "dial" || dial.Addr == nil:
+		return err.Error()
+	case dial.Addr.String() == host:
+		return call.Err.Error()
+	default:
+		return dial.Addr.String() + ": " + call.Err.Error()
+	}
+}
+
+// speaksPlain says that a server has no TLS, and what to do about it.
+func (e *endpoint) speaksPlain(host string) string {
+	said := "host " + host + " speaks plain HTTP"
+	switch {
+	case host != e.host:
+		return said
+	case e.own():
+		return fmt.Sprintf("%s: if you trust the network to it, use siflet pull --no-https, or write server = \"http://%s\" in %s", said, host, e.settings)
+	default:
+		return fmt.Sprintf("%s: if you trust the network to it, write http://%s for it in %s", said, host, e.settings)
+	}
 }

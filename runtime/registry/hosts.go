@@ -21,7 +21,8 @@ type endpoint struct {
 	ns                 string // for a mirror: whose content is asked for
 	header             http.Header
 	security           security
-	fallback           bool // answers plain HTTP perhaps, though scheme is https
+	settings           string // the hosts.toml where they are or would be
+	fallback           bool   // answers plain HTTP perhaps, though scheme is https
 	transport          http.RoundTripper
 }
 
@@ -47,14 +48,24 @@ func (c *Client) endpoints(host string) ([]*endpoint, error) {
 	if reason := checkHost(host); reason != "" {
 		return nil, wrong(host, reason)
 	}
-	list, err := configured(c.o.Hosts, host)
+	directory, err := settingsOf(c.o.Hosts, host)
 	if err != nil {
 		return nil, err
 	}
-	if list == nil {
-		list = []*endpoint{{}}
+	list, settings := []*endpoint{{}}, "hosts.toml"
+	switch {
+	case directory != "":
+		var unknown []string
+		if list, unknown, err = readDirectory(directory); err != nil {
+			return nil, err
+		}
+		settings = filepath.Join(directory, "hosts.toml")
+		c.tellUnknown(settings, unknown)
+	case len(c.o.Hosts) > 0:
+		settings = filepath.Join(c.o.Hosts[0], host, "hosts.toml")
 	}
 	for _, e := range list {
+		e.settings = settings
 		e.complete(host)
 		if e.transport, err = c.transport(e); err != nil {
 			return nil, fmt.Errorf("registry %s: %w", e.host, err)
@@ -109,20 +120,33 @@ func (e *endpoint) local() {
 	}
 }
 
-// configured finds a host's settings; nil if there are none.
-func configured(directories []string, host string) ([]*endpoint, error) {
+// tellUnknown warns of keys that nobody reads, once for each.
+func (c *Client) tellUnknown(path string, keys []string) {
+	for _, key := range keys {
+		c.mu.Lock()
+		told := c.told[path+"\x00"+key]
+		remember(c.told, path+"\x00"+key, true)
+		c.mu.Unlock()
+		if !told {
+			c.o.Log.Warn("registry settings have a key that means nothing; it is passed over", "file", path, "key", key)
+		}
+	}
+}
+
+// settingsOf finds the directory with a host's settings; empty if there is none.
+func settingsOf(directories []string, host string) (string, error) {
 	for _, root := range directories {
 		for _, name := range directoryNames(host) {
 			directory := filepath.Join(root, name)
 			if _, err := os.Stat(directory); errors.Is(err, fs.ErrNotExist) {
 				continue
 			} else if err != nil {
-				return nil, fmt.Errorf("registry settings: %w", err)
+				return "", fmt.Errorf("registry settings: %w", err)
 			}
-			return readDirectory(directory)
+			return directory, nil
 		}
 	}
-	return nil, nil
+	return "", nil
 }
 
 // directoryNames are what containerd calls a host's directory.
@@ -134,20 +158,22 @@ func directoryNames(host string) []string {
 	return names
 }
 
-func readDirectory(directory string) ([]*endpoint, error) {
+// readDirectory reads a host's settings, and says which keys in them mean nothing.
+func readDirectory(directory string) (list []*endpoint, unknown []string, err error) {
 	path := filepath.Join(directory, "hosts.toml")
 	text, err := readBounded(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(text) == 0 {
-		return certificates(directory)
+		list, err = certificates(directory)
+		return list, nil, err
 	}
-	list, err := parseHosts(directory, text)
+	list, unknown, err = parseHosts(directory, text)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return list, nil
+	return list, unknown, nil
 }
 
 // certificates reads Docker's layout: *.crt for authorities, *.cert with *.key for clients.

@@ -169,7 +169,7 @@ func TestMalformedHostsFileIsNamed(t *testing.T) {
 
 func TestDockersCertificateFilesAreFound(t *testing.T) {
 	roots := layOut(t, map[string]string{"a/x.io/ca.crt": "", "a/x.io/me.cert": "", "a/x.io/me.key": "", "a/x.io/other": ""})
-	list, err := configured(roots, "x.io")
+	list, _, err := readDirectory(filepath.Join(roots[0], "x.io"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,13 +179,13 @@ func TestDockersCertificateFilesAreFound(t *testing.T) {
 		t.Error(diff)
 	}
 	roots = layOut(t, map[string]string{"a/x.io/me.cert": ""})
-	if _, err := configured(roots, "x.io"); err == nil || !strings.Contains(err.Error(), "me.cert has no key") {
+	if _, _, err := readDirectory(filepath.Join(roots[0], "x.io")); err == nil || !strings.Contains(err.Error(), "me.cert has no key") {
 		t.Errorf("without the key: %v", err)
 	}
 }
 
 func TestClientSettingsAreReadRelativeToTheFile(t *testing.T) {
-	list, err := parseHosts("/d", []byte("ca = ['/abs.pem', 'rel.pem']\nclient = ['one.pem', ['c', '/k'], ['p', '']]\ndial_timeout = '3s'\n[header]\nx-a = ['1', '2']"))
+	list, _, err := parseHosts("/d", []byte("ca = ['/abs.pem', 'rel.pem']\nclient = ['one.pem', ['c', '/k'], ['p', '']]\ndial_timeout = '3s'\n[header]\nx-a = ['1', '2']"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +204,7 @@ func TestClientSettingsAreReadRelativeToTheFile(t *testing.T) {
 func FuzzParseHosts(f *testing.F) {
 	f.Add("server = 'x'\n[host.'https://y']\nca = ['a']\nclient = [['a','b']]\n[host.'https://y'.header]\na = 'b'")
 	f.Fuzz(func(t *testing.T, text string) {
-		list, err := parseHosts("/d", []byte(text))
+		list, _, err := parseHosts("/d", []byte(text))
 		if err == nil && len(list) == 0 {
 			t.Error("no server")
 		}

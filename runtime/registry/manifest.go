@@ -29,16 +29,8 @@ func accepted() http.Header {
 func pullScope(repository string) string { return "repository:" + repository + ":pull" }
 
 // Manifest fetches the manifest or index that ref names, by its digest if it has
-// one, checked against it. auth, if not nil, goes before the keychain.
+// one, checked against it. auth, if not nil, goes before the keychain. Errors don't repeat ref.
 func (c *Client) Manifest(ctx context.Context, ref Reference, auth *Auth) (v1.Descriptor, []byte, error) {
-	d, text, err := c.manifest(ctx, ref, auth)
-	if err != nil {
-		return v1.Descriptor{}, nil, fmt.Errorf("%s: %w", ref, err)
-	}
-	return d, text, nil
-}
-
-func (c *Client) manifest(ctx context.Context, ref Reference, auth *Auth) (v1.Descriptor, []byte, error) {
 	servers, err := c.servers(ref)
 	if err != nil {
 		return v1.Descriptor{}, nil, err
@@ -89,7 +81,7 @@ func (c *Client) fetch(ctx context.Context, e *endpoint, ref Reference, auth *Au
 	defer func() { _ = response.Body.Close() }()
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxManifest+1))
 	if err != nil {
-		return v1.Descriptor{}, nil, unreachable(ctx, e.host, err)
+		return v1.Descriptor{}, nil, unreachable(ctx, e, err)
 	}
 	if len(text) > maxManifest {
 		return v1.Descriptor{}, nil, corrupt("its manifest is larger than 4 MiB")
@@ -135,6 +127,9 @@ func manifestType(text []byte, header string) (types.MediaType, error) {
 	}
 	stated, _, _ := mime.ParseMediaType(header)
 	if err := json.Unmarshal(text, &m); err != nil {
+		if stated != "" && !strings.HasSuffix(stated, "json") {
+			return "", corrupt("its manifest is no JSON but %s", clean(stated, login{}))
+		}
 		return "", corrupt("its manifest is no JSON")
 	}
 	if m.SchemaVersion == 1 || m.FSLayers != nil {
@@ -163,16 +158,13 @@ func manifestType(text []byte, header string) (types.MediaType, error) {
 }
 
 // Digest asks what ref names without fetching it. It costs a HEAD request, unless the
-// registry does not answer those as it should.
+// registry does not answer those as it should. Errors don't repeat ref.
 func (c *Client) Digest(ctx context.Context, ref Reference, auth *Auth) (v1.Descriptor, error) {
 	servers, err := c.servers(ref)
-	if err == nil {
-		var d v1.Descriptor
-		if d, err = c.resolve(ctx, servers, ref, auth); err == nil {
-			return d, nil
-		}
+	if err != nil {
+		return v1.Descriptor{}, err
 	}
-	return v1.Descriptor{}, fmt.Errorf("%s: %w", ref, err)
+	return c.resolve(ctx, servers, ref, auth)
 }
 
 func (c *Client) resolve(ctx context.Context, servers []*endpoint, ref Reference, auth *Auth) (v1.Descriptor, error) {

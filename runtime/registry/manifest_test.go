@@ -72,7 +72,7 @@ func TestUnreachableRegistrySaysSo(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, _, err = registry.New(registry.Options{Wait: noWait}).Manifest(t.Context(), ref, nil)
-	if !errors.Is(err, registry.ErrUnavailable) || !strings.Contains(err.Error(), "127.0.0.1:1/a:1") || !strings.Contains(err.Error(), "refused") {
+	if !errors.Is(err, registry.ErrUnavailable) || !strings.Contains(err.Error(), "refused") {
 		t.Error(err)
 	}
 }

@@ -53,8 +53,21 @@ func wrong(text, reason string) error {
 	if len(text) > most {
 		text = text[:most] + "..."
 	}
-	return fmt.Errorf("%w %q: %s", ErrReference, text, reason)
+	return &ReferenceError{Text: text, Reason: reason}
 }
+
+// ReferenceError is an ErrReference.
+type ReferenceError struct {
+	// Text is the name, or its beginning if it is long, and Reason what is wrong with it.
+	Text, Reason string
+}
+
+func (e *ReferenceError) Error() string {
+	return fmt.Sprintf("%v %q: %s", ErrReference, e.Text, e.Reason)
+}
+
+// Unwrap gives the error its kind.
+func (*ReferenceError) Unwrap() error { return ErrReference }
 
 // checkWhole says what is wrong with the text before it is taken apart.
 func checkWhole(text string) string {

@@ -27,7 +27,6 @@ var errNoReferrers = errors.New("the registry has no referrers API")
 // schema, of one artifact type or, if that is empty, of all.
 func (c *Client) Referrers(ctx context.Context, ref Reference, digest, artifactType string, auth *Auth) ([]v1.Descriptor, error) {
 	ref.Tag, ref.Digest = "", digest
-	name := "referrers of " + ref.String()
 	servers, err := c.servers(ref)
 	if err != nil {
 		return nil, err
@@ -41,7 +40,7 @@ func (c *Client) Referrers(ctx context.Context, ref Reference, digest, artifactT
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("referrers of %s: %w", digest, err)
 	}
 	var list []v1.Descriptor
 	for _, d := range all {
@@ -93,7 +92,7 @@ func (c *Client) referrerPage(ctx context.Context, e *endpoint, r request) ([]v1
 	}
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxManifest+1))
 	if err != nil {
-		return nil, nil, unreachable(ctx, e.host, err)
+		return nil, nil, unreachable(ctx, e, err)
 	}
 	list, err := readReferrers(text)
 	if err != nil {

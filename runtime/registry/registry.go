@@ -66,6 +66,7 @@ type Client struct {
 	plain      map[string]bool                       // by endpoint: it turned out to speak plain HTTP
 	challenges map[string]challenge                  // by endpoint: what it wants to see
 	tokens     map[tokenKey]token
+	told       map[string]bool // by file and key: it was warned of
 }
 
 // New makes a client; it connects to nothing.
@@ -89,6 +90,7 @@ func New(o Options) *Client {
 	return &Client{
 		o: o, transports: map[[sha256.Size]byte]*http.Transport{}, plain: map[string]bool{},
 		challenges: map[string]challenge{}, tokens: map[tokenKey]token{},
+		told: map[string]bool{},
 	}
 }
 

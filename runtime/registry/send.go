@@ -37,7 +37,7 @@ func (c *Client) send(ctx context.Context, e *endpoint, r request) (*http.Respon
 		}
 		authorization, cached, err := c.authorization(ctx, e, ch, r.scope, id.login)
 		if err != nil {
-			return nil, id.explain(err)
+			return nil, id.explain(e, err)
 		}
 		response, err := c.once(ctx, e, r, authorization)
 		if err != nil {
@@ -52,7 +52,7 @@ func (c *Client) send(ctx context.Context, e *endpoint, r request) (*http.Respon
 		if !again {
 			f := refused(response, id.login)
 			_ = response.Body.Close()
-			return nil, id.explain(f)
+			return nil, id.explain(e, f)
 		}
 		discard(response)
 		c.forget(e, id.login)
@@ -69,11 +69,15 @@ type identity struct {
 	err   error // why the login is not known; then it is tried without
 }
 
-// explain adds to a denial why there were no credentials.
-func (id *identity) explain(err error) error {
+// explain adds to a denial why there were no credentials, or how to give some.
+func (id *identity) explain(e *endpoint, err error) error {
 	f, ok := errors.AsType[*failure](err)
-	if ok && id.err != nil && errors.Is(f.kind, ErrDenied) {
+	switch {
+	case !ok || !errors.Is(f.kind, ErrDenied):
+	case id.err != nil:
 		f.text += "; " + id.err.Error()
+	case id.login.empty():
+		f.text += " (without credentials; to keep some: siflet registry login " + canonicalHost(e.host) + ")"
 	}
 	return err
 }
@@ -154,7 +158,7 @@ func (c *Client) once(ctx context.Context, e *endpoint, r request, authorization
 		u.RawQuery = query.Encode()
 		out, err := http.NewRequestWithContext(ctx, r.method, u.String(), http.NoBody)
 		if err != nil {
-			return nil, unreachable(ctx, e.host, err)
+			return nil, unreachable(ctx, e, err)
 		}
 		out.Header.Set("User-Agent", c.o.UserAgent)
 		for _, h := range []http.Header{e.header, r.header} {
@@ -172,7 +176,7 @@ func (c *Client) once(ctx context.Context, e *endpoint, r request, authorization
 			c.mu.Lock()
 			delete(c.plain, e.base())
 			c.mu.Unlock()
-			return nil, unreachable(ctx, e.host, err)
+			return nil, unreachable(ctx, e, err)
 		}
 		scheme = "http"
 		c.mu.Lock()

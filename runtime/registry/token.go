@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -71,13 +72,14 @@ func (c *Client) fetchToken(ctx context.Context, e *endpoint, key tokenKey, l lo
 	request.Header.Set("User-Agent", c.o.UserAgent)
 	client := &http.Client{Transport: e.transport, CheckRedirect: sameHost}
 	response, err := c.watched(client, request)
+	realm := request.URL.Host
 	if err != nil {
-		return token{}, unreachable(ctx, request.URL.Host, err)
+		return token{}, noToken(ctx, e, realm, err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode != http.StatusOK {
 		f := refused(response, l)
-		f.text = fmt.Sprintf("token from %s: %s", request.URL.Host, f.text)
+		f.text = "token from " + realm + ": " + f.text
 		if response.StatusCode == http.StatusBadRequest || response.StatusCode == http.StatusNotFound {
 			f.kind = ErrDenied
 		}
@@ -86,9 +88,18 @@ func (c *Client) fetchToken(ctx context.Context, e *endpoint, key tokenKey, l lo
 	const most = 1 << 20
 	text, err := io.ReadAll(io.LimitReader(response.Body, most))
 	if err != nil {
-		return token{}, unreachable(ctx, request.URL.Host, err)
+		return token{}, noToken(ctx, e, realm, err)
 	}
-	return readToken(text, request.URL.Host)
+	return readToken(text, realm)
+}
+
+// noToken says that a connection to the realm failed.
+func noToken(ctx context.Context, e *endpoint, realm string, err error) error {
+	err = unreachable(ctx, &endpoint{host: realm, reference: e.reference, settings: e.settings}, err)
+	if f, ok := errors.AsType[*failure](err); ok {
+		f.text = "token from " + realm + ": " + f.text
+	}
+	return err
 }
 
 func readToken(text []byte, host string) (token, error) {

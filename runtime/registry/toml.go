@@ -26,8 +26,9 @@ type hostTable struct {
 	Proxy        string         `toml:"proxy"`
 }
 
-// parseHosts reads a hosts.toml that is in directory.
-func parseHosts(directory string, text []byte) ([]*endpoint, error) {
+// parseHosts reads a hosts.toml that is in directory. Keys that it knows not are
+// passed over, as containerd does: there are more with each of its versions.
+func parseHosts(directory string, text []byte) (list []*endpoint, unknown []string, err error) {
 	file := struct {
 		hostTable
 
@@ -36,9 +37,11 @@ func parseHosts(directory string, text []byte) ([]*endpoint, error) {
 	}{}
 	meta, err := toml.Decode(string(text), &file)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var list []*endpoint
+	for _, key := range meta.Undecoded() {
+		unknown = append(unknown, key.String())
+	}
 	seen := map[string]bool{}
 	for _, key := range meta.Keys() { // in the order of the file
 		if len(key) < 2 || key[0] != "host" || seen[key[1]] {
@@ -47,18 +50,18 @@ func parseHosts(directory string, text []byte) ([]*endpoint, error) {
 		seen[key[1]] = true
 		e, err := file.Host[key[1]].endpoint(key[1], directory)
 		if err != nil {
-			return nil, fmt.Errorf("host %q: %w", key[1], err)
+			return nil, nil, fmt.Errorf("host %q: %w", key[1], err)
 		}
 		if e.host == "" {
-			return nil, errors.New("a host without a name")
+			return nil, nil, errors.New("a host without a name")
 		}
 		list = append(list, e)
 	}
 	e, err := file.endpoint(file.Server, directory)
 	if err != nil {
-		return nil, fmt.Errorf("server %q: %w", file.Server, err)
+		return nil, nil, fmt.Errorf("server %q: %w", file.Server, err)
 	}
-	return append(list, e), nil
+	return append(list, e), unknown, nil
 }
 
 // endpoint is for the given URL; without one, it has no host.

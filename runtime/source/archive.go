@@ -138,11 +138,11 @@ func openArchive(ctx context.Context, scheme, rest string, o Options) (*Image, e
 	called := called(scheme, name, choice)
 	f, err := openPlain(ctx, name, o.Spool)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", called, err)
+		return nil, err
 	}
 	a, err := readArchive(ctx, f)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", called, errors.Join(err, f.Close()))
+		return nil, errors.Join(err, f.Close())
 	}
 	_, isDocker := a.entries["manifest.json"]
 	_, isOCI := a.entries["index.json"]
@@ -155,7 +155,7 @@ func openArchive(ctx context.Context, scheme, rest string, o Options) (*Image, e
 		return keep(image, err, from, called)
 	}
 	err = fmt.Errorf("%w: archive with neither manifest.json nor index.json", ErrUnsupported)
-	return nil, fmt.Errorf("%s: %w", called, errors.Join(err, a.Close()))
+	return nil, errors.Join(err, a.Close())
 }
 
 // called is the reference made absolute.

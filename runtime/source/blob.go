@@ -56,7 +56,7 @@ func (c *checked) Read(p []byte) (int, error) {
 		err = fmt.Errorf("%w: %s is %d bytes short of %d", registry.ErrCorrupt, c.name(), c.want.Size-c.n, c.want.Size)
 	case errors.Is(err, io.EOF), n > 0 && c.n == c.want.Size:
 		if found := (v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(c.sum.Sum(nil))}); c.want.Digest != (v1.Hash{}) && found != c.want.Digest {
-			err = fmt.Errorf("%w: %s is %s", registry.ErrCorrupt, c.want.Digest, found)
+			err = fmt.Errorf("%w: it should be %s, but is %s", registry.ErrCorrupt, c.want.Digest, found)
 		}
 	}
 	c.err = err

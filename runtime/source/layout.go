@@ -57,7 +57,7 @@ func openLayout(ctx context.Context, rest string, o Options) (*Image, error) {
 	}
 	root, err := os.OpenRoot(name)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", called("oci", name, choice), err)
+		return nil, err
 	}
 	from := &layout{files: directory{root}}
 	image, err := from.choose(ctx, choice, o.Arch)

@@ -49,7 +49,7 @@ func parseLibrary(text string) (libraryRef, error) {
 		regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`).MatchString(ref.tag) &&
 		regexp.MustCompile(`^[A-Za-z0-9.-]*(:[0-9]+)?$`).MatchString(ref.host)
 	if !valid {
-		return ref, fmt.Errorf("%w: library://%s", registry.ErrReference, text)
+		return ref, fmt.Errorf("%w: want library://[[USER/]COLLECTION/]NAME[:TAG]", registry.ErrReference)
 	}
 	return ref, nil
 }
@@ -127,14 +127,14 @@ func libraryError(ctx context.Context, err error) error {
 	if e, ok := errors.AsType[*jsonresp.Error](err); ok {
 		switch {
 		case e.Code == http.StatusUnauthorized, e.Code == http.StatusForbidden:
-			return kindOf(registry.ErrDenied, "%w", e)
+			return kindOf(registry.ErrDenied, "the library says %w", e)
 		case e.Code == http.StatusNotFound:
-			return kindOf(registry.ErrNotFound, "%w", e)
+			return kindOf(registry.ErrNotFound, "the library says %w", e)
 		case e.Code >= http.StatusBadRequest && e.Code < http.StatusInternalServerError && e.Code != http.StatusTooManyRequests:
 			return fmt.Errorf("%w: %w", registry.ErrReference, e)
 		}
 	}
-	return kindOf(registry.ErrUnavailable, "%w", plainURLError(ctx, err))
+	return kindOf(registry.ErrUnavailable, "the library is not available: %w", plainURLError(ctx, err))
 }
 
 // silent keeps the library's client from logging for everyone.

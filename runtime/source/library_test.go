@@ -119,7 +119,7 @@ func TestOpenTellsErrorsOfLibrariesApart(t *testing.T) {
 	l, address := newLibrary(t)
 	for status, kind := range map[int]error{404: registry.ErrNotFound, 401: registry.ErrDenied, 503: registry.ErrUnavailable} {
 		l.status = status
-		refused(t, "library://a/b/c:1", Options{Library: address, Wait: impatient}, kind, "library://a/b/c:1")
+		refused(t, "library://a/b/c:1", Options{Library: address, Wait: impatient}, kind, "the library ")
 	}
 	refused(t, "library://alpine", Options{Library: "http://127.0.0.1:1", Wait: impatient}, registry.ErrUnavailable)
 }

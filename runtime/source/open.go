@@ -38,7 +38,7 @@ func schemeName(text string) bool {
 	return text != "" && strings.Trim(strings.ToLower(text), "abcdefghijklmnopqrstuvwxyz0123456789+-.") == ""
 }
 
-// Open finds the image that ref names. The caller closes its Blobs.
+// Open finds the image that ref names. The caller closes its Blobs. Errors don't repeat ref.
 func Open(ctx context.Context, ref string, o Options) (*Image, error) {
 	scheme, rest, ok := Scheme(ref)
 	if !ok {
@@ -59,7 +59,7 @@ func Open(ctx context.Context, ref string, o Options) (*Image, error) {
 		return openLibrary(ctx, rest, o)
 	}
 	if isPath(rest) {
-		return nil, fmt.Errorf("%w: %s is a path", ErrUnsupported, rest)
+		return nil, fmt.Errorf("%w: it is a path", ErrUnsupported)
 	}
 	return openRegistry(ctx, rest, o)
 }
@@ -76,7 +76,7 @@ func isPath(ref string) bool {
 // keep gives an opened image the blobs it came from, or closes them with the error.
 func keep(image *Image, err error, from Blobs, name string) (*Image, error) {
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, errors.Join(err, from.Close()))
+		return nil, errors.Join(err, from.Close())
 	}
 	image.Name, image.Blobs = name, from
 	return image, nil

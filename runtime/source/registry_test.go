@@ -222,7 +222,7 @@ func TestOpenRefusesAConfigThatIsNotTheManifests(t *testing.T) {
 		_, _ = w.Write([]byte(strings.Replace(string(raw), "linux", "lunix", 1)))
 		return true
 	}
-	refused(t, ref, Options{}, registry.ErrCorrupt, "config", name.String()+" is sha256:")
+	refused(t, ref, Options{}, registry.ErrCorrupt, "config", name.String()+", but is sha256:")
 }
 
 func TestOpenRefusesAConfigForOtherLayers(t *testing.T) {
@@ -286,7 +286,7 @@ func TestBlobTellsAFalseLayerFromATrueOne(t *testing.T) {
 		return true
 	}
 	_, err := read(t, image, d)
-	if err == nil || !strings.Contains(err.Error(), d.Digest.String()+" is sha256:") {
+	if err == nil || !strings.Contains(err.Error(), d.Digest.String()+", but is sha256:") {
 		t.Errorf("read = %v, want both digests", err)
 	}
 }

@@ -30,7 +30,7 @@ func (r *remote) manifest(ctx context.Context, d v1.Descriptor) ([]byte, types.M
 	ref.Tag, ref.Digest = "", d.Digest.String()
 	found, raw, err := r.client.Manifest(ctx, ref, r.auth)
 	if err != nil {
-		return nil, "", translated(err)
+		return nil, "", fmt.Errorf("manifest %s: %w", d.Digest, translated(err))
 	}
 	if d.Size >= 0 && int64(len(raw)) != d.Size {
 		return nil, "", fmt.Errorf("%w: %s has %d bytes, not %d", registry.ErrCorrupt, d.Digest, len(raw), d.Size)
@@ -41,7 +41,7 @@ func (r *remote) manifest(ctx context.Context, d v1.Descriptor) ([]byte, types.M
 func openRegistry(ctx context.Context, text string, o Options) (*Image, error) {
 	ref, err := registry.ParseReference(text)
 	if err != nil {
-		return nil, err
+		return nil, shortened(err)
 	}
 	client := o.Registry
 	if client == nil {
@@ -63,6 +63,14 @@ func openRegistry(ctx context.Context, text string, o Options) (*Image, error) {
 	return image, nil
 }
 
+// shortened leaves out the name from what is wrong with it.
+func shortened(err error) error {
+	if e, ok := errors.AsType[*registry.ReferenceError](err); ok {
+		return kindOf(registry.ErrReference, "%w: %s", registry.ErrReference, e.Reason)
+	}
+	return err
+}
+
 // translated makes one kind of what the registry's package and this one do not support.
 func translated(err error) error {
 	if errors.Is(err, registry.ErrUnsupported) {
@@ -77,7 +85,7 @@ func openORAS(ctx context.Context, text string, o Options) (*Image, error) {
 		return nil, err
 	}
 	if image.SIF == nil {
-		err := fmt.Errorf("%w: %s is no SIF file but an OCI image: docker://%s", ErrUnsupported, image.Name, image.Name)
+		err := fmt.Errorf("%w: it is no SIF file but an OCI image: docker://%s", ErrUnsupported, image.Name)
 		return nil, errors.Join(err, image.Blobs.Close())
 	}
 	return image, nil

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/siflet/siflet/runtime/registry"
@@ -17,13 +17,16 @@ type pace struct {
 	first, most, stall time.Duration
 	tries              int
 	sleep              func(ctx context.Context, pause time.Duration) error
+	host               string
+	log                *slog.Logger
 }
 
-func newPace(sleep func(ctx context.Context, pause time.Duration) error) pace {
-	if sleep == nil {
-		sleep = sleeping
+func newPace(host string, o Options) pace {
+	p := pace{first: 500 * time.Millisecond, most: 30 * time.Second, stall: time.Minute, tries: 6, sleep: o.Wait, host: host, log: o.log()}
+	if p.sleep == nil {
+		p.sleep = sleeping
 	}
-	return pace{first: 500 * time.Millisecond, most: 30 * time.Second, stall: time.Minute, tries: 6, sleep: sleep}
+	return p
 }
 
 func sleeping(ctx context.Context, pause time.Duration) error {
@@ -37,9 +40,12 @@ func sleeping(ctx context.Context, pause time.Duration) error {
 	}
 }
 
-// wait waits before try n, the first being 1, doubling each time; a server's hint counts if longer.
-func (p pace) wait(ctx context.Context, n int, hint time.Duration) error {
-	return p.sleep(ctx, max(min(p.first<<(n-1), p.most), min(hint, 2*p.most)))
+// wait says why there is another try, and waits before try n, the first being 1, doubling
+// each time; a server's hint counts if longer.
+func (p pace) wait(ctx context.Context, n int, reason error) error {
+	pause := max(min(p.first<<(n-1), p.most), hint(reason))
+	p.log.WarnContext(ctx, "the server is asked again", "server", p.host, "reason", reason.Error(), "pause", pause.Round(time.Second/10).String())
+	return p.sleep(ctx, pause)
 }
 
 // retry calls f until it succeeds, or fails for good or too often.
@@ -49,7 +55,7 @@ func (p pace) retry(ctx context.Context, f func() error) error {
 		if err == nil || !passing(err) || n == p.tries || ctx.Err() != nil {
 			return err
 		}
-		if err := p.wait(ctx, n, hint(err)); err != nil {
+		if err := p.wait(ctx, n, err); err != nil {
 			return err
 		}
 	}
@@ -57,11 +63,17 @@ func (p pace) retry(ctx context.Context, f func() error) error {
 
 // busyError is an answer that says to come again.
 type busyError struct {
-	status string
-	after  time.Duration
+	host, status string
+	after        time.Duration
 }
 
-func (e *busyError) Error() string { return "answered " + e.status }
+func (e *busyError) Error() string {
+	if e.after > registry.Patience {
+		return fmt.Sprintf("answered %s; server %s asks to come back in %s: try again then", e.status, e.host, registry.Span(e.after))
+	}
+	return "answered " + e.status
+}
+
 func (e *busyError) Unwrap() error { return registry.ErrUnavailable }
 
 func hint(err error) time.Duration {
@@ -71,8 +83,10 @@ func hint(err error) time.Duration {
 	return 0
 }
 
-// passing says whether another try may do better.
-func passing(err error) bool { return errors.Is(err, registry.ErrUnavailable) }
+// passing says whether another try may do better, soon.
+func passing(err error) bool {
+	return errors.Is(err, registry.ErrUnavailable) && hint(err) <= registry.Patience && !hopeless(err)
+}
 
 func statusError(res *http.Response) error {
 	switch code := res.StatusCode; {
@@ -83,11 +97,7 @@ func statusError(res *http.Response) error {
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
 		return kindOf(registry.ErrDenied, "answered %s", res.Status)
 	case code == http.StatusTooManyRequests, code == http.StatusRequestTimeout, code >= http.StatusInternalServerError:
-		seconds, err := strconv.Atoi(res.Header.Get("Retry-After"))
-		if err != nil || seconds < 0 || seconds > 3600 {
-			seconds = 0
-		}
-		return &busyError{res.Status, time.Duration(seconds) * time.Second}
+		return &busyError{res.Request.URL.Host, res.Status, registry.RetryAfter(res.Header.Get("Retry-After"))}
 	case code == http.StatusRequestedRangeNotSatisfiable:
 		return fmt.Errorf("%w: the file has become shorter", registry.ErrCorrupt)
 	}
@@ -97,8 +107,10 @@ func statusError(res *http.Response) error {
 // resumed reads a file over as many connections as it takes.
 type resumed struct {
 	open func(offset int64) (io.ReadCloser, error)
-	wait func(n int, hint time.Duration) error
-	body io.ReadCloser
+	wait func(n int, reason error) error
+	// ended is the caller's wish to end.
+	ended func() error
+	body  io.ReadCloser
 	// at is where the next byte is from; size may be -1.
 	at, size int64
 	resume   bool
@@ -130,7 +142,7 @@ func (r *resumed) again(err error) error {
 	if !passing(err) || r.failed >= r.tries || r.at > 0 && !r.resume {
 		return err
 	}
-	return r.wait(r.failed, hint(err))
+	return r.wait(r.failed, err)
 }
 
 func (r *resumed) Read(p []byte) (int, error) {
@@ -158,7 +170,8 @@ func (r *resumed) Read(p []byte) (int, error) {
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
-		if !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		// A connection's own timeout is a context.DeadlineExceeded, too.
+		if r.ended() == nil {
 			err = kindOf(registry.ErrUnavailable, "broke off at byte %d: %w", r.at, err)
 		}
 		_ = r.body.Close() // It has failed already.

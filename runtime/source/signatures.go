@@ -74,7 +74,7 @@ func (a *attached) tagged(ctx context.Context, digest v1.Hash) error {
 		return nil
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", ref.Tag, err)
 	}
 	return a.simple(ctx, raw)
 }

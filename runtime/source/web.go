@@ -2,10 +2,13 @@ package source
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -26,12 +29,18 @@ type web struct {
 	size   int64
 	tag    string
 	digest bool
+	// unsure says that nothing but the file itself tells whether it is a SIF file.
+	unsure bool
 	own    *http.Transport
 	pace   pace
 }
 
 func newWeb(address string, o Options) *web {
-	w := &web{address: address, size: -1, pace: newPace(o.Wait)}
+	host := ""
+	if u, err := url.Parse(address); err == nil {
+		host = u.Host
+	}
+	w := &web{address: address, size: -1, pace: newPace(host, o)}
 	transport := o.Transport
 	if transport == nil {
 		w.own = &http.Transport{
@@ -70,13 +79,17 @@ func (w *web) Close() error {
 func (w *web) Open(ctx context.Context, _ v1.Descriptor, offset int64) (io.ReadCloser, error) {
 	r := &resumed{
 		open:   func(at int64) (io.ReadCloser, error) { return w.from(ctx, at) },
-		wait:   func(n int, hint time.Duration) error { return w.pace.wait(ctx, n, hint) },
+		wait:   func(n int, reason error) error { return w.pace.wait(ctx, n, reason) },
+		ended:  ctx.Err,
 		at:     offset,
 		tries:  w.pace.tries,
 		size:   w.size,
 		resume: w.tag != "" || w.digest,
 	}
-	return r, r.connect()
+	if err := r.connect(); err != nil || offset > 0 || !w.unsure {
+		return r, err
+	}
+	return sifFile(r)
 }
 
 // from is one request.
@@ -127,7 +140,23 @@ func plainURLError(ctx context.Context, err error) error {
 	if ctx.Err() != nil || errors.Is(err, ErrUnsupported) || errors.Is(err, registry.ErrUnavailable) {
 		return err
 	}
-	return kindOf(registry.ErrUnavailable, "%w", err)
+	advice := ""
+	if _, unknown := errors.AsType[x509.UnknownAuthorityError](err); unknown {
+		advice = "; if you trust it, add its authority's certificate to this machine's, or name the file in SSL_CERT_FILE"
+	}
+	if errors.Is(err, http.ErrSchemeMismatch) {
+		advice = "; it speaks plain HTTP: if you trust the network to it, write http:// instead of https://"
+	}
+	return kindOf(registry.ErrUnavailable, "%w%s", err, advice)
+}
+
+// hopeless says that a server that can't be reached won't be a moment later.
+func hopeless(err error) bool {
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return true
+	}
+	dns, ok := errors.AsType[*net.DNSError](err)
+	return ok && dns.IsNotFound || errors.Is(err, http.ErrSchemeMismatch)
 }
 
 // checkRange sees to it that a response begins where it was asked to, in the file it was.
@@ -195,6 +224,7 @@ func openWeb(ctx context.Context, address string, o Options) (*Image, error) {
 	}
 	u.Fragment = ""
 	w := newWeb(u.String(), o)
+	w.unsure = true
 	given := fileName(u.Path)
 	u.User = nil
 	shown := u.String()

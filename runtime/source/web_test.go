@@ -11,12 +11,16 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/siflet/siflet/runtime/registry"
 )
+
+// smallSIF is what tells a SIF file.
+const smallSIF = "#!/usr/bin/env run-singularity\n\x00SIF_MAGIC\x00"
 
 // site serves one file, and its requests one after the other as they are told to:
 // nil, and none left, is as they should.
@@ -69,6 +73,7 @@ func (s *site) breaks(after int) func(w http.ResponseWriter, r *http.Request) {
 func newSite(t *testing.T) (*site, string) {
 	t.Helper()
 	s := &site{content: bytes.Repeat([]byte("0123456789abcde\n"), 20000), tag: `"1"`, heads: true}
+	copy(s.content, smallSIF)
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	return s, server.URL
@@ -92,13 +97,21 @@ func TestOpenFindsASIFOnTheWeb(t *testing.T) {
 }
 
 func TestOpenTrustsCertificatesOfItsTransport(t *testing.T) {
-	server := httptest.NewTLSServer(&site{content: []byte("a SIF"), heads: true})
+	server := httptest.NewTLSServer(&site{content: []byte(smallSIF), heads: true})
 	defer server.Close()
 	got := opened(t, server.URL+"/x.sif", Options{Transport: server.Client().Transport})
-	if found, err := read(t, got, *got.SIF); err != nil || string(found) != "a SIF" {
+	if found, err := read(t, got, *got.SIF); err != nil || string(found) != smallSIF {
 		t.Errorf("read %q, %v", found, err)
 	}
-	refused(t, server.URL+"/x.sif", Options{Wait: impatient}, registry.ErrUnavailable, "certificate")
+	pauses := 0
+	o := Options{Wait: func(context.Context, time.Duration) error { pauses++; return nil }}
+	refused(t, server.URL+"/x.sif", o, registry.ErrUnavailable, "unknown authority; if you trust it", "SSL_CERT_FILE")
+	open := httptest.NewServer(http.NotFoundHandler())
+	defer open.Close()
+	refused(t, strings.Replace(open.URL, "http:", "https:", 1)+"/x.sif", o, registry.ErrUnavailable, "write http://")
+	if pauses > 0 {
+		t.Errorf("tried again %d times, though it won't help", pauses)
+	}
 }
 
 func TestOpenDoesWithoutHEAD(t *testing.T) {
@@ -170,6 +183,104 @@ func TestReadingGoesOnAfterABreak(t *testing.T) {
 	}
 	if len(pauses) != 3 || pauses[1] != 7*time.Second {
 		t.Errorf("paused for %v, want 7 s after the second failure", pauses)
+	}
+}
+
+func TestEveryNewTryIsTold(t *testing.T) {
+	s, address := newSite(t)
+	busy := func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", time.Now().Add(9*time.Second).UTC().Format(http.TimeFormat))
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	s.acts = []func(http.ResponseWriter, *http.Request){s.breaks(100000), busy, nil}
+	var log bytes.Buffer
+	var pauses []time.Duration
+	got := opened(t, address+"/x.sif", Options{
+		Wait: func(_ context.Context, pause time.Duration) error { pauses = append(pauses, pause); return nil },
+		Log:  slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	log.Reset()
+	if _, err := read(t, got, *got.SIF); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+	host := strings.TrimPrefix(address, "http://")
+	if len(lines) != 2 || !strings.Contains(lines[0], "broke off at byte 100000") || !strings.Contains(lines[1], "503") || strings.Count(log.String(), "server="+host) != 2 || strings.Count(log.String(), "level=WARN") != 2 {
+		t.Errorf("want a warning for each of two retries:\n%s", &log)
+	}
+	if len(pauses) != 2 || pauses[1] < 6*time.Second || pauses[1] > 9*time.Second {
+		t.Errorf("pauses %v, want until the date that the server gave", pauses)
+	}
+}
+
+func TestServerThatIsBusyForLongIsNotWaitedFor(t *testing.T) {
+	requests := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			requests++
+		}
+		w.Header().Set("Retry-After", "3600")
+		w.WriteHeader(http.StatusTooManyRequests)
+	}))
+	defer server.Close()
+	refused(t, server.URL+"/x.sif", Options{Wait: impatient}, registry.ErrUnavailable, "asks to come back in 1h: try again then")
+	if requests != 1 {
+		t.Errorf("%d requests, want one", requests)
+	}
+}
+
+// A connection's own timeout is a context.DeadlineExceeded, but not the caller's.
+func TestReadingGoesOnAfterAConnectionTimesOut(t *testing.T) {
+	s, address := newSite(t)
+	got := opened(t, address+"/x.sif", Options{Wait: impatient, Transport: &timingOut{after: 1000}})
+	if found, err := read(t, got, *got.SIF); err != nil || !bytes.Equal(found, s.content) {
+		t.Errorf("read %d bytes, %v, want %d", len(found), err, len(s.content))
+	}
+}
+
+// timingOut is a transport whose first body of a GET ends as if its connection timed out.
+type timingOut struct{ after int64 }
+
+func (o *timingOut) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := http.DefaultTransport.RoundTrip(r)
+	if err == nil && r.Method == http.MethodGet && o.after > 0 {
+		res.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.MultiReader(io.LimitReader(res.Body, o.after), iotest.ErrReader(context.DeadlineExceeded)), res.Body}
+		o.after = 0
+	}
+	return res, err
+}
+
+func TestOpenSaysWhatIsNoSIFFileBeforeItComes(t *testing.T) {
+	tar := make([]byte, 512)
+	copy(tar[257:], "ustar\x00")
+	for name, test := range map[string]struct{ head, want string }{
+		"page":     {"<!DOCTYPE html><html>", "a web page: it may ask for a login"},
+		"tar":      {string(tar), "a tar archive; if it has an image, download it and use docker-archive:FILE or oci-archive:FILE"},
+		"gzip":     {"\x1f\x8b\x08", "compressed with gzip"},
+		"squashfs": {"hsqs", "a bare squashfs"},
+		"text":     {"{\"message\": \"no\"}", "text/plain; is the address right?"},
+		"noise":    {"\x00\x01\x02", "something unknown"},
+		"nothing":  {"", "empty"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if test.head == "" || r.Method == http.MethodHead {
+					w.WriteHeader(http.StatusOK)
+					return
+				}
+				_, _ = io.WriteString(w, test.head+strings.Repeat(" ", 600))
+				_ = http.NewResponseController(w).Flush()
+				<-r.Context().Done() // whoever waits for the rest waits for ever
+			}))
+			defer server.Close()
+			got := opened(t, server.URL+"/x.sif", Options{Wait: impatient})
+			if _, err := read(t, got, v1.Descriptor{Size: -1}); !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("read = %v, want ErrUnsupported and %q", err, test.want)
+			}
+		})
 	}
 }
 
