@@ -239,11 +239,17 @@ type counted struct {
 }
 
 func (c *counted) Write(p []byte) (int, error) {
+	// Whoever has read the last byte must find it counted.
+	c.count(len(p))
 	n, err := c.ResponseWriter.Write(p)
-	c.s.mu.Lock()
-	c.s.served[c.digest] += int64(n)
-	c.s.mu.Unlock()
+	c.count(n - len(p))
 	return n, err
+}
+
+func (c *counted) count(n int) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.s.served[c.digest] += int64(n)
 }
 
 // Unwrap lets a http.ResponseController reach the connection.
