@@ -75,12 +75,20 @@ func prepare(t *testing.T, hosts string) *agent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	policy := dir + "/policy.toml"
-	must(t, os.WriteFile(policy, nil, 0o644))
 	return &agent{
 		t: t, dir: dir, parent: "/siflet-pull-test-" + filepath.Base(dir) + strconv.Itoa(os.Getpid()),
-		args: []string{"--registry-hosts", hosts, "--policy", policy, "--auth-file", dir + "/none.json"},
+		args: []string{"--registry-hosts", hosts, "--policy", writePolicy(t, dir, ""), "--auth-file", dir + "/none.json"},
 	}
+}
+
+// writePolicy writes the policy in a directory and returns its path. Without rules every
+// image may run.
+func writePolicy(t *testing.T, dir, rules string) string {
+	t.Helper()
+	path := filepath.Join(dir, "policy.toml")
+	// At once: a file that is half written lets no image run.
+	must(t, os.WriteFile(path+".new", []byte(rules), 0o600), os.Rename(path+".new", path))
+	return path
 }
 
 // serve starts it until the test's end.

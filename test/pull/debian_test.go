@@ -39,6 +39,9 @@ func TestDebianInAPodIsTheImage(t *testing.T) {
 	server := registrytest.Debian(t)
 	merged := reference(t, archives)
 	want := walk(t, merged, places()...)
+	if want["srv/odd/access"]["system.posix_acl_access"] == "" {
+		t.Error("the image has no ACL to be seen")
+	}
 	auth := credentials(server)
 	for _, how := range []registrytest.Compression{registrytest.Gzip, registrytest.Zstd} {
 		t.Run(string(how), func(t *testing.T) {

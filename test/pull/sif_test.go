@@ -1,11 +1,9 @@
 package pull_test
 
 import (
-	"context"
 	"encoding/json"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -19,43 +17,6 @@ import (
 	"github.com/siflet/siflet/test/siftest"
 )
 
-// person runs siflet as somebody at a shell who has these credentials.
-type person struct {
-	t   *testing.T
-	dir string
-	env []string
-}
-
-func newPerson(t *testing.T, server *registrytest.DebianServer) *person {
-	t.Helper()
-	dir, err := os.MkdirTemp("/run", "p") //nolint:usetesting // a socket's path has to be short
-	must(t, err)
-	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
-	policy := dir + "/policy.toml"
-	must(t, os.WriteFile(policy, nil, 0o644))
-	return &person{t, dir, []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "SIFLET_CONFIGDIR=" + dir + "/.siflet", "SIFLET_CGROUP_PARENT=/siflet-pull-test-" + filepath.Base(dir),
-		"SIFLET_REGISTRY_HOSTS=" + server.Certs(t), "SIFLET_POLICY_FILE=" + policy,
-		"SIFLET_DOCKER_USERNAME=" + server.Auth.Username, "SIFLET_DOCKER_PASSWORD=" + server.Auth.Password,
-		"SIFLET_STATE_DIR=" + dir + "/node", "SIFLET_RUN_DIR=" + dir + "/noderun",
-	}}
-}
-
-func (p *person) siflet(args ...string) string {
-	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(programs, "siflet"), args...)
-	cmd.Env, cmd.Dir = p.env, p.dir
-	var said output
-	cmd.Stderr = &said
-	out, err := cmd.Output()
-	if err != nil {
-		p.t.Fatalf("siflet %q: %v\n%s", args, err, said.String())
-	}
-	return string(out)
-}
-
 // TestDebianAsAFileIsTheImage pulls Debian to files for people, flat and layered, and
 // compares what pods of them see with what the kernel's overlay makes of the layers.
 func TestDebianAsAFileIsTheImage(t *testing.T) {
@@ -63,7 +24,7 @@ func TestDebianAsAFileIsTheImage(t *testing.T) {
 	server := registrytest.Debian(t)
 	server.Push(t, "debian:12", imageOf(t, registrytest.Zstd, debianConfig(), archives))
 	want := walk(t, reference(t, archives), places()...)
-	me := newPerson(t, server)
+	me := newPerson(t, server.Certs(t), "SIFLET_DOCKER_USERNAME="+server.Auth.Username, "SIFLET_DOCKER_PASSWORD="+server.Auth.Password)
 	a := start(t, server.Certs(t))
 	p := a.pod("p")
 	ref := "docker://" + server.Host + "/debian:12"
