@@ -116,33 +116,42 @@ func (w *workshop) pull(ctx context.Context, out io.Writer, args []string, o pul
 	if err != nil {
 		return err
 	}
+	if err := needsScheme(uri); err != nil {
+		return err
+	}
+	if err := o.usable(); err != nil {
+		return err
+	}
 	if err := o.vacant(output); err != nil {
 		return err
 	}
 	// Told to stop, it leaves nothing half written.
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	scratch, err := os.MkdirTemp(filepath.Dir(output), ".siflet-pull-*")
+	scratch, err := newScratch(filepath.Dir(output))
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("write %s: there is no directory %s; make it first: mkdir -p %s", output, filepath.Dir(output), filepath.Dir(output))
+	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", output, unwrapPath(err))
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
+	defer func() { err = errors.Join(err, scratch.remove()) }()
 	if o.tmp == "" {
-		o.tmp = scratch
+		o.tmp = scratch.dir
 	}
-	made := filepath.Join(scratch, "image.sif")
-	err = w.makeSIF(ctx, uri, made, scratch, o)
+	made := filepath.Join(scratch.dir, "image.sif")
+	err = w.makeSIF(ctx, uri, made, scratch.dir, o)
 	if ctx.Err() != nil {
 		return messageError{text: "INFO:    stopped; nothing was written", code: exitInterrupted}
 	}
 	if err != nil {
-		return fmt.Errorf("pull %s: %w", uri, err)
+		return o.pullFailure(err, uri, output, scratch.dir)
 	}
 	if err := o.vacant(output); err != nil {
 		return err
 	}
 	if err := os.Rename(made, output); err != nil {
-		return err
+		return fmt.Errorf("write %s: %w", output, unwrapLink(err))
 	}
 	_, err = fmt.Fprintln(out, output)
 	return err
@@ -190,8 +199,12 @@ func (w *workshop) makeSIF(ctx context.Context, uri, path, scratch string, o pul
 	if o.oci {
 		write = convert.OCISIF
 	}
-	err = write(ctx, image, path, convert.Options{Progress: bar.show, Spool: o.tmp})
+	var lost convert.Lost
+	err = write(ctx, image, path, convert.Options{Progress: bar.show, Spool: o.tmp, Lost: &lost})
 	bar.end()
+	if err == nil {
+		warnLost(w.stderr, lost)
+	}
 	if err == nil && image.SIF != nil {
 		err = from.check(ctx, image, path)
 	}

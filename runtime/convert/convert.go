@@ -25,6 +25,8 @@ type Options struct {
 	Progress func(done, total int64)
 	// Spool is a directory for temporary files; empty is that of the output.
 	Spool string
+	// Lost, if not nil, is where what could not be kept is counted.
+	Lost *Lost
 	// Workers compress; zero is one per CPU. They don't change what is written.
 	Workers int
 }
@@ -55,20 +57,41 @@ func Flat(ctx context.Context, image *source.Image, path string, o Options) erro
 	}
 	config, err := parseConfig(image.Config)
 	if err != nil {
-		return fmt.Errorf("%s: %w", image.Name, err)
+		return err
 	}
 	root, err := newContract(image, config)
 	if err != nil {
-		return fmt.Errorf("%s: %w", image.Name, err)
+		return err
 	}
 	objects, err := root.objects()
 	if err != nil {
-		return fmt.Errorf("%s: %w", image.Name, err)
+		return err
 	}
-	return sif.Create(path, sif.Options{Deterministic: true, Objects: append(objects, sif.Object{
+	return c.create(path, append(objects, sif.Object{
 		Type: sif.TypePartition, FS: sif.FSSquash, Part: sif.PartPrimary, Arch: config.Architecture,
 		Fill: func(w io.WriterAt) (int64, error) { return c.merge(ctx, w, root) },
-	})})
+	}))
+}
+
+// create writes the file. What goes wrong in making an object is what is to be said:
+// nobody asked for objects.
+func (c *conversion) create(path string, objects []sif.Object) error {
+	var failed error
+	for i, o := range objects {
+		if o.Fill == nil {
+			continue
+		}
+		objects[i].Fill = func(w io.WriterAt) (n int64, err error) {
+			n, err = o.Fill(w)
+			failed = err
+			return n, err
+		}
+	}
+	err := sif.Create(path, sif.Options{Deterministic: true, Objects: objects})
+	if failed != nil {
+		return failed
+	}
+	return err
 }
 
 // conversion is the work on one image.
@@ -90,7 +113,7 @@ func (o Options) complete(path string) Options {
 func (c *conversion) copySIF(ctx context.Context, path string) error {
 	blob, err := c.open(ctx, *c.image.SIF)
 	if err != nil {
-		return fmt.Errorf("%s: %w", c.image.Name, err)
+		return err
 	}
 	err = sif.Copy(path, blob)
 	return errors.Join(err, blob.Close())
@@ -118,7 +141,7 @@ func (c *conversion) merge(ctx context.Context, w io.WriterAt, root *contract) (
 	}
 	if err := root.add(fs); err != nil {
 		fs.Abort()
-		return 0, fmt.Errorf("add what Singularity needs to %s: %w", c.image.Name, err)
+		return 0, fmt.Errorf("add what Singularity needs: %w", err)
 	}
 	return fs.Close()
 }
@@ -137,12 +160,13 @@ func (c *conversion) layer(ctx context.Context, i int, convert func(io.Reader, s
 	if want := l.DiffID; want != (v1.Hash{}) && result.DiffID != want.String() {
 		return c.inLayer(i, fmt.Errorf("%w: its content is %s, not %s as the config says", layer.ErrCorrupt, result.DiffID, want))
 	}
+	c.options.Lost.add(result.Lost)
 	return nil
 }
 
 // inLayer says which layer, counted from one, an error is about.
 func (c *conversion) inLayer(i int, err error) error {
-	return fmt.Errorf("layer %d of %s: %w", i+1, c.image.Name, err)
+	return fmt.Errorf("layer %d: %w", i+1, err)
 }
 
 // open opens a blob whose reading is counted and ends with ctx.

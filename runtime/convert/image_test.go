@@ -52,6 +52,7 @@ type file struct {
 	name, content, target string
 	mode                  int64
 	char                  [2]int64
+	xattrs                map[string]string
 }
 
 // layerOf is a layer as a tar.
@@ -63,6 +64,12 @@ func layerOf(t *testing.T, files ...file) []byte {
 		h := &tar.Header{Name: f.name, Mode: f.mode, Size: int64(len(f.content)), Typeflag: tar.TypeReg, Linkname: f.target}
 		if h.Mode == 0 {
 			h.Mode = 0o755
+		}
+		for name, value := range f.xattrs {
+			if h.PAXRecords == nil {
+				h.PAXRecords = map[string]string{}
+			}
+			h.PAXRecords["SCHILY.xattr."+name] = value
 		}
 		switch {
 		case strings.HasSuffix(f.name, "/"):

@@ -29,18 +29,18 @@ func OCISIF(ctx context.Context, image *source.Image, path string, o Options) er
 		return c.copySIF(ctx, path)
 	}
 	if len(image.Layers) == 0 {
-		return fmt.Errorf("%s: %w: it has no layers", image.Name, source.ErrUnsupported)
+		return fmt.Errorf("%w: it has no layers", source.ErrUnsupported)
 	}
 	// Only what can be a flat SIF can be run.
 	if _, err := parseConfig(image.Config); err != nil {
-		return fmt.Errorf("%s: %w", image.Name, err)
+		return err
 	}
 	w := &ociWriter{conversion: c, written: map[v1.Hash]*v1.Descriptor{}, below: directories{}}
 	w.addLayers(ctx)
 	w.add(w.config)
 	w.add(w.manifest)
 	w.objects = append(w.objects, sif.Object{Type: sif.TypeOCIIndex, Fill: filled(w.index)})
-	return sif.Create(path, sif.Options{Deterministic: true, Objects: w.objects})
+	return w.create(path, w.objects)
 }
 
 // ociWriter makes the objects of an OCI-SIF. Each is made when those before it

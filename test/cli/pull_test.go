@@ -25,6 +25,7 @@ import (
 //	app:1     prints its arguments: entry point, then command
 //	layers:1  the same, from several layers, for amd64 and arm64
 //	nasty:1   has arguments, variables and labels that a shell would make something of
+//	acl:1     has a POSIX ACL
 //	sif:1     is $BB as an artifact
 //
 // Its address is $REGISTRY.
@@ -38,9 +39,10 @@ type registries struct {
 //	registry start [USERNAME PASSWORD]
 //	registry save NAME FILE             as docker save does
 //	registry interrupt COMMAND...       when it waits for a layer; it must end with 130
+//	registry kill COMMAND...            when it waits for a layer
 func (r *registries) command(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
-		ts.Fatalf("usage: registry start|save|interrupt")
+		ts.Fatalf("usage: registry start|save|interrupt|kill")
 	}
 	switch args[0] {
 	case "start":
@@ -56,7 +58,9 @@ func (r *registries) command(ts *testscript.TestScript, neg bool, args []string)
 		ts.Check(err)
 		ts.Check(tarball.WriteToFile(ts.MkAbs(args[2]), ref, r.app(ts)))
 	case "interrupt":
-		r.interrupt(ts, args[1:])
+		r.stop(ts, os.Interrupt, 130, args[1:])
+	case "kill":
+		r.stop(ts, os.Kill, -1, args[1:])
 	default:
 		ts.Fatalf("unknown: registry %s", args[0])
 	}
@@ -76,10 +80,18 @@ func (r *registries) push(ts *testscript.TestScript) {
 	nasty.Env = append(nasty.Env, "NASTY=$(id) \"q\" 'q' `id` \\ {a,b} }", "bad-name=x")
 	nasty.Labels = map[string]string{"nasty": "\"</script> $(id)\n"}
 	s.Push(t, "nasty:1", registrytest.Image(t, nasty, r.busybox(ts)))
+	protected := registrytest.File("etc/protected", "x")
+	protected.PAXRecords = map[string]string{"SCHILY.xattr.system.posix_acl_access": acl}
+	s.Push(t, "acl:1", registrytest.Image(t, printer("entry"), r.busybox(ts), registrytest.Layer(t, registrytest.Gzip, protected)))
 	sif, err := os.ReadFile(ts.Getenv("BB"))
 	ts.Check(err)
 	s.PushSIF(t, "sif:1", "bb.sif", sif)
 }
+
+// acl lets the owner write, and the user 1000 and the group read.
+const acl = "\x02\x00\x00\x00" +
+	"\x01\x00\x06\x00\xff\xff\xff\xff" + "\x02\x00\x04\x00\xe8\x03\x00\x00" + "\x04\x00\x04\x00\xff\xff\xff\xff" +
+	"\x10\x00\x04\x00\xff\xff\xff\xff" + "\x20\x00\x00\x00\xff\xff\xff\xff"
 
 // printer is the config of an image that prints its arguments, one in a line.
 func printer(args ...string) v1.Config {
@@ -110,8 +122,9 @@ func (r *registries) busybox(ts *testscript.TestScript) v1.Layer {
 	return registrytest.Layer(r.t, registrytest.Gzip, entries...)
 }
 
-// interrupt lets layers hang and stops what waits for them as Ctrl-C does.
-func (r *registries) interrupt(ts *testscript.TestScript, args []string) {
+// stop lets layers hang, sends a signal to what waits for them, and wants to see it end
+// with a status.
+func (r *registries) stop(ts *testscript.TestScript, signal os.Signal, want int, args []string) {
 	asked, once := make(chan struct{}), sync.Once{}
 	r.server.Hook(func(w http.ResponseWriter, request *http.Request) bool {
 		if !strings.Contains(request.URL.Path, "/blobs/") {
@@ -138,9 +151,9 @@ func (r *registries) interrupt(ts *testscript.TestScript, args []string) {
 		ts.Check(cmd.Process.Kill())
 		ts.Fatalf("no layer was asked for: %v", cmd.Wait())
 	}
-	ts.Check(cmd.Process.Signal(os.Interrupt))
+	ts.Check(cmd.Process.Signal(signal))
 	_ = cmd.Wait() // how it ended is looked at below
-	if code := cmd.ProcessState.ExitCode(); code != 130 {
-		ts.Fatalf("it ended with %d, want 130", code)
+	if code := cmd.ProcessState.ExitCode(); code != want {
+		ts.Fatalf("it ended with %d, want %d", code, want)
 	}
 }
