@@ -33,6 +33,8 @@ func (w *workshop) findImage(ctx context.Context, ref string) (image.Image, erro
 	}
 	info, missing := os.Stat(abs)
 	switch {
+	case missing == nil && needsScheme(path) != nil:
+		return image.Image{}, needsScheme(path)
 	case missing == nil && info.IsDir():
 		return image.Image{}, fmt.Errorf("image %s: it is a directory; sandbox images are not supported yet, give a SIF file", ref)
 	case missing == nil:
@@ -49,9 +51,25 @@ func (w *workshop) findImage(ctx context.Context, ref string) (image.Image, erro
 	}
 	found, err := store.Lookup(path)
 	if errors.Is(err, image.ErrNotFound) || errors.Is(err, registry.ErrReference) {
-		return image.Image{}, fmt.Errorf("image %s: %w", ref, unwrapPath(missing))
+		err := fmt.Errorf("image %s: %w", ref, unwrapPath(missing))
+		if name := inRegistry(path); name != "" {
+			err = fmt.Errorf("%w; if you mean a registry's image, say docker://%s, or make a file of it first: siflet pull docker://%s", err, name, name)
+		}
+		return image.Image{}, err
 	}
 	return found, err
+}
+
+// inRegistry is what may be the name of a registry's image that was given without its
+// scheme; it is empty for what looks like a file.
+func inRegistry(ref string) string {
+	if strings.HasPrefix(ref, ".") || strings.HasSuffix(ref, ".sif") {
+		return ""
+	}
+	if _, err := registry.ParseReference(ref); err != nil {
+		return ""
+	}
+	return ref
 }
 
 // freshImage brings what a reference points to into the caller's store.

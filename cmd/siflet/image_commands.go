@@ -8,10 +8,8 @@ import (
 	"os/signal"
 	"strings"
 	"syscall" //nolint:depguard // the name of a signal; no system call
-	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/siflet/siflet/runtime/image"
 )
@@ -34,7 +32,7 @@ func (w *workshop) imagePullCommand() *cobra.Command {
 			"docker-archive:, oci-archive:, oci:, and absolute paths of SIF files, which stay where they are.",
 		Args: atLeast(1, "want an image"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return w.bring(cmd.Context(), cmd.OutOrStdout(), args, func(ctx context.Context, s *image.Store, ref string, show func(done, total int64)) (image.Image, error) {
+			return w.bring(cmd.Context(), cmd.OutOrStdout(), args, "", func(ctx context.Context, s *image.Store, ref string, show func(done, total int64)) (image.Image, error) {
 				return s.Pull(ctx, ref, image.PullOptions{Progress: show})
 			})
 		},
@@ -57,16 +55,16 @@ func (w *workshop) importCommand() *cobra.Command {
 			if len(args) > 1 {
 				tag = args[1]
 			}
-			return w.bring(cmd.Context(), cmd.OutOrStdout(), args[:1], func(ctx context.Context, s *image.Store, path string, show func(done, total int64)) (image.Image, error) {
+			return w.bring(cmd.Context(), cmd.OutOrStdout(), args[:1], tag, func(ctx context.Context, s *image.Store, path string, show func(done, total int64)) (image.Image, error) {
 				return s.Import(ctx, path, tag, show)
 			})
 		},
 	}
 }
 
-// bring gets images into the node's store, shows how far it is, and prints their
-// names.
-func (w *workshop) bring(ctx context.Context, out io.Writer, refs []string,
+// bring gets images into the node's store, shows how far it is, and prints the
+// names that were asked for, one in a line. tag, if not empty, is the name to give.
+func (w *workshop) bring(ctx context.Context, out io.Writer, refs []string, tag string,
 	get func(ctx context.Context, s *image.Store, ref string, show func(done, total int64)) (image.Image, error),
 ) error {
 	store, err := w.imageStore() //nolint:contextcheck // it takes milliseconds
@@ -77,61 +75,25 @@ func (w *workshop) bring(ctx context.Context, out io.Writer, refs []string,
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	for _, ref := range refs {
+		if err := needsScheme(ref); err != nil {
+			return err
+		}
 		bar := newProgress(w.stderr)
 		img, err := get(ctx, store, ref, bar.show)
 		bar.end()
 		if err != nil {
 			return err
 		}
-		if _, err := fmt.Fprintln(out, strings.Join(namesOf(img), " ")); err != nil {
+		if err := printLines(out, askedFor(ctx, img, ref, tag)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// namesOf is what to call an image.
-func namesOf(i image.Image) []string {
-	switch {
-	case len(i.References) > 0:
-		return familiars(i.References)
-	case len(i.Digests) > 0:
-		return familiars(i.Digests)
-	default:
-		return []string{i.ID}
-	}
-}
-
-// progress shows how far a copy is, on a terminal only.
-type progress struct {
-	w    io.Writer
-	last time.Time
-}
-
-func newProgress(w io.Writer) *progress {
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return &progress{w: w}
-	}
-	return &progress{}
-}
-
-func (p *progress) show(done, total int64) {
-	const pause = 100 * time.Millisecond
-	if p.w == nil || done < total && time.Since(p.last) < pause {
-		return
-	}
-	p.last = time.Now()
-	if total <= 0 {
-		_, _ = fmt.Fprintf(p.w, "\r\033[K      %s", bytesIEC(uint64(max(done, 0))))
-		return
-	}
-	_, _ = fmt.Fprintf(p.w, "\r\033[K%3d%%  %s of %s", 100*done/total, bytesIEC(uint64(max(done, 0))), bytesIEC(uint64(total)))
-}
-
-func (p *progress) end() {
-	if p.w != nil && !p.last.IsZero() {
-		_, _ = fmt.Fprint(p.w, "\r\033[K")
-	}
+func printLines(out io.Writer, lines []string) error {
+	_, err := fmt.Fprintln(out, strings.Join(lines, "\n"))
+	return err
 }
 
 func (w *workshop) imageRemoveCommand() *cobra.Command {
@@ -199,7 +161,7 @@ func prune(ctx context.Context, out io.Writer, store *image.Store) error {
 		return err
 	}
 	for _, i := range gone {
-		if _, err := fmt.Fprintln(out, strings.Join(namesOf(i), " ")); err != nil {
+		if err := printLines(out, namesOf(i)); err != nil {
 			return err
 		}
 	}

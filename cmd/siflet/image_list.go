@@ -66,17 +66,31 @@ func writeImages(w io.Writer, found []image.Image, asJSON bool) error {
 	rows := [][]string{{"IMAGE", "ID", "SIZE", "USE", "FILE"}}
 	for _, i := range found {
 		list = append(list, listOf(i))
-		const short = len("sha256:") + 12
-		names := "<none>"
-		if len(i.References)+len(i.Digests) > 0 {
-			names = strings.Join(namesOf(i), " ")
-		}
-		rows = append(rows, []string{names, i.ID[:min(short, len(i.ID))], bytesIEC(uint64(max(i.Size, 0))), uses(i), i.Path})
+		rows = append(rows, listRows(i)...)
 	}
 	if asJSON {
 		return writeJSON(w, map[string]any{"images": list})
 	}
 	return table(w, rows)
+}
+
+// listRows are the lines of an image, one for each name. A file is shown that is the
+// person's own, unless that is its name.
+func listRows(i image.Image) [][]string {
+	const short = len("sha256:") + 12
+	names := []string{"<none>"}
+	if len(i.References)+len(i.Digests) > 0 {
+		names = namesOf(i)
+	}
+	var rows [][]string
+	for _, name := range names {
+		file := ""
+		if i.InPlace && name != i.Path {
+			file = i.Path
+		}
+		rows = append(rows, []string{name, i.ID[:min(short, len(i.ID))], bytesIEC(uint64(max(i.Size, 0))), uses(i), file})
+	}
+	return rows
 }
 
 // uses says why an image stays.

@@ -27,7 +27,7 @@ func main() {
 }
 
 func rootCommand() *cobra.Command {
-	w := &workshop{stderr: os.Stderr}
+	w := &workshop{stderr: &console{f: os.Stderr}}
 	root := group(
 		&cobra.Command{
 			Use: "siflet", Short: "Run pods and instances from SIF images",

@@ -52,7 +52,7 @@ type workshop struct {
 
 // logger complains to the person who called.
 func (w *workshop) logger() *slog.Logger {
-	return slog.New(slog.NewTextHandler(w.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	return slog.New(complaints{w: w.stderr})
 }
 
 // cgroupParent is where a person's instances go.
