@@ -214,15 +214,20 @@ func (w *workshop) keyNewpairCommand() *cobra.Command {
 		Use: "newpair", Short: "make a PGP key to sign images with", Args: exactly(0, "want no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ask := newAsker(cmd.InOrStdin(), w.stderr)
-			if err := errors.Join(ask.text("Your name", &name), ask.text("Your mail address", &email)); err != nil {
-				return err
-			}
 			passphrase := ""
-			if !open {
-				var err error
-				if passphrase, err = ask.newPassphrase(); err != nil {
-					return err
-				}
+			err := ask.text("Your name", &name)
+			if err == nil {
+				err = ask.text("Your mail address", &email)
+			}
+			if err == nil && !open {
+				passphrase, err = ask.newPassphrase()
+			}
+			if errors.Is(err, errNoAnswer) && !ask.terminal() {
+				return errors.New("a new key needs a name, a mail address and a passphrase, and there is no terminal to ask for them: " +
+					"give --name, --email, and either --no-passphrase or the passphrase as two lines of standard input")
+			}
+			if err != nil {
+				return err
 			}
 			ring, err := personalKeys()
 			if err != nil {

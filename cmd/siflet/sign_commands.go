@@ -143,27 +143,46 @@ func newAsker(in io.Reader, w io.Writer) *asker {
 	return &asker{in: in, lines: bufio.NewReader(in), w: w}
 }
 
+// errNoAnswer says that there was nobody, or nothing, to answer.
+var errNoAnswer = errors.New("nothing was entered, and standard input is what is asked: a terminal, or lines with the answers")
+
+// terminal says that a person can answer.
+func (a *asker) terminal() bool {
+	f, ok := a.in.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
 // text asks for what is not known yet.
 func (a *asker) text(prompt string, value *string) error {
 	if *value != "" {
 		return nil
 	}
-	_, _ = fmt.Fprintf(a.w, "%s: ", prompt)
-	line, err := a.lines.ReadString('\n')
-	if *value = strings.TrimSpace(line); *value == "" {
-		return fmt.Errorf("%s: nothing was entered: %w", strings.ToLower(prompt), errors.Join(err, io.ErrUnexpectedEOF))
+	if a.terminal() {
+		_, _ = fmt.Fprintf(a.w, "%s: ", prompt)
 	}
-	return nil
+	line, err := a.lines.ReadString('\n')
+	*value = strings.TrimSpace(line)
+	switch {
+	case *value != "":
+		return nil
+	case err != nil && !errors.Is(err, io.EOF):
+		return fmt.Errorf("%s: %w", strings.ToLower(prompt), err)
+	default:
+		return fmt.Errorf("%s: %w", strings.ToLower(prompt), errNoAnswer)
+	}
 }
 
 func (a *asker) passphrase(prompt string) (string, error) {
-	if f, ok := a.in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+	if a.terminal() {
 		_, _ = fmt.Fprintf(a.w, "%s: ", prompt)
-		text, err := term.ReadPassword(int(f.Fd()))
+		text, err := term.ReadPassword(int(a.in.(*os.File).Fd())) //nolint:forcetypeassert // it is a terminal
 		_, _ = fmt.Fprintln(a.w)
 		return string(text), err
 	}
 	line, err := a.lines.ReadString('\n')
+	if errors.Is(err, io.EOF) && line == "" {
+		return "", fmt.Errorf("%s: %w", prompt, errNoAnswer)
+	}
 	if err != nil && line == "" {
 		return "", fmt.Errorf("read the passphrase from standard input: %w", err)
 	}
