@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/siflet/siflet/runtime/registry"
@@ -133,9 +135,18 @@ func (s *Store) pull(ctx context.Context, ref, tag string, o PullOptions) (image
 		image, err = s.pullOCI(ctx, p)
 	}
 	if err != nil {
-		return Image{}, withKind(fmt.Errorf("pull image %s: %w", found.Name, err))
+		return Image{}, withKind(fmt.Errorf("pull image %s: %w", found.Name, s.unwritten(err)))
 	}
 	return image, nil
+}
+
+// unwritten names the store in an error of a file in it, for the names in there mean
+// nothing to whoever reads it.
+func (s *Store) unwritten(err error) error {
+	if path, ok := errors.AsType[*fs.PathError](err); ok && path.Op == "write" && strings.HasPrefix(path.Path, s.dir+"/") {
+		return fmt.Errorf("write to the image store %s: %w", s.dir, path.Err)
+	}
+	return err
 }
 
 // resumable says that after this error another try should go on where it ended.

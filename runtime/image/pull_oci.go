@@ -103,7 +103,7 @@ func extents(layers []storedLayer) int {
 	return n
 }
 
-// numbered is a layer and its place in the image.
+// numbered is a layer and its place in the image, from 1.
 type numbered struct {
 	source.Layer
 	number int
@@ -115,7 +115,7 @@ func distinct(all []source.Layer) []numbered {
 	var layers []numbered
 	for i, l := range all {
 		layers = slices.DeleteFunc(layers, func(x numbered) bool { return layerFile(x.Layer) == layerFile(l) })
-		layers = append(layers, numbered{l, i})
+		layers = append(layers, numbered{l, i + 1})
 	}
 	return layers
 }
