@@ -1,6 +1,7 @@
 package image
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -176,10 +177,7 @@ func (s *Store) makeLayer(ctx context.Context, b *bench, from *shared, l source.
 	}
 	path := b.path(layerFile(l))
 	if err := sif.Create(path, sif.Options{Deterministic: true, Objects: objects}); err != nil {
-		if ctx.Err() != nil {
-			return storedLayer{}, ctx.Err()
-		}
-		return storedLayer{}, err
+		return storedLayer{}, cmp.Or(ctx.Err(), result.err, err)
 	}
 	if err = s.protect(ctx, path, l.DiffID.String(), result.ACLs); err == nil {
 		made, err = storedAt(path, known(l.DiffID))
@@ -190,26 +188,31 @@ func (s *Store) makeLayer(ctx context.Context, b *bench, from *shared, l source.
 	return made, nil
 }
 
+// outcome is that of a conversion, and why it failed.
+type outcome struct {
+	layer.Result
+	err error
+}
+
 // converted are the objects of a layer's file: the file system, and what the
-// layer says of directories. Once they are written the result is there.
-func (s *Store) converted(ctx context.Context, blob io.Reader, l source.Layer) ([]sif.Object, *layer.Result) {
-	result := new(layer.Result)
+// layer says of directories. Once they are written the outcome is there.
+func (s *Store) converted(ctx context.Context, blob io.Reader, l source.Layer) ([]sif.Object, *outcome) {
+	result := new(outcome)
 	convert := func(w io.WriterAt) (int64, error) {
-		var err error
 		o := s.layerOptions()
 		o.MaxSize = unpackedFloor + unpackedRatio*max(l.Size, 0)
-		*result, err = layer.Convert(ctx, blob, string(l.MediaType), w, o)
-		if err == nil && result.DiffID != known(l.DiffID) {
-			err = fmt.Errorf("%w: the layer unpacks to %s, the config says %s", registry.ErrCorrupt, result.DiffID, l.DiffID)
+		result.Result, result.err = layer.Convert(ctx, blob, string(l.MediaType), w, o)
+		if result.err == nil && result.DiffID != known(l.DiffID) {
+			result.err = fmt.Errorf("%w: the layer unpacks to %s, the config says %s", registry.ErrCorrupt, result.DiffID, l.DiffID)
 		}
-		if err == nil && len(result.Lost) > 0 {
+		if result.err == nil && len(result.Lost) > 0 {
 			s.log.Warn("a layer has extended attributes that can't be kept", "layer", l.DiffID.String(), "attributes", result.Lost)
 		}
-		return result.Size, err
+		return result.Size, result.err
 	}
 	return []sif.Object{
 		{Type: sif.TypePartition, FS: sif.FSSquash, Part: sif.PartPrimary, Arch: goruntime.GOARCH, Name: "layer", Fill: convert},
-		directories(result),
+		directories(&result.Result),
 	}, result
 }
 

@@ -62,17 +62,17 @@ func (s *Store) ociImage(e entry) (Image, error) {
 		path := s.layerPath(l.File)
 		info, err := os.Stat(path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return Image{}, fmt.Errorf("image %s: layer %d: %w", e.name(), i, err)
+			return Image{}, fmt.Errorf("image %s: layer %d: %w", e.name(), i+1, err)
 		}
 		if err != nil || info.Size() != l.Bytes {
-			return Image{}, damaged(fmt.Errorf("image %s: layer %d is damaged or gone from the store; pull the image again", e.name(), i))
+			return Image{}, damaged(fmt.Errorf("image %s: layer %d is damaged or gone from the store; pull the image again", e.name(), i+1))
 		}
 		image.Size += l.Bytes
 		image.Extents = append(image.Extents, Extent{Path: path, Offset: l.Offset, Size: l.Size, FS: l.FS})
 		if l.ACLs == aclsKept {
 			dir := filepath.Join(besides(path), aclRoot)
 			if _, err := os.Stat(dir); err != nil {
-				return Image{}, damaged(fmt.Errorf("image %s: ACLs of layer %d are gone from the store; pull the image again", e.name(), i))
+				return Image{}, damaged(fmt.Errorf("image %s: ACLs of layer %d are gone from the store; pull the image again", e.name(), i+1))
 			}
 			image.Size += l.ACLBytes
 			image.Extents = append(image.Extents, Extent{Path: dir, FS: directoryFS})

@@ -42,8 +42,8 @@ func TestALayerThatLiesIsRefusedAndNothingLeft(t *testing.T) {
 			}
 			s := openWith(t, reg, dir)
 			_, err := s.Pull(t.Context(), reg.Host+"/web", PullOptions{})
-			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "layer 1 (sha256:") {
-				t.Errorf("Pull = %v, want layer 1 refused: %s", err, c.want)
+			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "layer 2 (sha256:") {
+				t.Errorf("Pull = %v, want layer 2 refused: %s", err, c.want)
 			}
 			t.Log(err)
 			if left := contents(t, dir); left != nil {

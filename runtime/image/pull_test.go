@@ -230,7 +230,7 @@ func TestPullOfADamagedImageMakesItWhole(t *testing.T) {
 	if err := errors.Join(os.Remove(img.Extents[0].Path), os.Truncate(img.Extents[1].Path, 5000)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Lookup(reg.Host + "/web"); !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "layer 0") {
+	if _, err := s.Lookup(reg.Host + "/web"); !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "layer 1") {
 		t.Errorf("Lookup = %v, want ErrNotFound with the layer", err)
 	}
 	if again := must(t)(s.Pull(t.Context(), reg.Host+"/web", PullOptions{})); again.ID != img.ID {

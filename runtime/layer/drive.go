@@ -32,7 +32,11 @@ func drive(s *stream, to sink, o Options) (Result, error) {
 			if errors.Is(err, io.EOF) {
 				break
 			}
-			return Result{}, s.blame(fmt.Sprintf("after %q", d.last), err)
+			where := "at its beginning"
+			if d.last != "" {
+				where = fmt.Sprintf("after %q", d.last)
+			}
+			return Result{}, s.blame(where, err)
 		}
 		if d.res.Entries++; d.res.Entries > o.maxEntries() {
 			return Result{}, corrupt("more than %d entries", o.maxEntries())
