@@ -202,6 +202,28 @@ func TestContextEndsARead(t *testing.T) {
 	}
 }
 
+func TestDribbleIsAnError(t *testing.T) {
+	s := registrytest.New(t)
+	text, d := content(t, s, 1000)
+	answerBlob(s, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "1000")
+		for i := range text {
+			_, _ = w.Write(text[i : i+1])
+			_ = http.NewResponseController(w).Flush()
+			select {
+			case <-r.Context().Done():
+				return
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	})
+	c := registry.New(registry.Options{Stall: 200 * time.Millisecond, Attempts: 2, Wait: noWait})
+	_, err := read(t, c, s.Ref("team/app"), d, 0, nil)
+	if !errors.Is(err, registry.ErrUnavailable) || !strings.Contains(err.Error(), "next to nothing") {
+		t.Errorf("%v, want ErrUnavailable for the dribble", err)
+	}
+}
+
 func TestStallIsAnError(t *testing.T) {
 	s := registrytest.New(t)
 	_, d := content(t, s, 1000)

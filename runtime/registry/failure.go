@@ -169,6 +169,7 @@ func Span(d time.Duration) string {
 
 var (
 	errStalled   = errors.New("the registry sent nothing for too long")
+	errSlow      = errors.New("the registry sends next to nothing")
 	errDowngrade = errors.New("it redirects from https to http")
 	errElsewhere = errors.New("it redirects the request for a token to another host")
 	errRedirects = errors.New("it redirects too often")

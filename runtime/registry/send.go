@@ -258,15 +258,29 @@ type watchedBody struct {
 	limit time.Duration
 	why   func(error) error
 	stop  func()
+	// waited and got are since the connection last brought enough in time.
+	waited time.Duration
+	got    int
 }
 
 func (b *watchedBody) Read(p []byte) (int, error) {
 	b.timer.Reset(b.limit)
+	began := time.Now()
 	n, err := b.ReadCloser.Read(p)
 	b.timer.Stop()
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = b.why(err)
 	}
+	b.waited += time.Since(began)
+	b.got += n
+	if b.waited < b.limit {
+		return n, err
+	}
+	const enough = 1 << 10 // a byte now and then would take years
+	if b.got < enough && err == nil {
+		return n, errSlow
+	}
+	b.waited, b.got = 0, 0
 	return n, err
 }
 

@@ -189,7 +189,10 @@ func (r *resumed) Close() error {
 	return r.body.Close()
 }
 
-var errStalled = errors.New("nothing came for too long")
+var (
+	errStalled = errors.New("nothing came for too long")
+	errSlow    = errors.New("next to nothing came for too long")
+)
 
 // watched is a body that is given up when a read takes too long.
 type watched struct {
@@ -198,6 +201,10 @@ type watched struct {
 	stop    context.CancelCauseFunc
 	stalled func() bool
 	limit   time.Duration
+	// waited and got are since the connection last brought enough in time.
+	waited time.Duration
+	got    int
+	slow   bool
 }
 
 func newWatched(body io.ReadCloser, stop context.CancelCauseFunc, limit time.Duration) *watched {
@@ -215,18 +222,33 @@ func newWatched(body io.ReadCloser, stop context.CancelCauseFunc, limit time.Dur
 			return false
 		}
 	}
-	return &watched{body, timer, stop, stalled, limit}
+	return &watched{ReadCloser: body, timer: timer, stop: stop, stalled: stalled, limit: limit}
 }
 
 func (w *watched) Read(p []byte) (int, error) {
+	if w.slow {
+		return 0, errSlow
+	}
 	if !w.stalled() {
 		w.timer.Reset(w.limit)
 		defer w.timer.Stop()
 	}
+	began := time.Now()
 	n, err := w.ReadCloser.Read(p)
 	if err != nil && w.stalled() {
 		err = errStalled
 	}
+	w.waited += time.Since(began)
+	w.got += n
+	if w.waited < w.limit {
+		return n, err
+	}
+	const enough = 1 << 10 // a byte now and then would take years
+	if w.got < enough && err == nil {
+		w.slow = true
+		return n, nil
+	}
+	w.waited, w.got = 0, 0
 	return n, err
 }
 

@@ -334,6 +334,32 @@ func TestReadingGivesUpAConnectionThatStalls(t *testing.T) {
 	}
 }
 
+func TestReadingGivesUpAConnectionThatDribbles(t *testing.T) {
+	s, address := newSite(t)
+	s.acts = []func(http.ResponseWriter, *http.Request){func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(len(s.content)))
+		for i := 0; r.Context().Err() == nil; i++ {
+			_, _ = w.Write(s.content[i : i+1])
+			_ = http.NewResponseController(w).Flush()
+			time.Sleep(5 * time.Millisecond) // the server's pace
+		}
+	}}
+	w := newWeb(address+"/x.sif", Options{Wait: impatient})
+	defer w.Close()
+	w.pace.stall = 50 * time.Millisecond
+	if _, err := w.look(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r, err := w.Open(t.Context(), v1.Descriptor{}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if found, err := io.ReadAll(r); err != nil || !bytes.Equal(found, s.content) || len(s.ranges) != 2 {
+		t.Errorf("read %d bytes, %v, over %d connections, want %d over 2", len(found), err, len(s.ranges), len(s.content))
+	}
+}
+
 func TestReadingEndsWithItsContext(t *testing.T) {
 	s, address := newSite(t)
 	got := opened(t, address+"/x.sif", Options{})
