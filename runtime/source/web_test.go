@@ -341,7 +341,10 @@ func TestReadingGivesUpAConnectionThatDribbles(t *testing.T) {
 		for i := 0; r.Context().Err() == nil; i++ {
 			_, _ = w.Write(s.content[i : i+1])
 			_ = http.NewResponseController(w).Flush()
-			time.Sleep(5 * time.Millisecond) // the server's pace
+			select {
+			case <-r.Context().Done():
+			case <-time.After(5 * time.Millisecond): // the server's pace
+			}
 		}
 	}}
 	w := newWeb(address+"/x.sif", Options{Wait: impatient})
