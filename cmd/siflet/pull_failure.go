@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/siflet/siflet/runtime/convert"
+	"github.com/siflet/siflet/runtime/source"
 )
 
 // usable finds out before anything is fetched that what the flags name is there.
@@ -56,7 +57,7 @@ func (o *pullOptions) pullFailure(err error, uri, output, scratch string) error 
 			return fmt.Errorf("write temporary files in %s: %w; name another directory with --tmpdir", o.tmp, path.Err)
 		}
 	}
-	return fmt.Errorf("pull %s: %w", uri, err)
+	return fmt.Errorf("pull %s: %w", source.Shown(uri), err)
 }
 
 // isWithin says that path is dir or something in it.

@@ -117,16 +117,16 @@ func (s *Store) pull(ctx context.Context, ref, tag string, o PullOptions) (image
 		Registry: s.options.Registry, Auth: o.Auth, Library: s.options.Library, Spool: filepath.Join(s.dir, ingestDir), Log: s.log,
 	})
 	if err != nil {
-		return Image{}, withKind(fmt.Errorf("pull image %s: %w", ref, err))
+		return Image{}, withKind(fmt.Errorf("pull image %s: %w", source.Shown(ref), err))
 	}
 	p := &pulling{ref: ref, o: o, from: newShared(found)}
 	defer func() { err = errors.Join(err, p.from.release()) }()
 	p.entry.References, p.entry.origin, err = names(ref, tag, found)
 	if err != nil {
-		return Image{}, fmt.Errorf("pull image %s: %w", ref, err)
+		return Image{}, fmt.Errorf("pull image %s: %w", source.Shown(ref), err)
 	}
 	if p.bench, err = s.enterWork(ctx); err != nil {
-		return Image{}, fmt.Errorf("pull image %s: %w", ref, err)
+		return Image{}, fmt.Errorf("pull image %s: %w", source.Shown(ref), err)
 	}
 	defer func() { err = errors.Join(err, s.leaveWork(resumable(err))) }()
 	if found.SIF != nil {

@@ -217,6 +217,20 @@ func nameOf(res *http.Response) string {
 	return ""
 }
 
+// Shown is a reference as others may read it: without the user and the password of a web address.
+func Shown(ref string) string {
+	if !strings.HasPrefix(ref, "http://") && !strings.HasPrefix(ref, "https://") {
+		return ref
+	}
+	if u, err := url.Parse(ref); err == nil {
+		u.User = nil
+		return u.String()
+	}
+	// What can't be parsed may still hold one.
+	scheme, rest, _ := strings.Cut(ref, "://")
+	return scheme + "://" + rest[strings.LastIndexByte(rest, '@')+1:]
+}
+
 func openWeb(ctx context.Context, address string, o Options) (*Image, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" {
