@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -67,35 +68,28 @@ func BenchmarkConvert(b *testing.B) {
 }
 
 func BenchmarkGunzip(b *testing.B) {
-	plain, packed := benchmarkLayer(b)
-	for name, open := range map[string]func(io.Reader) io.Reader{
-		"ours": func(r io.Reader) io.Reader { return newGunzip(r) },
-		"standard library": func(r io.Reader) io.Reader {
+	tarball, packed := benchmarkLayer(b)
+	for name, open := range map[string]func(io.Reader) (decoder, error){
+		"ours": func(r io.Reader) (decoder, error) { return newGunzip(r), nil },
+		"standard library": func(r io.Reader) (decoder, error) {
 			z, err := gzip.NewReader(r)
-			if err != nil {
-				b.Fatal(err)
-			}
-			return z
+			return plain{r: z}, err
 		},
-		"klauspost": func(r io.Reader) io.Reader {
+		"klauspost": func(r io.Reader) (decoder, error) {
 			z, err := kgzip.NewReader(r)
-			if err != nil {
-				b.Fatal(err)
-			}
-			return z
+			return plain{r: z}, err
 		},
 	} {
 		b.Run(name, func(b *testing.B) {
-			b.SetBytes(int64(len(plain)))
-			buf := make([]byte, chunkSize)
+			b.SetBytes(int64(len(tarball)))
+			c := &chunk{window: make([]byte, historySize+windowSize+outSlack)}
 			for b.Loop() {
-				r := open(bytes.NewReader(packed))
-				for {
-					if _, err := r.Read(buf); err == io.EOF {
-						break
-					} else if err != nil {
-						b.Fatal(err)
-					}
+				d, err := open(bytes.NewReader(packed))
+				for err == nil {
+					err = d.fill(c)
+				}
+				if !errors.Is(err, io.EOF) {
+					b.Fatal(err)
 				}
 			}
 		})

@@ -42,32 +42,39 @@ func checkType(mediaType string) error {
 	return fmt.Errorf("layer of type %q: %w", mediaType, errors.ErrUnsupported)
 }
 
-// decoder is an uncompressed stream. Its end is io.EOF and nothing else.
-type decoder struct {
-	r     io.Reader
-	stop  func()
-	state error
+// decoder gives an uncompressed stream piece by piece.
+type decoder interface {
+	// fill sets a chunk's data and what it knows of it. io.EOF is the end of the stream
+	// and nothing else; there may be data with it.
+	fill(c *chunk) error
+	close()
 }
 
-func (d *decoder) Read(p []byte) (int, error) {
-	n, err := d.r.Read(p)
-	if err != nil {
-		d.state = err
+// plain decodes with a reader, and knows nothing of what repeats.
+type plain struct {
+	r    io.Reader
+	stop func()
+}
+
+func (d plain) fill(c *chunk) error {
+	n, err := 0, error(nil)
+	for n < windowSize && err == nil {
+		var some int
+		some, err = d.r.Read(c.window[n:windowSize])
+		n += some
 	}
-	return n, err
+	c.data, c.repeats, c.known = c.window[:n], nil, false
+	return err
 }
 
-// ended tells a complete stream from one that was cut.
-func (d *decoder) ended() bool { return errors.Is(d.state, io.EOF) }
-
-func (d *decoder) Close() {
+func (d plain) close() {
 	if d.stop != nil {
 		d.stop()
 	}
 }
 
 // decompress knows the compression by how the stream begins.
-func decompress(src io.Reader) (*decoder, error) {
+func decompress(src io.Reader) (decoder, error) {
 	in := bufio.NewReaderSize(src, 128<<10)
 	magic, err := in.Peek(6)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -75,20 +82,20 @@ func decompress(src io.Reader) (*decoder, error) {
 	}
 	switch {
 	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
-		return &decoder{r: newGunzip(in)}, nil
+		return newGunzip(in), nil
 	case isZstd(magic):
 		r, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
 			return nil, err
 		}
-		return &decoder{r: r, stop: r.Close}, nil
+		return plain{r, r.Close}, nil
 	}
 	for prefix, name := range map[string]string{"\xfd7zXZ\x00": "xz", "BZh": "bzip2", "\x04\x22\x4d\x18": "lz4", "hsqs": "squashfs"} {
 		if bytes.HasPrefix(magic, []byte(prefix)) {
 			return nil, fmt.Errorf("layer is compressed with %s: %w", name, errors.ErrUnsupported)
 		}
 	}
-	return &decoder{r: in}, nil
+	return plain{r: in}, nil
 }
 
 // isZstd knows a frame, and a skippable one: those come first in some layers.

@@ -42,7 +42,7 @@ func drive(s *stream, to sink, o Options) (Result, error) {
 			return Result{}, corrupt("more than %d entries", o.maxEntries())
 		}
 		d.last = h.Name
-		d.data = fault{r: d.in}
+		d.data = fault{r: d.in, s: s}
 		if err := d.entry(h); err != nil {
 			if d.data.err != nil {
 				err = d.data.err
@@ -160,9 +160,11 @@ type bad struct{ error }
 
 func (b bad) Unwrap() error { return b.error }
 
-// fault remembers what went wrong reading an entry's data.
+// fault reads an entry's data and remembers what went wrong. It is squashfs.Repetitive.
 type fault struct {
 	r   io.Reader
+	s   *stream
+	n   int // of the last Read
 	err error
 }
 
@@ -171,7 +173,16 @@ func (f *fault) Read(p []byte) (int, error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		f.err = bad{err}
 	}
+	f.n = n
 	return n, err
+}
+
+// Repeats knows nothing of bytes that no single Read of the stream gave, such as holes.
+func (f *fault) Repeats(dst []squashfs.Repeat, base uint32) (repeats []squashfs.Repeat, offset int64, known bool) {
+	if f.n != f.s.to-f.s.from {
+		return dst, 0, false
+	}
+	return f.s.repeats(dst, base)
 }
 
 // blame names the entry in an error and tells whose it is: the stream's errors and the

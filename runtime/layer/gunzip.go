@@ -9,7 +9,6 @@ import (
 // gunzip reads gzip (RFC 1952), members one after the other. It checks the sums.
 type gunzip struct {
 	f    *inflater
-	part []byte
 	err  error
 	crc  uint32
 	size uint32
@@ -23,22 +22,23 @@ func newGunzip(src io.Reader) *gunzip {
 	return g
 }
 
-func (g *gunzip) Read(p []byte) (int, error) {
-	for len(g.part) == 0 {
-		if g.err != nil {
-			return 0, g.err
-		}
-		g.part, g.err = g.f.next()
-		g.crc = crc32.Update(g.crc, crc32.IEEETable, g.part)
-		g.size += uint32(len(g.part))
+// fill decodes into the window of a chunk.
+func (g *gunzip) fill(c *chunk) error {
+	g.f.turn(c.window)
+	for g.err == nil && g.f.room() {
+		var part []byte
+		part, g.err = g.f.run()
+		g.crc = crc32.Update(g.crc, crc32.IEEETable, part)
+		g.size += uint32(len(part))
 		if errors.Is(g.err, io.EOF) {
 			g.err = g.trailer()
 		}
 	}
-	n := copy(p, g.part)
-	g.part = g.part[n:]
-	return n, nil
+	c.data, c.repeats, c.known = g.f.turned(c.repeats)
+	return g.err
 }
+
+func (g *gunzip) close() {}
 
 // trailer checks the sums of a member and goes to the next one.
 func (g *gunzip) trailer() error {

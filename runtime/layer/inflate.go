@@ -23,7 +23,8 @@ const (
 
 // inflater decodes deflate, faster than the general packages do: it has a bit
 // buffer of 64 bits that it fills with one load, decodes up to three literals
-// for each, and writes whole words into a window of its own.
+// for each, and writes whole words into the window it is given. It notes the repeats
+// that it comes across, so that whoever compresses the data again need not find them.
 type inflater struct {
 	src      io.Reader
 	in       []byte
@@ -36,8 +37,12 @@ type inflater struct {
 	n    uint
 
 	window []byte
-	// out is where the window ends, valid how much of it has been written.
+	// out is where the window ends, low where the stream begins in it.
 	out, low int
+
+	repeats []repeat
+	found   int // of repeats
+	copied  int // bytes that were stored
 
 	state  func(*inflater) error
 	final  bool
@@ -53,9 +58,9 @@ type inflater struct {
 func newInflater(src io.Reader) *inflater {
 	return &inflater{
 		src: src, in: make([]byte, inSize),
-		window:  make([]byte, historySize+windowSize+outSlack),
 		out:     historySize,
 		low:     historySize,
+		repeats: make([]repeat, (windowSize+outSlack)/3+1),
 		symbols: newSymbols(),
 	}
 }
@@ -65,21 +70,40 @@ func (f *inflater) begin() {
 	f.state, f.final, f.low = (*inflater).block, false, f.out
 }
 
-// next decodes the next part of the stream, which stays as it is until it is called
-// again. It may give a part with the error; io.EOF is the end of the stream.
-func (f *inflater) next() ([]byte, error) {
+// turn goes on in another window, or at the beginning of this one, of
+// historySize+windowSize+outSlack bytes. What was decoded before may be overwritten then.
+func (f *inflater) turn(window []byte) {
 	keep := min(historySize, f.out-f.low)
-	copy(f.window[historySize-keep:], f.window[f.out-keep:f.out])
-	f.low, f.out = historySize-keep, historySize
+	if keep > 0 {
+		copy(window[historySize-keep:], f.window[f.out-keep:f.out])
+	}
+	f.window, f.low, f.out = window, historySize-keep, historySize
+	f.found, f.copied = 0, 0
+}
+
+// room says that the window is not full.
+func (f *inflater) room() bool { return f.out < historySize+windowSize }
+
+// run decodes until the window is full or the stream ends, which is io.EOF. There may
+// be a part with the error.
+func (f *inflater) run() ([]byte, error) {
+	start := f.out
 	var err error
-	for err == nil && f.out < historySize+windowSize {
+	for err == nil && f.room() {
 		if f.state == nil {
 			err = io.EOF
 			break
 		}
 		err = f.state(f)
 	}
-	return f.window[historySize:f.out], err
+	return f.window[start:f.out], err
+}
+
+// turned is what was decoded since the last turn, and the repeats in it. They are of no
+// use to others if the stream mostly has none: who made it may not have looked for any.
+func (f *inflater) turned(dst []repeat) (data []byte, repeats []repeat, known bool) {
+	data = f.window[historySize:f.out]
+	return data, append(dst[:0], f.repeats[:f.found]...), f.found > 0 && f.copied <= len(data)/2
 }
 
 // fill reads more input, and is false if there is none. What was read before pos may
@@ -178,7 +202,7 @@ func (f *inflater) block() error {
 
 // raw copies what is stored.
 func (f *inflater) raw() error {
-	for f.stored > 0 && f.out < historySize+windowSize {
+	for f.stored > 0 && f.room() {
 		if f.pos >= f.end && !f.fill() {
 			return f.short()
 		}
@@ -187,6 +211,7 @@ func (f *inflater) raw() error {
 		f.out += size
 		f.pos += size
 		f.stored -= size
+		f.copied += size
 	}
 	if f.stored == 0 {
 		f.state = (*inflater).block

@@ -11,17 +11,20 @@ import (
 	"sync/atomic"
 )
 
-// Buffers between the decoder, the hash and the tar reader of one layer: 2 MiB.
-const (
-	chunkSize  = 256 << 10
-	chunkCount = 8
-)
+// chunkCount is how many pieces lie between the decoder, the hash and the tar reader of
+// one layer: 2 MiB and as much again for what repeats in them, at the worst.
+const chunkCount = 8
 
 // chunk is a piece of the uncompressed tar, shared by its two readers.
 type chunk struct {
-	buf    []byte
-	length int
-	refs   atomic.Int32
+	// window is where data lies, with what came before it as far as a decoder needs that.
+	window []byte
+	data   []byte
+	offset int64 // of data in the tar
+	// repeats are what is known of data, if known is true all that is worth knowing.
+	repeats []repeat
+	known   bool
+	refs    atomic.Int32
 }
 
 // stream is the uncompressed tar of a blob. One goroutine decompresses, one
@@ -45,6 +48,9 @@ type stream struct {
 
 	current *chunk
 	rest    []byte
+	// from and to are what the last Read gave of the current chunk; next is the first of its
+	// repeats that may be in what comes.
+	from, to, next int
 	// failed is the error that Read gave.
 	failed error
 }
@@ -112,7 +118,7 @@ func (s *stream) produce(blob io.Reader, limit int64) error {
 	if err != nil {
 		return src.blame(err)
 	}
-	defer dec.Close()
+	defer dec.close()
 	for end := false; !end; {
 		var c *chunk
 		select {
@@ -120,23 +126,23 @@ func (s *stream) produce(blob io.Reader, limit int64) error {
 		case <-s.ctx.Done():
 			return s.ctx.Err()
 		}
-		if c.buf == nil {
-			c.buf = make([]byte, chunkSize)
+		if c.window == nil {
+			c.window = make([]byte, historySize+windowSize+outSlack)
 		}
-		c.length, err = io.ReadFull(dec, c.buf)
+		c.offset = s.size
+		err := dec.fill(c)
 		switch {
 		case src.err != nil && !errors.Is(src.err, io.EOF):
 			return src.blame(err)
-		case err == nil:
-		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF) && dec.ended():
+		case errors.Is(err, io.EOF):
 			end = true
-		default:
+		case err != nil:
 			return src.blame(err)
 		}
-		if s.size += int64(c.length); s.size > limit {
+		if s.size += int64(len(c.data)); s.size > limit {
 			return corrupt("more than %d bytes uncompressed", limit)
 		}
-		if c.length > 0 {
+		if len(c.data) > 0 {
 			c.refs.Store(2)
 			s.hashed <- c
 			s.chunks <- c
@@ -151,7 +157,7 @@ func (s *stream) produce(blob io.Reader, limit int64) error {
 func (s *stream) digest() {
 	h := sha256.New()
 	for c := range s.hashed {
-		_, _ = h.Write(c.buf[:c.length])
+		_, _ = h.Write(c.data)
 		s.release(c)
 	}
 	h.Sum(s.sum[:0])
@@ -179,13 +185,15 @@ func (s *stream) Read(p []byte) (int, error) {
 				}
 				return 0, io.EOF
 			}
-			s.current, s.rest = c, c.buf[:c.length]
+			s.current, s.rest = c, c.data
+			s.from, s.to, s.next = 0, 0, 0
 		case <-s.ctx.Done():
 			return 0, s.ctx.Err()
 		}
 	}
 	n := copy(p, s.rest)
 	s.rest = s.rest[n:]
+	s.from, s.to = s.to, s.to+n
 	return n, nil
 }
 

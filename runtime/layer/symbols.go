@@ -5,7 +5,7 @@ import "encoding/binary"
 // coded decodes symbols until the block ends, the window is full, or the input needs
 // care near its end.
 func (f *inflater) coded() error {
-	for f.out < historySize+windowSize {
+	for f.room() {
 		if f.end-f.pos < inSlack {
 			f.fill()
 		}
@@ -70,6 +70,8 @@ func (f *inflater) careful() (done bool, err error) {
 	if distance > f.out-f.low {
 		return false, errDeflate
 	}
+	f.repeats[f.found] = newRepeat(f.out-historySize, length, distance)
+	f.found++
 	for range length {
 		f.window[f.out] = f.window[f.out-distance]
 		f.out++
@@ -94,6 +96,7 @@ func (f *inflater) fast() (done bool, err error) {
 	pos, out, low := f.pos, f.out, f.low
 	buf, n := f.bits, f.n
 	last := len(in) - inSlack
+	repeats, found := f.repeats, f.found
 	lit, dist := &f.lit, &f.dist
 	for pos <= last && out < historySize+windowSize {
 		buf |= binary.LittleEndian.Uint64(in[pos:]) << (n & 63)
@@ -174,6 +177,8 @@ func (f *inflater) fast() (done bool, err error) {
 			err = errDeflate
 			break
 		}
+		repeats[found] = newRepeat(out-historySize, length, distance)
+		found++
 		to := out
 		out += length
 		from := to - distance
@@ -190,6 +195,6 @@ func (f *inflater) fast() (done bool, err error) {
 			from++
 		}
 	}
-	f.pos, f.out, f.bits, f.n = pos, out, buf, n
+	f.pos, f.out, f.bits, f.n, f.found = pos, out, buf, n, found
 	return done, err
 }

@@ -20,6 +20,7 @@ type packer struct {
 	open   *block // of fragments, filled up to fill
 	fill   int
 	number uint32 // of the open one
+	pieces []origin
 }
 
 // file reads a regular file and returns what its inode has to hold.
@@ -36,7 +37,7 @@ func (k *packer) file(size int64, data io.Reader) (any, error) {
 			return nil, err
 		}
 		n := int(min(bs, size-i*bs))
-		if err := read(b.raw[:n], data, i*bs, size); err != nil {
+		if _, err := read(b, 0, n, data, i*bs, size); err != nil {
 			return nil, err
 		}
 		k.pipe.submit(b, n, c, i == blocks-1)
@@ -70,17 +71,24 @@ func (k *packer) piece(n int, data io.Reader, size int64) (place, error) {
 		if err != nil {
 			return place{}, err
 		}
-		k.open, k.fill = b, 0
+		k.open, k.fill, k.pieces = b, 0, k.pieces[:0]
 	}
-	p := k.open.raw[k.fill : k.fill+n]
-	if err := read(p, data, size-int64(n), size); err != nil {
+	b, before := k.open, len(k.open.repeats)
+	offset, err := read(b, k.fill, n, data, size-int64(n), size)
+	if err != nil {
 		return place{}, err
 	}
-	key := k.pipe.hash.sum(p)
+	key := k.pipe.hash.sum(b.raw[k.fill : k.fill+n])
 	if at, ok := k.known[key]; ok {
+		b.repeats = b.repeats[:before]
+		if at.frag == k.number {
+			k.pieces = append(k.pieces, origin{at.offset, uint32(n), offset})
+		}
 		return at, nil
 	}
 	at := place{k.number, uint32(k.fill)}
+	k.pieces = append(k.pieces, origin{at.offset, uint32(n), offset})
+	b.repeats = b.repeats[:before+len(rebase(b.repeats[before:], k.pieces))]
 	k.known[key] = at
 	k.fill += n
 	return at, nil
@@ -100,15 +108,17 @@ func (k *packer) flush() error {
 	return nil
 }
 
-func read(p []byte, data io.Reader, offset, size int64) error {
-	n, err := io.ReadFull(data, p)
+// read reads n bytes of a file into a block, to be at at. They begin at done of size, and
+// at offset of what the data comes from, if it says so.
+func read(b *block, at, n int, data io.Reader, done, size int64) (offset int64, err error) {
+	got, offset, err := b.fill(at, n, data)
 	switch {
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
-		return fmt.Errorf("data ends after %d of %d bytes: %w", offset+int64(n), size, io.ErrUnexpectedEOF)
+		err = fmt.Errorf("data ends after %d of %d bytes: %w", done+int64(got), size, io.ErrUnexpectedEOF)
 	case err != nil:
-		return fmt.Errorf("data at %d of %d bytes: %w", offset+int64(n), size, err)
+		err = fmt.Errorf("data at %d of %d bytes: %w", done+int64(got), size, err)
 	}
-	return nil
+	return offset, err
 }
 
 // ended makes sure that there is no more data than the size says.

@@ -39,6 +39,8 @@ type content struct {
 type block struct {
 	raw, out []byte // as long as a block; both are kept
 	n        int    // of raw
+	repeats  []Repeat
+	known    bool // that there are no more repeats worth having
 
 	file *content // nil: fragments
 	last bool     // the file's last
@@ -61,6 +63,7 @@ type pipeline struct {
 	cause       func() error
 	cancel      context.CancelCauseFunc
 	group       sync.WaitGroup
+	informed    bool // what repeats in blocks is worth knowing
 	hash        hasher
 	commit      committer
 	drained     bool
@@ -74,17 +77,23 @@ func newPipeline(ctx context.Context, w io.WriterAt, o Options, start int64) (*p
 			return nil, err
 		}
 	}
+	// Whoever asks for more than the lowest level wants them searched for.
+	informed := o.Compression == Zstd && max(o.Level, defaultZstdLevel) == 1 && o.BlockSize <= zstdBlock
 	ctx, cancel := context.WithCancelCause(ctx)
 	limit := 2*o.Workers + 2
 	p := &pipeline{
 		blockSize: o.BlockSize, limit: limit,
 		free: make(chan *block, limit), work: make(chan *block, limit), order: make(chan *block, limit),
 		stopped: ctx.Done(), cause: func() error { return context.Cause(ctx) }, cancel: cancel,
-		hash: newHasher(),
+		informed: informed, hash: newHasher(),
 	}
 	p.commit = committer{w: w, offset: start, hash: p.hash, runs: map[digest]*content{}}
 	for _, encode := range encoders {
-		p.group.Go(func() { p.compressAll(encode) })
+		w := worker{encode: encode, hash: p.hash}
+		if p.informed {
+			w.repeats = newRepeater()
+		}
+		p.group.Go(func() { p.compressAll(w) })
 	}
 	p.group.Go(p.commitAll)
 	return p, nil
@@ -95,6 +104,14 @@ func (p *pipeline) take() (*block, error) {
 	if err := p.cause(); err != nil {
 		return nil, err
 	}
+	b, err := p.vacant()
+	if err == nil {
+		b.repeats, b.known = b.repeats[:0], p.informed
+	}
+	return b, err
+}
+
+func (p *pipeline) vacant() (*block, error) {
 	select {
 	case b := <-p.free:
 		return b, nil
@@ -140,7 +157,7 @@ func (p *pipeline) stop(cause error) {
 	p.group.Wait()
 }
 
-func (p *pipeline) compressAll(encode encoder) {
+func (p *pipeline) compressAll(w worker) {
 	for {
 		select {
 		case <-p.stopped:
@@ -149,7 +166,7 @@ func (p *pipeline) compressAll(encode encoder) {
 			if !ok {
 				return
 			}
-			b.compress(encode, p.hash)
+			w.compress(b)
 			b.done <- struct{}{}
 		}
 	}
@@ -180,21 +197,34 @@ func (p *pipeline) commitAll() {
 	}
 }
 
-func (b *block) compress(encode encoder, hash hasher) {
+// worker compresses blocks.
+type worker struct {
+	encode  encoder
+	repeats *repeater // may be nil
+	hash    hasher
+}
+
+func (w worker) compress(b *block) {
 	raw := b.raw[:b.n]
 	if b.file != nil && allZero(raw) {
 		b.stored, b.word, b.sum, b.err = nil, 0, digest{}, nil
 		return
 	}
-	out, smaller, err := encode(b.out, raw)
-	b.err = err
+	var out []byte
+	var smaller bool
+	b.err = nil
+	if w.repeats != nil && b.known {
+		out, smaller = w.repeats.encode(b.out, raw, b.repeats)
+	} else {
+		out, smaller, b.err = w.encode(b.out, raw)
+	}
 	if smaller {
 		b.stored, b.word = out, uint32(len(out))
 	} else {
 		b.stored, b.word = raw, uint32(len(raw))|storedBlock
 	}
 	if b.file != nil {
-		b.sum = hash.sum(b.stored)
+		b.sum = w.hash.sum(b.stored)
 	}
 }
 
