@@ -162,24 +162,27 @@ func (b bad) Unwrap() error { return b.error }
 
 // fault reads an entry's data and remembers what went wrong. It is squashfs.Repetitive.
 type fault struct {
-	r   io.Reader
-	s   *stream
-	n   int // of the last Read
-	err error
+	r io.Reader
+	s *stream
+	n int // of the last Read
+	// single says that one Read of the stream gave that: there are no holes in it.
+	single bool
+	err    error
 }
 
 func (f *fault) Read(p []byte) (int, error) {
+	before := f.s.reads
 	n, err := f.r.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
 		f.err = bad{err}
 	}
-	f.n = n
+	f.n, f.single = n, f.s.reads == before+1
 	return n, err
 }
 
-// Repeats knows nothing of bytes that no single Read of the stream gave, such as holes.
+// Repeats knows nothing of bytes that were not in the stream as they are: those of holes.
 func (f *fault) Repeats(dst []squashfs.Repeat, base uint32) (repeats []squashfs.Repeat, offset int64, known bool) {
-	if f.n != f.s.to-f.s.from {
+	if !f.single || f.n != f.s.to-f.s.from || f.s.current == nil {
 		return dst, 0, false
 	}
 	return f.s.repeats(dst, base)

@@ -20,9 +20,10 @@ func FuzzConvert(f *testing.F) {
 	)
 	f.Add(plain)
 	f.Add(zip(f, plain, 6))
+	f.Add(cutSparse())
 	f.Add([]byte("\x28\xb5\x2f\xfd\x24\x04\x21\x00\x00hsqs\x00\x00\x00\x00"))
 	f.Fuzz(func(t *testing.T, blob []byte) {
-		o := Options{MaxSize: 4 << 20, MaxEntries: 1000, Squashfs: squashfs.Options{Workers: 1, Compression: squashfs.None}}
+		o := Options{MaxSize: 4 << 20, MaxEntries: 1000, Squashfs: squashfs.Options{Workers: 1, Compression: squashfs.Zstd}}
 		for range 2 {
 			_, err := Convert(t.Context(), bytes.NewReader(blob), tarType, discard{}, o)
 			if err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, errors.ErrUnsupported) {

@@ -34,7 +34,8 @@ func (g *gunzip) fill(c *chunk) error {
 			g.err = g.trailer()
 		}
 	}
-	c.data, c.repeats, c.known = g.f.turned(c.repeats)
+	c.data, c.repeats = g.f.turned(c.repeats)
+	c.known = true
 	return g.err
 }
 

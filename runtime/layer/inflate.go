@@ -42,7 +42,6 @@ type inflater struct {
 
 	repeats []repeat
 	found   int // of repeats
-	copied  int // bytes that were stored
 
 	state  func(*inflater) error
 	final  bool
@@ -58,9 +57,10 @@ type inflater struct {
 func newInflater(src io.Reader) *inflater {
 	return &inflater{
 		src: src, in: make([]byte, inSize),
-		out:     historySize,
-		low:     historySize,
-		repeats: make([]repeat, (windowSize+outSlack)/3+1),
+		out: historySize,
+		low: historySize,
+		// A byte that is stored and a match of three take two.
+		repeats: make([]repeat, (windowSize+outSlack)/2+2),
 		symbols: newSymbols(),
 	}
 }
@@ -78,7 +78,7 @@ func (f *inflater) turn(window []byte) {
 		copy(window[historySize-keep:], f.window[f.out-keep:f.out])
 	}
 	f.window, f.low, f.out = window, historySize-keep, historySize
-	f.found, f.copied = 0, 0
+	f.found = 0
 }
 
 // room says that the window is not full.
@@ -99,11 +99,27 @@ func (f *inflater) run() ([]byte, error) {
 	return f.window[start:f.out], err
 }
 
-// turned is what was decoded since the last turn, and the repeats in it. They are of no
-// use to others if the stream mostly has none: who made it may not have looked for any.
-func (f *inflater) turned(dst []repeat) (data []byte, repeats []repeat, known bool) {
-	data = f.window[historySize:f.out]
-	return data, append(dst[:0], f.repeats[:f.found]...), f.found > 0 && f.copied <= len(data)/2
+// turned is what was decoded since the last turn, and the repeats in it.
+func (f *inflater) turned(dst []repeat) (data []byte, repeats []repeat) {
+	return f.window[historySize:f.out], append(dst[:0], f.repeats[:f.found]...)
+}
+
+// unsearched notes the next size bytes, which are stored, as those in which nobody looked
+// for repeats.
+func (f *inflater) unsearched(size int) {
+	at := f.out - historySize
+	if f.found > 0 {
+		last, length, distance := f.repeats[f.found-1].split()
+		if distance == 0 && last+length == at {
+			more := min(size, maxRepeat-length)
+			f.repeats[f.found-1] = newRepeat(last, length+more, 0)
+			at, size = at+more, size-more
+		}
+	}
+	if size > 0 {
+		f.repeats[f.found] = newRepeat(at, size, 0)
+		f.found++
+	}
 }
 
 // fill reads more input, and is false if there is none. What was read before pos may
@@ -208,10 +224,10 @@ func (f *inflater) raw() error {
 		}
 		size := min(f.stored, f.end-f.pos, historySize+windowSize-f.out)
 		copy(f.window[f.out:], f.in[f.pos:f.pos+size])
+		f.unsearched(size)
 		f.out += size
 		f.pos += size
 		f.stored -= size
-		f.copied += size
 	}
 	if f.stored == 0 {
 		f.state = (*inflater).block

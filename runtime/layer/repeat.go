@@ -2,8 +2,11 @@ package layer
 
 import "github.com/siflet/siflet/runtime/squashfs"
 
-// repeat is a squashfs.Repeat of at most 65535 bytes and as far back.
+// repeat is a squashfs.Repeat of at most maxRepeat bytes and as far back. Where it is in the
+// stream does not depend on how that comes in.
 type repeat uint64
+
+const maxRepeat = 1<<16 - 1
 
 func newRepeat(at, length, distance int) repeat {
 	return repeat(at)<<32 | repeat(length)<<16 | repeat(distance)

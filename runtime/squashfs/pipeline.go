@@ -89,11 +89,7 @@ func newPipeline(ctx context.Context, w io.WriterAt, o Options, start int64) (*p
 	}
 	p.commit = committer{w: w, offset: start, hash: p.hash, runs: map[digest]*content{}}
 	for _, encode := range encoders {
-		w := worker{encode: encode, hash: p.hash}
-		if p.informed {
-			w.repeats = newRepeater()
-		}
-		p.group.Go(func() { p.compressAll(w) })
+		p.group.Go(func() { p.compressAll(&worker{encode: encode, hash: p.hash}) })
 	}
 	p.group.Go(p.commitAll)
 	return p, nil
@@ -157,7 +153,7 @@ func (p *pipeline) stop(cause error) {
 	p.group.Wait()
 }
 
-func (p *pipeline) compressAll(w worker) {
+func (p *pipeline) compressAll(w *worker) {
 	for {
 		select {
 		case <-p.stopped:
@@ -200,11 +196,11 @@ func (p *pipeline) commitAll() {
 // worker compresses blocks.
 type worker struct {
 	encode  encoder
-	repeats *repeater // may be nil
+	repeats *repeater // nil until there is a block for it
 	hash    hasher
 }
 
-func (w worker) compress(b *block) {
+func (w *worker) compress(b *block) {
 	raw := b.raw[:b.n]
 	if b.file != nil && allZero(raw) {
 		b.stored, b.word, b.sum, b.err = nil, 0, digest{}, nil
@@ -213,7 +209,10 @@ func (w worker) compress(b *block) {
 	var out []byte
 	var smaller bool
 	b.err = nil
-	if w.repeats != nil && b.known {
+	if b.informed() {
+		if w.repeats == nil {
+			w.repeats = newRepeater()
+		}
 		out, smaller = w.repeats.encode(b.out, raw, b.repeats)
 	} else {
 		out, smaller, b.err = w.encode(b.out, raw)

@@ -12,8 +12,8 @@ type Repetitive interface {
 	io.Reader
 	// Repeats appends to dst what repeats in the bytes that the last Read gave, in
 	// order, the first of them being At base. The bytes that a Distance leads to may come
-	// before them, in other data: offset is where they are in what Distance counts in. known is
-	// false if nobody looked for repeats.
+	// before them, in other data: offset is where they are in what Distance counts in. With a
+	// Distance of zero nobody looked for repeats there; if known is false, anywhere.
 	Repeats(dst []Repeat, base uint32) (repeats []Repeat, offset int64, known bool)
 }
 
@@ -28,7 +28,7 @@ func (b *block) fill(at, n int, data io.Reader) (got int, offset int64, err erro
 	for got < n && err == nil {
 		var some int
 		some, err = r.Read(b.raw[at+got : at+n])
-		if some > 0 {
+		if some > 0 && (err == nil || err == io.EOF) { //nolint:errorlint // as io.ReadFull does
 			var here int64
 			b.repeats, here, ok = r.Repeats(b.repeats, uint32(at+got))
 			if got == 0 {
@@ -45,6 +45,24 @@ func (b *block) fill(at, n int, data io.Reader) (got int, offset int64, err erro
 		err = io.ErrUnexpectedEOF
 	}
 	return got, offset, err
+}
+
+// informed says that all is known about a block that is worth knowing: who made the data
+// looked for repeats in most of it, and found some.
+func (b *block) informed() bool {
+	const least = 32 // of so many bytes one repeats
+	if !b.known {
+		return false
+	}
+	searched, repeated := b.n, 0
+	for _, r := range b.repeats {
+		if r.Distance == 0 {
+			searched -= int(r.Length)
+		} else {
+			repeated += int(r.Length)
+		}
+	}
+	return searched >= b.n/2 && repeated >= b.n/least
 }
 
 // origin is where a part of a block of fragments came from.

@@ -29,7 +29,8 @@ var errClosed = errors.New("squashfs: closed")
 
 // New begins a file system at the start of w. Cancelling ctx ends its workers;
 // so does Close or Abort, one of which must be called. Memory beyond names and
-// inodes is about 2*(Workers+1) times two blocks, and what the compression needs.
+// inodes is about 2*(Workers+1) times two blocks, the repeats that are known of them, and
+// what the compression needs.
 func New(ctx context.Context, w io.WriterAt, o Options) (*Writer, error) {
 	if o.BlockSize == 0 {
 		o.BlockSize = defaultBlockSize
