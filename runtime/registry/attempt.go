@@ -41,7 +41,7 @@ func (c *Client) anywhere(ctx context.Context, servers []*endpoint, do func(ctx 
 			}
 			again, after = append(again, e), max(after, f.after)
 		}
-		if !slices.Contains(again, authority) || i >= c.o.Attempts {
+		if !slices.Contains(again, authority) || i >= c.enough(failed[authority]) {
 			return together(servers, authority, failed)
 		}
 		rest := max(after, backOff(i))
@@ -50,6 +50,14 @@ func (c *Client) anywhere(ctx context.Context, servers []*endpoint, do func(ctx 
 		}
 		left = again
 	}
+}
+
+// enough is how often is tried what ends like this.
+func (c *Client) enough(err error) int {
+	if f, ok := errors.AsType[*failure](err); ok && f.nobody {
+		return min(c.o.Attempts, RefusedAttempts)
+	}
+	return c.o.Attempts
 }
 
 // rest says why a server is asked again, and when, and waits until then.

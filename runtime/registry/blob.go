@@ -21,7 +21,7 @@ import (
 func (c *Client) Blob(ctx context.Context, ref Reference, d v1.Descriptor, offset int64, auth *Auth) (io.ReadCloser, error) {
 	name := "blob " + d.Digest.String()
 	if reason := checkDigest(d.Digest.String()); reason != "" {
-		return nil, fmt.Errorf("%s: %w", name, corrupt("%s", clean(reason, login{})))
+		return nil, fmt.Errorf("%s: %w", name, corrupt("%s", Clean(reason)))
 	}
 	if offset < 0 || offset > d.Size {
 		return nil, fmt.Errorf("%s: offset %d of a size of %d", name, offset, d.Size)
@@ -200,8 +200,13 @@ func (c *Client) openBlob(ctx context.Context, b *blob) error {
 		began := time.Now()
 		response, err := c.send(ctx, e, r)
 		if err != nil {
-			if f, ok := errors.AsType[*failure](err); ok && f.status == http.StatusRequestedRangeNotSatisfiable {
+			f, ok := errors.AsType[*failure](err)
+			if ok && f.status == http.StatusRequestedRangeNotSatisfiable {
 				return corrupt("the registry has no byte %d of it, of %d", b.at, b.size)
+			}
+			if ok {
+				// Somebody was there who named the blob, and may be starting anew.
+				f.nobody = false
 			}
 			return err
 		}
@@ -240,7 +245,7 @@ func (b *blob) accept(response *http.Response) error {
 		b.etags[origin] = tag
 	}
 	if encoding := response.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
-		return corrupt("the registry sends it encoded as %q", clean(encoding, login{}))
+		return corrupt("the registry sends it encoded as %q", Clean(encoding))
 	}
 	if response.StatusCode == http.StatusPartialContent {
 		start, total, ok := contentRange(response.Header.Get("Content-Range"))

@@ -15,6 +15,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall" //nolint:depguard // the name of an error; no system call
 	"time"
 	"unicode"
 )
@@ -27,6 +28,7 @@ type failure struct {
 	status int // of the response, if there was one
 	retry  bool
 	after  time.Duration // how long the server wants to be left alone
+	nobody bool          // listens there: the address may well be wrong
 }
 
 func (f *failure) Error() string {
@@ -42,6 +44,9 @@ func (f *failure) Unwrap() []error {
 	}
 	return []error{f.kind}
 }
+
+// busy says that the server wants no request now, whichever.
+func (f *failure) busy() bool { return f.status == http.StatusTooManyRequests || f.after > Patience }
 
 func corrupt(format string, args ...any) *failure {
 	return &failure{kind: ErrCorrupt, text: fmt.Sprintf(format, args...)}
@@ -63,6 +68,7 @@ func refused(response *http.Response, l login) *failure {
 	default:
 	}
 	f.after = RetryAfter(response.Header.Get("Retry-After"))
+	host := Clean(response.Request.URL.Host)
 	const most = 16 << 10
 	body, _ := io.ReadAll(io.LimitReader(response.Body, most))
 	f.text = strings.TrimSpace(strconv.Itoa(response.StatusCode) + " " + http.StatusText(response.StatusCode))
@@ -71,10 +77,10 @@ func refused(response *http.Response, l login) *failure {
 	}
 	if f.retry && f.after > Patience {
 		f.retry = false
-		f.text += fmt.Sprintf("; registry %s asks to come back in %s: try again then", response.Request.URL.Host, Span(f.after))
+		f.text += fmt.Sprintf("; registry %s asks to come back in %s: try again then", host, Span(f.after))
 	}
 	if f.status == http.StatusBadRequest && response.Request.URL.Scheme == "http" && bytes.Contains(body, []byte("HTTPS")) {
-		f.text += fmt.Sprintf("; host %s wants TLS: leave out --no-https, or write https:// in its hosts.toml", response.Request.URL.Host)
+		f.text += fmt.Sprintf("; host %s wants TLS: leave out --no-https, or write https:// in its hosts.toml", host)
 	}
 	return f
 }
@@ -108,6 +114,9 @@ func message(body []byte) string {
 	}
 	return strings.Join(parts, "; ")
 }
+
+// Clean makes a stranger's text fit for a person and a log: short and printable.
+func Clean(text string) string { return clean(text, login{}) }
 
 // clean makes a stranger's text fit for a log: short, printable, without our secrets.
 func clean(text string, l login) string {
@@ -185,10 +194,10 @@ func unreachable(ctx context.Context, e *endpoint, err error) error {
 	if from, ok := errors.AsType[*url.Error](err); ok {
 		err = from.Err
 		if u, failed := url.Parse(from.URL); failed == nil && u.Host != "" {
-			host = u.Host
+			host = Clean(u.Host)
 		}
 	}
-	f := &failure{kind: ErrUnavailable, cause: err, retry: true, text: clean(plainly(host, err), login{})}
+	f := &failure{kind: ErrUnavailable, cause: err, retry: true, nobody: Refused(err), text: Clean(plainly(host, err))}
 	if host != e.host {
 		f.text = host + ", where it redirects to: " + f.text
 	}
@@ -211,6 +220,12 @@ func unreachable(ctx context.Context, e *endpoint, err error) error {
 	}
 	return f
 }
+
+// RefusedAttempts is how often a request is made of a server that refuses the connection.
+const RefusedAttempts = 3
+
+// Refused says that nobody listens at the address of a server.
+func Refused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
 
 // plainly says what went wrong with a connection. The address shows only if
 // it tells more than the host does.

@@ -128,7 +128,7 @@ func manifestType(text []byte, header string) (types.MediaType, error) {
 	stated, _, _ := mime.ParseMediaType(header)
 	if err := json.Unmarshal(text, &m); err != nil {
 		if stated != "" && !strings.HasSuffix(stated, "json") {
-			return "", corrupt("its manifest is no JSON but %s", clean(stated, login{}))
+			return "", corrupt("its manifest is no JSON but %s", Clean(stated))
 		}
 		return "", corrupt("its manifest is no JSON")
 	}
@@ -149,7 +149,7 @@ func manifestType(text []byte, header string) (types.MediaType, error) {
 	case m.Config != nil || m.Layers != nil:
 		mediaType = types.OCIManifestSchema1
 	default:
-		return "", fmt.Errorf("%w: of type %q", ErrUnsupported, clean(string(mediaType), login{}))
+		return "", fmt.Errorf("%w: of type %q", ErrUnsupported, Clean(string(mediaType)))
 	}
 	if mediaType.IsIndex() != (m.Manifests != nil) {
 		return "", corrupt("its manifest is not the %s that it claims to be", mediaType)
@@ -197,7 +197,7 @@ func (c *Client) head(ctx context.Context, e *endpoint, ref Reference, auth *Aut
 	if ctx.Err() != nil || errors.Is(err, ErrDenied) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrCorrupt) {
 		return v1.Descriptor{}, err
 	}
-	if f, ok := errors.AsType[*failure](err); ok && f.retry {
+	if f, ok := errors.AsType[*failure](err); ok && (f.retry || f.busy()) {
 		return v1.Descriptor{}, err
 	}
 	d, _, err := c.fetch(ctx, e, ref, auth)

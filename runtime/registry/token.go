@@ -72,7 +72,7 @@ func (c *Client) fetchToken(ctx context.Context, e *endpoint, key tokenKey, l lo
 	request.Header.Set("User-Agent", c.o.UserAgent)
 	client := &http.Client{Transport: e.transport, CheckRedirect: sameHost}
 	response, err := c.watched(client, request)
-	realm := request.URL.Host
+	realm := Clean(request.URL.Host)
 	if err != nil {
 		return token{}, noToken(ctx, e, realm, err)
 	}
@@ -134,7 +134,7 @@ func tokenRequest(ctx context.Context, e *endpoint, key tokenKey, l login) (*htt
 		return nil, &failure{kind: ErrUnavailable, text: "it wants a token from a realm that is no URL"}
 	}
 	if realm.Scheme == "http" && e.scheme == "https" && !e.fallback {
-		return nil, &failure{kind: ErrDenied, text: fmt.Sprintf("it wants a token from %s without TLS", realm.Host)}
+		return nil, &failure{kind: ErrDenied, text: fmt.Sprintf("it wants a token from %s without TLS", Clean(realm.Host))}
 	}
 	if l.refresh != "" {
 		form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {l.refresh}, "service": {key.service}, "client_id": {"siflet"}}
