@@ -101,14 +101,14 @@ func (w *web) libraryImage(ctx context.Context, base string, ref libraryRef, arc
 	hash, isDigest := strings.CutPrefix(meta.Hash, "sha256.")
 	if isDigest {
 		if image.SIF.Digest, err = v1.NewHash("sha256:" + hash); err != nil {
-			return nil, fmt.Errorf("%w: library: %w", registry.ErrCorrupt, err)
+			return nil, fmt.Errorf("%w: library: %w", registry.ErrCorrupt, quotedError{err})
 		}
 	}
 	if strings.HasPrefix(ref.tag, "sha256.") && ref.tag != meta.Hash {
-		return nil, fmt.Errorf("%w: library gives %s", registry.ErrCorrupt, meta.Hash)
+		return nil, fmt.Errorf("%w: library gives %s", registry.ErrCorrupt, registry.Clean(meta.Hash))
 	}
 	if a := meta.Architecture; a != nil && *a != "" && *a != arch {
-		return nil, fmt.Errorf("%w linux/%s: it is for %s", ErrPlatform, arch, *a)
+		return nil, fmt.Errorf("%w linux/%s: it is for %s", ErrPlatform, arch, registry.Clean(*a))
 	}
 	w.digest = isDigest
 	return image, nil
@@ -125,13 +125,14 @@ func libraryError(ctx context.Context, err error) error {
 		return err
 	}
 	if e, ok := errors.AsType[*jsonresp.Error](err); ok {
+		said := quotedError{e}
 		switch {
 		case e.Code == http.StatusUnauthorized, e.Code == http.StatusForbidden:
-			return kindOf(registry.ErrDenied, "the library says %w", e)
+			return kindOf(registry.ErrDenied, "the library says %w", said)
 		case e.Code == http.StatusNotFound:
-			return kindOf(registry.ErrNotFound, "the library says %w", e)
+			return kindOf(registry.ErrNotFound, "the library says %w", said)
 		case e.Code >= http.StatusBadRequest && e.Code < http.StatusInternalServerError && e.Code != http.StatusTooManyRequests:
-			return fmt.Errorf("%w: %w", registry.ErrReference, e)
+			return fmt.Errorf("%w: %w", registry.ErrReference, said)
 		}
 	}
 	return kindOf(registry.ErrUnavailable, "the library is not available: %w", plainURLError(ctx, err))

@@ -23,6 +23,7 @@ type library struct {
 	arch    string
 	size    int
 	status  int
+	message string
 	asked   []string
 }
 
@@ -41,7 +42,7 @@ func newLibrary(t *testing.T) (*library, string) {
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		if l.status != 0 {
 			w.WriteHeader(l.status)
-			_ = json.NewEncoder(w).Encode(map[string]any{"error": map[string]any{"code": l.status, "message": "no"}})
+			_ = json.NewEncoder(w).Encode(map[string]any{"error": map[string]any{"code": l.status, "message": "no" + l.message}})
 			return
 		}
 		_ = json.NewEncoder(w).Encode(map[string]any{"data": map[string]any{
@@ -122,6 +123,26 @@ func TestOpenTellsErrorsOfLibrariesApart(t *testing.T) {
 		refused(t, "library://a/b/c:1", Options{Library: address, Wait: impatient}, kind, "the library ")
 	}
 	refused(t, "library://alpine", Options{Library: "http://127.0.0.1:1", Wait: impatient}, registry.ErrUnavailable)
+}
+
+func TestErrorsHoldNothingOfALibraryThatATerminalObeys(t *testing.T) {
+	l, address := newLibrary(t)
+	l.message = "\x1b[2J\u202e"
+	o := Options{Library: address, Wait: impatient}
+	plain := func(ref string) {
+		t.Helper()
+		_, err := Open(t.Context(), ref, o)
+		if err == nil || strings.ContainsAny(err.Error(), "\x1b\u202e") || !strings.Contains(err.Error(), "?[2J?") {
+			t.Errorf("Open(%s) = %q, want the library's words without what a terminal obeys", ref, err)
+		}
+	}
+	for _, l.status = range []int{400, 401, 503} {
+		plain("library://alpine")
+	}
+	l.status, l.arch = 0, "arm64"+l.message
+	plain("library://alpine")
+	l.arch, l.hash = "amd64", "sif."+l.message
+	plain("library://alpine:sha256." + strings.Repeat("0", 64))
 }
 
 func TestParseLibraryFollowsSingularity(t *testing.T) {

@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/siflet/siflet/runtime/registry"
@@ -52,13 +54,22 @@ func (p pace) wait(ctx context.Context, n int, reason error) error {
 func (p pace) retry(ctx context.Context, f func() error) error {
 	for n := 1; ; n++ {
 		err := f()
-		if err == nil || !passing(err) || n == p.tries || ctx.Err() != nil {
+		if err == nil || !passing(err) || n >= p.enough(err) || ctx.Err() != nil {
 			return err
 		}
 		if err := p.wait(ctx, n, err); err != nil {
 			return err
 		}
 	}
+}
+
+// enough is how often is tried what ends like this. Where nobody listens, the address
+// may well be wrong.
+func (p pace) enough(err error) int {
+	if registry.Refused(err) {
+		return min(p.tries, registry.RefusedAttempts)
+	}
+	return p.tries
 }
 
 // busyError is an answer that says to come again.
@@ -89,19 +100,25 @@ func passing(err error) bool {
 }
 
 func statusError(res *http.Response) error {
+	answer := answered(res)
 	switch code := res.StatusCode; {
 	case code == http.StatusOK, code == http.StatusPartialContent:
 		return nil
 	case code == http.StatusNotFound, code == http.StatusGone:
-		return kindOf(registry.ErrNotFound, "answered %s", res.Status)
+		return kindOf(registry.ErrNotFound, "answered %s", answer)
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
-		return kindOf(registry.ErrDenied, "answered %s", res.Status)
+		return kindOf(registry.ErrDenied, "answered %s", answer)
 	case code == http.StatusTooManyRequests, code == http.StatusRequestTimeout, code >= http.StatusInternalServerError:
-		return &busyError{res.Request.URL.Host, res.Status, registry.RetryAfter(res.Header.Get("Retry-After"))}
+		return &busyError{registry.Clean(res.Request.URL.Host), answer, registry.RetryAfter(res.Header.Get("Retry-After"))}
 	case code == http.StatusRequestedRangeNotSatisfiable:
 		return fmt.Errorf("%w: the file has become shorter", registry.ErrCorrupt)
 	}
-	return fmt.Errorf("%w: answered %s", ErrUnsupported, res.Status)
+	return fmt.Errorf("%w: answered %s", ErrUnsupported, answer)
+}
+
+// answered is a response's status in our own words: the server's may be anything.
+func answered(res *http.Response) string {
+	return strings.TrimSpace(strconv.Itoa(res.StatusCode) + " " + http.StatusText(res.StatusCode))
 }
 
 // resumed reads a file over as many connections as it takes.

@@ -62,7 +62,7 @@ func checkRedirect(to *http.Request, via []*http.Request) error {
 		return kindOf(registry.ErrUnavailable, "more than 10 redirects")
 	}
 	if from := via[len(via)-1].URL; from.Scheme == "https" && to.URL.Scheme != "https" {
-		return fmt.Errorf("%w: redirect from https to %s://%s", ErrUnsupported, to.URL.Scheme, to.URL.Host)
+		return fmt.Errorf("%w: redirect from https to %s://%s", ErrUnsupported, to.URL.Scheme, registry.Clean(to.URL.Host))
 	}
 	return nil
 }
@@ -147,7 +147,7 @@ func plainURLError(ctx context.Context, err error) error {
 	if errors.Is(err, http.ErrSchemeMismatch) {
 		advice = "; it speaks plain HTTP: if you trust the network to it, write http:// instead of https://"
 	}
-	return kindOf(registry.ErrUnavailable, "%w%s", err, advice)
+	return kindOf(registry.ErrUnavailable, "%w%s", quotedError{err}, advice)
 }
 
 // hopeless says that a server that can't be reached won't be a moment later.
@@ -163,7 +163,7 @@ func hopeless(err error) bool {
 func (w *web) checkRange(res *http.Response, offset int64) error {
 	if offset == 0 {
 		if res.StatusCode != http.StatusOK {
-			return kindOf(registry.ErrUnavailable, "answered %s", res.Status)
+			return kindOf(registry.ErrUnavailable, "answered %s", answered(res))
 		}
 		if w.size >= 0 && res.ContentLength >= 0 && res.ContentLength != w.size {
 			return fmt.Errorf("%w: it has %d bytes, not %d as before", registry.ErrCorrupt, res.ContentLength, w.size)

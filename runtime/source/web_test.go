@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"syscall" //nolint:depguard // the name of an error; no system call
 	"testing"
 	"time"
 
@@ -153,6 +154,65 @@ func TestOpenTellsErrorsOfServersApart(t *testing.T) {
 		code = answer
 		refused(t, server.URL+"/x.sif", Options{Wait: impatient}, kind, strconv.Itoa(answer))
 	}
+}
+
+func TestErrorsKeepToOurOwnWordsForAStatus(t *testing.T) {
+	for _, code := range []string{"206", "403", "404", "418", "503"} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			status := code
+			if code == "206" && r.Method == http.MethodHead {
+				status = "200"
+			}
+			_, err = io.WriteString(conn, "HTTP/1.1 "+status+" \x1b[2Jgone\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+			if err := errors.Join(err, conn.Close()); err != nil {
+				t.Error(err)
+			}
+		}))
+		image, err := Open(t.Context(), server.URL+"/x.sif", Options{Wait: impatient})
+		if err == nil {
+			_, err = read(t, image, *image.SIF)
+		}
+		if err == nil || strings.ContainsAny(err.Error(), "\x1b[") || !strings.Contains(err.Error(), "answered "+code) {
+			t.Errorf("Open() = %v, want what %s means", err, code)
+		}
+		server.Close()
+	}
+}
+
+func TestOpenGivesUpSoonWhereNobodyListens(t *testing.T) {
+	var pauses []time.Duration
+	o := Options{Wait: func(_ context.Context, pause time.Duration) error { pauses = append(pauses, pause); return nil }}
+	refused(t, "https://127.0.0.1:1/x.sif", o, registry.ErrUnavailable, "connection refused")
+	if len(pauses) != 2 || pauses[0]+pauses[1] > 1500*time.Millisecond {
+		t.Errorf("paused for %v, want two pauses of 1.5 s at most", pauses)
+	}
+}
+
+// The server of a file that is half here is not a wrong address.
+func TestReadingIsPatientWithAServerThatStartsAnew(t *testing.T) {
+	s, address := newSite(t)
+	s.acts = []func(http.ResponseWriter, *http.Request){s.breaks(1000)}
+	transport := &refusing{left: 4}
+	got := opened(t, address+"/x.sif", Options{Wait: impatient, Transport: transport})
+	if found, err := read(t, got, *got.SIF); err != nil || !bytes.Equal(found, s.content) || transport.left > 0 {
+		t.Errorf("read %d bytes, %v, want %d", len(found), err, len(s.content))
+	}
+}
+
+// refusing is a transport that takes up nothing again for a while.
+type refusing struct{ left int }
+
+func (o *refusing) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Header.Get("Range") != "" && o.left > 0 {
+		o.left--
+		return nil, syscall.ECONNREFUSED
+	}
+	return http.DefaultTransport.RoundTrip(r)
 }
 
 func TestRedirectsDoNotLeaveEncryption(t *testing.T) {
