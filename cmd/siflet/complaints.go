@@ -66,10 +66,15 @@ func (c complaints) WithGroup(string) slog.Handler { return c }
 
 // printable is text on one line, with nothing that a terminal obeys.
 func printable(text string) string {
+	return strings.ReplaceAll(readable(strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ")), "\t", " ")
+}
+
+// readable is text on its lines, with nothing else that a terminal obeys.
+func readable(text string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
+		if unicode.IsPrint(r) || r == '\n' || r == '\t' {
 			return r
 		}
 		return ' '
-	}, strings.ReplaceAll(strings.TrimSpace(text), "\n", "; "))
+	}, text)
 }

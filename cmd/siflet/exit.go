@@ -96,7 +96,7 @@ func warn(w io.Writer, format string, args ...any) {
 	say(w, "WARNING: "+format, args...)
 }
 
-// say writes a line to a person, who may have gone.
+// say writes a line to a person, who may have gone. What strangers wrote may be in it.
 func say(w io.Writer, format string, args ...any) {
-	_, _ = fmt.Fprintf(w, format+"\n", args...)
+	_, _ = io.WriteString(w, readable(fmt.Sprintf(format, args...))+"\n")
 }
