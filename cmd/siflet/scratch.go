@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -17,14 +19,28 @@ type scratch struct {
 	lock *os.File
 }
 
-// scratchPrefix begins the names of this host's: a lock on a shared file system may mean
-// nothing to others.
+// scratchPrefix begins the names of this machine's: a lock on a shared file system may
+// mean nothing to others.
 func scratchPrefix() (string, error) {
 	host, err := os.Hostname()
 	if err != nil {
 		return "", fmt.Errorf("find the host name: %w", err)
 	}
-	return ".siflet-pull-" + strings.ReplaceAll(host, "/", "-") + "-", nil
+	// A machine without one is told from others by its name alone.
+	id, _ := os.ReadFile("/etc/machine-id")
+	return prefixOf(host, string(id)), nil
+}
+
+// prefixOf is that of a machine with this name and ID. Others are told nothing of the ID,
+// which is to be kept among the machine's own.
+func prefixOf(host, id string) string {
+	prefix := ".siflet-pull-" + strings.ReplaceAll(host, "/", "-") + "-"
+	if id = strings.TrimSpace(id); id == "" || id == "uninitialized" {
+		return prefix
+	}
+	const some = 4
+	sum := sha256.Sum256([]byte("siflet-pull " + id))
+	return prefix + hex.EncodeToString(sum[:some]) + "-"
 }
 
 // newScratch makes a directory in parent, from which it first removes those that were left.
@@ -34,7 +50,8 @@ func newScratch(parent string) (*scratch, error) {
 		return nil, err
 	}
 	sweep(parent, prefix)
-	for {
+	const tries = 100
+	for range tries {
 		dir, err := os.MkdirTemp(parent, prefix+"*")
 		if err != nil {
 			return nil, err
@@ -47,27 +64,41 @@ func newScratch(parent string) (*scratch, error) {
 			return &scratch{dir: dir, lock: lock}, nil
 		}
 	}
+	return nil, fmt.Errorf("somebody takes away every directory that is made in %s", parent)
 }
 
 // occupy locks a directory. It is not ours if another pull took it for one that was left,
 // in the moment before it was locked.
 func occupy(dir string) (lock *os.File, ours bool, err error) {
-	lock, err = os.Open(dir)
+	lock, err = openDirectory(dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, false, nil
 	}
 	if err != nil {
 		return nil, false, err
 	}
-	ours, err = linux.TryLock(lock)
+	free, err := linux.TryLock(lock)
+	// On a file system without locks nobody else can lock it either.
+	if (free || err != nil) && isAt(lock, dir) {
+		return lock, true, nil
+	}
+	return nil, false, lock.Close()
+}
+
+// openDirectory opens a directory and nothing else: others may write to where it is, and
+// put a link or a pipe there.
+func openDirectory(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|linux.ODirectory|linux.ONofollow|linux.ONonblock, 0)
+}
+
+// isAt says that a path still leads to an open file.
+func isAt(f *os.File, path string) bool {
+	there, err := os.Lstat(path)
 	if err != nil {
-		// A file system without locks: nobody else can lock it either.
-		return lock, true, nil //nolint:nilerr // it is of use all the same
+		return false
 	}
-	if _, missing := os.Lstat(dir); !ours || missing != nil {
-		return nil, false, lock.Close()
-	}
-	return lock, true, nil
+	opened, err := f.Stat()
+	return err == nil && os.SameFile(there, opened)
 }
 
 func (s *scratch) remove() error { return errors.Join(os.RemoveAll(s.dir), s.lock.Close()) }
@@ -84,9 +115,9 @@ func sweep(parent, prefix string) {
 	}
 }
 
-// removeLeft removes a directory unless it is locked or somebody else's.
+// removeLeft removes a directory unless it is locked, somebody else's or another by now.
 func removeLeft(dir string) error {
-	f, err := os.Open(dir)
+	f, err := openDirectory(dir)
 	if err != nil {
 		return err
 	}
@@ -95,7 +126,7 @@ func removeLeft(dir string) error {
 	if err != nil || int64(info.UID) != int64(os.Geteuid()) {
 		return err
 	}
-	if free, err := linux.TryLock(f); err != nil || !free {
+	if free, err := linux.TryLock(f); err != nil || !free || !isAt(f, dir) {
 		return err
 	}
 	return os.RemoveAll(dir)

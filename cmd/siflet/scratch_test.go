@@ -4,7 +4,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall" //nolint:depguard // to make a FIFO
 	"testing"
+	"time"
 )
 
 func TestPullRemovesWhatAKilledOneLeft(t *testing.T) {
@@ -63,5 +66,82 @@ func TestADirectoryThatWasTakenAwayIsNotOurs(t *testing.T) {
 	}
 	if err := lock.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestSweepingFollowsNoLinkAndWaitsForNoFIFO(t *testing.T) {
+	parent, elsewhere := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(filepath.Join(elsewhere, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	link, fifo := filepath.Join(parent, "link"), filepath.Join(parent, "fifo")
+	if err := errors.Join(os.Symlink(elsewhere, link), syscall.Mkfifo(fifo, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for _, path := range []string{link, fifo} {
+			if err := removeLeft(path); err == nil {
+				t.Errorf("removeLeft(%s): no error", path)
+			}
+			if _, ours, err := occupy(path); ours || err == nil {
+				t.Errorf("occupy(%s) = %v, %v; want an error", path, ours, err)
+			}
+			if _, err := os.Lstat(path); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Fatal("it waits for who writes to the FIFO")
+	}
+	if _, err := os.Stat(filepath.Join(elsewhere, "file")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestADirectoryThatWasExchangedIsAnother(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "dir")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	f, err := openDirectory(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if !isAt(f, dir) {
+		t.Error("the directory is not where it was opened")
+	}
+	if err := os.Rename(dir, dir+"2"); err != nil {
+		t.Fatal(err)
+	}
+	if isAt(f, dir) {
+		t.Error("the directory is where nothing is")
+	}
+	if err := os.Symlink(dir+"2", dir); err != nil {
+		t.Fatal(err)
+	}
+	if isAt(f, dir) {
+		t.Error("the directory is where a link to it is")
+	}
+}
+
+func TestMachinesOfOneNameLeaveEachOtherAlone(t *testing.T) {
+	const id = "0123456789abcdef0123456789abcdef"
+	one, other, none := prefixOf("localhost", id+"\n"), prefixOf("localhost", "f"+id[1:]+"\n"), prefixOf("localhost", "")
+	if one == other || one == none || strings.Contains(one, id[:8]) || one != prefixOf("localhost", id) {
+		t.Errorf("prefixes %q, %q, %q: want three that differ, without the ID", one, other, none)
+	}
+	if one == prefixOf("web", id) {
+		t.Errorf("machines copied from one have the same prefix %q, want their names to count", one)
+	}
+	for _, id := range []string{"", "\n", "uninitialized\n"} {
+		if got, want := prefixOf("a/b", id), ".siflet-pull-a-b-"; got != want {
+			t.Errorf("prefixOf(a/b, %q) = %q, want %q", id, got, want)
+		}
 	}
 }
