@@ -29,6 +29,7 @@ func (s *Server) PullImage(ctx context.Context, r *criapi.PullImageRequest) (*cr
 	pull := s.pulls.begin(ref)
 	pulled, err := s.images.Pull(ctx, ref, image.PullOptions{
 		Auth: auth, Namespace: r.GetSandboxConfig().GetMetadata().GetNamespace(), Progress: pull.progress,
+		Read: pull.read,
 	})
 	pull.end(ctx, err)
 	if err != nil {

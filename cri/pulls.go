@@ -10,8 +10,8 @@ import (
 // Meter hears of pulls.
 type Meter interface {
 	PullBegins()
-	// PullReads hears of bytes as they come; pulls of one reference at the same
-	// time count once.
+	// PullReads hears of bytes as they come: those that were read once count once,
+	// however many pulls want them. Calls may overlap.
 	PullReads(bytes int64)
 	// PullEnds hears how: "success", "canceled" or "failure".
 	PullEnds(result string, took time.Duration)
@@ -60,13 +60,15 @@ func (p *pulls) begin(ref string) caller {
 
 func (c caller) progress(done, total int64) {
 	c.of.mu.Lock()
-	more := done - c.pull.done
-	if more > 0 {
+	defer c.of.mu.Unlock()
+	if done > c.pull.done {
 		c.pull.done, c.pull.total = done, total
 	}
-	c.of.mu.Unlock()
-	if more > 0 && c.of.meter != nil {
-		c.of.meter.PullReads(more)
+}
+
+func (c caller) read(bytes int64) {
+	if c.of.meter != nil {
+		c.of.meter.PullReads(bytes)
 	}
 }
 

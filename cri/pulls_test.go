@@ -34,7 +34,7 @@ func (c *counter) PullEnds(result string, _ time.Duration) {
 	c.results = append(c.results, result)
 }
 
-func TestPullsOfOneReferenceCountItsBytesOnce(t *testing.T) {
+func TestPullsShowWhatIsThereAndCountWhatIsRead(t *testing.T) {
 	m := &counter{}
 	p := &pulls{meter: m}
 	first, second, other := p.begin("a"), p.begin("a"), p.begin("b")
@@ -42,8 +42,10 @@ func TestPullsOfOneReferenceCountItsBytesOnce(t *testing.T) {
 	second.progress(10, 100)
 	second.progress(30, 100)
 	other.progress(5, 0)
-	if list := p.list(); len(list) != 2 || m.running != 3 || m.bytes != 35 {
-		t.Errorf("%d pulls, %d callers, %d bytes; want 2, 3, 35: %+v", len(list), m.running, m.bytes, list)
+	first.read(3)
+	other.read(4)
+	if list := p.list(); len(list) != 2 || m.running != 3 || m.bytes != 7 || list[0].Done != 30 || list[0].Total != 100 {
+		t.Errorf("%d pulls, %d callers, %d bytes; want 2, 3, 7, and 30 of 100 of the first: %+v", len(list), m.running, m.bytes, list)
 	}
 	left, leave := context.WithCancel(t.Context())
 	leave()
@@ -52,8 +54,9 @@ func TestPullsOfOneReferenceCountItsBytesOnce(t *testing.T) {
 	second.end(left, nil)
 	other.end(t.Context(), fmt.Errorf("x: %w", context.DeadlineExceeded))
 	first.progress(100, 100) // too late, and harmless
-	if want := []string{"canceled", "success", "failure"}; !slices.Equal(m.results, want) || m.bytes != 105 || m.running != 0 || len(p.list()) != 0 {
-		t.Errorf("results %q, %d bytes, %d running, %+v; want %q, 105, 0, none", m.results, m.bytes, m.running, p.list(), want)
+	first.read(2)            // of work that it left to others
+	if want := []string{"canceled", "success", "failure"}; !slices.Equal(m.results, want) || m.bytes != 9 || m.running != 0 || len(p.list()) != 0 {
+		t.Errorf("results %q, %d bytes, %d running, %+v; want %q, 9, 0, none", m.results, m.bytes, m.running, p.list(), want)
 	}
 }
 

@@ -32,8 +32,12 @@ type PullOptions struct {
 	Auth *registry.Auth
 	// Namespace is the Kubernetes namespace whose policy counts; empty for a person.
 	Namespace string
-	// Progress hears of the bytes that were read; calls don't overlap.
+	// Progress hears how much is there of what the pull has to fetch, what an earlier one
+	// left of a file too; calls don't overlap.
 	Progress func(done, total int64)
+	// Read hears of the bytes as they are read from the image's source. Work that pulls
+	// share counts in one of them, which may have ended before the work. Calls may overlap.
+	Read func(bytes int64)
 }
 
 // configure makes a store that can change what the options say.

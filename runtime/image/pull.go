@@ -119,7 +119,7 @@ func (s *Store) pull(ctx context.Context, ref, tag string, o PullOptions) (image
 	if err != nil {
 		return Image{}, withKind(fmt.Errorf("pull image %s: %w", source.Shown(ref), err))
 	}
-	p := &pulling{ref: ref, o: o, from: newShared(found)}
+	p := &pulling{ref: ref, o: o, from: newShared(found, o.Read)}
 	defer func() { err = errors.Join(err, p.from.release()) }()
 	p.entry.References, p.entry.origin, err = names(ref, tag, found)
 	if err != nil {

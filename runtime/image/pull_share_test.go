@@ -5,7 +5,10 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/siflet/siflet/test/registrytest"
 )
@@ -14,14 +17,17 @@ func TestPullsOfTheSameThingShareTheWork(t *testing.T) {
 	reg, dir := registrytest.New(t), t.TempDir()
 	img := twoLayers(t, "one")
 	reg.Push(t, "web:1", img)
-	reg.Push(t, "web:2", twoLayers(t, "two"))
+	other := twoLayers(t, "two")
+	reg.Push(t, "web:2", other)
 	_, layers, _ := digests(t, img)
 	hanging, release := reg.HangBlob(t, layers[0], 10, 1)
 	s := openWith(t, reg, dir)
 	var wg sync.WaitGroup
+	var read atomic.Int64
 	for i := range 8 {
 		wg.Go(func() {
-			if _, err := s.Pull(t.Context(), reg.Host+"/web:"+[]string{"1", "2"}[i%2], PullOptions{}); err != nil {
+			o := PullOptions{Read: func(n int64) { read.Add(n) }}
+			if _, err := s.Pull(t.Context(), reg.Host+"/web:"+[]string{"1", "2"}[i%2], o); err != nil {
 				t.Error(err)
 			}
 		})
@@ -33,6 +39,21 @@ func TestPullsOfTheSameThingShareTheWork(t *testing.T) {
 	// The one that hung is taken up again; nobody else asks.
 	if n := reg.BlobGets(layers[0]); n > 2 {
 		t.Errorf("the common layer was asked for %d times, want at most 2", n)
+	}
+	want := int64(0)
+	sizes := map[v1.Hash]int64{}
+	for _, i := range []v1.Image{img, other} {
+		m, err := i.Manifest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range m.Layers {
+			want += l.Size - sizes[l.Digest]
+			sizes[l.Digest] = l.Size
+		}
+	}
+	if got := read.Load(); got != want {
+		t.Errorf("%d bytes were read in all, want each layer's once: %d", got, want)
 	}
 }
 

@@ -109,6 +109,30 @@ func TestABrokenDownloadIsTakenUpWhereItWas(t *testing.T) {
 	}
 }
 
+func TestOnlyWhatIsReadCountsOfADownloadThatIsTakenUp(t *testing.T) {
+	reg, dir := registrytest.New(t), t.TempDir()
+	content, digest := bigSIF(t, 4<<20)
+	reg.PushSIF(t, "app", "app.sif", content)
+	s := openWith(t, reg, dir)
+	const there = 3 << 20
+	if err := os.WriteFile(filepath.Join(dir, partsDir, digest[7:]+".part"), content[:there], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var shown []int64
+	var total, read int64
+	must(t)(s.Pull(t.Context(), reg.Host+"/app", PullOptions{
+		Progress: func(done, all int64) { shown, total = append(shown, done), all },
+		Read:     func(n int64) { read += n },
+	}))
+	size := int64(len(content))
+	if read != size-there {
+		t.Errorf("%d bytes were read, want %d", read, size-there)
+	}
+	if total != size || shown[len(shown)-1] != size || len(shown) > 1 && shown[1] <= there {
+		t.Errorf("progress %v of %d, want it to go from %d to %d", shown, total, there, size)
+	}
+}
+
 // waitFor waits until something has happened that nobody reports.
 func waitFor(tb testing.TB, happened func() bool) {
 	tb.Helper()

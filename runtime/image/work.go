@@ -116,10 +116,42 @@ type shared struct {
 	users atomic.Int64
 }
 
-func newShared(i *source.Image) *shared {
+// newShared tells read, if it is not nil, of all bytes that are read of the image's blobs.
+func newShared(i *source.Image, read func(bytes int64)) *shared {
+	if i.Blobs != nil && read != nil {
+		i.Blobs = metered{i.Blobs, read}
+	}
 	s := &shared{Image: i}
 	s.users.Store(1)
 	return s
+}
+
+// metered are blobs that say how much is read of them.
+type metered struct {
+	source.Blobs
+	read func(bytes int64)
+}
+
+// Open reads a blob from offset on, as that of the blobs themselves.
+func (m metered) Open(ctx context.Context, d v1.Descriptor, offset int64) (io.ReadCloser, error) {
+	blob, err := m.Blobs.Open(ctx, d, offset)
+	if err != nil {
+		return nil, err
+	}
+	return meteredBlob{blob, m.read}, nil
+}
+
+type meteredBlob struct {
+	io.ReadCloser
+	read func(bytes int64)
+}
+
+func (b meteredBlob) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if n > 0 {
+		b.read(int64(n))
+	}
+	return n, err
 }
 
 func (s *shared) retain() { s.users.Add(1) }
@@ -131,7 +163,7 @@ func (s *shared) release() error {
 	return s.Blobs.Close()
 }
 
-// counted reports how much was read.
+// counted reports how much there is with what was read.
 func counted(r io.Reader, done int64, report func(done int64)) io.Reader {
 	return readFunc(func(b []byte) (int, error) {
 		n, err := r.Read(b)
