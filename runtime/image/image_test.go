@@ -133,7 +133,7 @@ func TestWhatIsNoImageIsRefusedByKindAndPath(t *testing.T) {
 	}{
 		dir + "/missing":  {ErrNotFound, fs.ErrNotExist, "no such file"},
 		dir:               {ErrInvalid, sif.ErrNotSIF, "a directory, not a SIF file"},
-		text:              {ErrInvalid, sif.ErrNotSIF, "magic"},
+		text:              {ErrInvalid, sif.ErrNotSIF, "sif: not a SIF file"},
 		foreign:           {ErrInvalid, sif.ErrArch, "architecture is s390x"},
 		cut:               {ErrInvalid, sif.ErrCorrupt, "runs past the end"},
 		loop:              {ErrInvalid, ErrInvalid, "too many levels"},

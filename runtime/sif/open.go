@@ -87,12 +87,13 @@ func Parse(r io.ReaderAt, size int64) (*File, error) {
 	return f, f.checkUnique()
 }
 
+// notSIF says nothing of what is there instead: it may be a file that is not for the eyes
+// of whoever named it.
+func notSIF() error { return &FormatError{Kind: ErrNotSIF, Reason: ErrNotSIF.Error()} }
+
 func (f *File) readHeader() error {
 	if f.size < headerSize {
-		return &FormatError{
-			Kind: ErrNotSIF, Part: "header",
-			Reason: fmt.Sprintf("the file has %d bytes, a SIF header %d", f.size, headerSize),
-		}
+		return notSIF()
 	}
 	buf := make([]byte, headerSize)
 	if err := readAt(f.r, buf, 0); err != nil {
@@ -103,9 +104,7 @@ func (f *File) readHeader() error {
 		return fmt.Errorf("sif: header: %w", err)
 	}
 	if !bytes.Equal(raw.Magic[:], []byte(magic+"\x00")) {
-		return &FormatError{
-			Kind: ErrNotSIF, Part: "header", Reason: fmt.Sprintf("magic is %q, not %q", raw.Magic[:], magic+"\x00"),
-		}
+		return notSIF()
 	}
 	if v := cString(raw.Version[:]); v != version {
 		return unsupported("header", "version is %q, only %q is known", v, version)

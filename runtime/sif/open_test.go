@@ -94,9 +94,9 @@ func TestOpenNamesTheFieldThatIsWrong(t *testing.T) {
 		kind   error
 		want   string
 	}{
-		"empty":              {func([]byte) []byte { return nil }, ErrNotSIF, "header: the file has 0 bytes"},
-		"short":              {func(b []byte) []byte { return b[:127] }, ErrNotSIF, "header: the file has 127 bytes"},
-		"magic":              {putText(32, "ELF"), ErrNotSIF, `header: magic is "ELF_MAGIC\x00"`},
+		"empty":              {func([]byte) []byte { return nil }, ErrNotSIF, "sif: not a SIF file"},
+		"short":              {func(b []byte) []byte { return b[:127] }, ErrNotSIF, "sif: not a SIF file"},
+		"magic":              {putText(32, "ELF"), ErrNotSIF, "sif: not a SIF file"},
 		"version":            {putText(42, "99"), ErrUnsupported, `header: version is "99"`},
 		"header arch":        {putText(45, "04"), ErrArch, "header: architecture is arm64"},
 		"header arch code":   {putText(45, "77"), ErrArch, `header: architecture is code "77"`},
@@ -251,4 +251,14 @@ func FuzzOpen(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestNothingIsSaidOfAFileThatIsNoSIF(t *testing.T) {
+	secret := "root:*:20228:0:99999:7:::\n"
+	for _, text := range []string{secret, strings.Repeat(secret, 100)} {
+		_, err := Parse(strings.NewReader(text), int64(len(text)))
+		if !errors.Is(err, ErrNotSIF) || err.Error() != "sif: not a SIF file" {
+			t.Errorf("Parse() = %v, want no more than that it is no SIF file", err)
+		}
+	}
 }

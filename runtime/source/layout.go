@@ -75,7 +75,8 @@ func (l *layout) choose(ctx context.Context, choice, arch string) (*Image, error
 	}
 	index, err := parseDocument(raw, types.OCIImageIndex)
 	if err != nil {
-		return nil, fmt.Errorf("index.json: %w", err)
+		// Nothing of what is in it: it may be a file that is not for the eyes of whoever named the directory.
+		return nil, fmt.Errorf("%w: no OCI layout: index.json is not what lists a layout's images", ErrUnsupported)
 	}
 	entries, images := gather(index.Manifests)
 	found := chosen(images, choice)

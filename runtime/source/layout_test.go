@@ -177,3 +177,16 @@ func TestBlobsOpenInTheMiddle(t *testing.T) {
 		t.Error("opened after the end")
 	}
 }
+
+func TestNothingIsSaidOfAnIndexThatIsNone(t *testing.T) {
+	for _, text := range []string{`"secret`, `{"manifests": 4711}`, `{"manifests": [{"digest": "secret"}]}`, `{"mediaType": "secret"}`} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "index.json"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Open(t.Context(), "oci:"+dir, Options{})
+		if !errors.Is(err, ErrUnsupported) || strings.Contains(err.Error(), "4711") || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: Open() = %v, want ErrUnsupported and nothing of what is in the file", text, err)
+		}
+	}
+}
