@@ -76,14 +76,14 @@ func parsePolicy(text string, key func(entry string) ([]*Key, error)) (*ruleset,
 		return nil, fmt.Errorf("%d rules are more than there may be (%d)", len(p.Rules), maxRules)
 	}
 	s := &ruleset{fallback: accept}
-	switch r := requirement(p.Default); r {
-	case "":
-	case accept, reject:
-		s.fallback = r
-	case signed:
-		return nil, errors.New(`default = "signed" names no key; end with a rule for images = ["**"] instead`)
-	default:
-		return nil, fmt.Errorf(`default is %q; want "accept" or "reject"`, p.Default)
+	if p.Default != "" {
+		s.fallback = requirement(p.Default)
+	}
+	if err := checkDefault(s.fallback); err != nil {
+		if line := lineOf(text, toml.Key{"default"}); line > 0 {
+			err = fmt.Errorf("line %d: %w", line, err)
+		}
+		return nil, err
 	}
 	for i, one := range p.Rules {
 		r, err := one.rule(key)
@@ -102,6 +102,17 @@ func parsePolicy(text string, key func(entry string) ([]*Key, error)) (*ruleset,
 	}
 	s.keys = unique(s.keys)
 	return s, nil
+}
+
+func checkDefault(r requirement) error {
+	switch r {
+	case accept, reject:
+		return nil
+	case signed:
+		return errors.New(`default = "signed" names no key; end with a rule for images = ["**"] instead`)
+	default:
+		return fmt.Errorf(`default is %q; want "accept" or "reject"`, string(r))
+	}
 }
 
 func (t ruleText) rule(key func(string) ([]*Key, error)) (rule, error) {
