@@ -150,11 +150,28 @@ func (w *workshop) pull(ctx context.Context, out io.Writer, args []string, o pul
 	if err := o.vacant(output); err != nil {
 		return err
 	}
+	if err := grant(made, filepath.Join(scratch.dir, "mode")); err != nil {
+		return fmt.Errorf("write %s: %w", output, unwrapPath(err))
+	}
 	if err := os.Rename(made, output); err != nil {
 		return fmt.Errorf("write %s: %w", output, unwrapLink(err))
 	}
 	_, err = fmt.Fprintln(out, output)
 	return err
+}
+
+// grant gives a file the rights that a program gets which is made where probe is: what
+// the umask, or the directory's default ACL, leaves of all.
+func grant(path, probe string) error {
+	f, err := os.OpenFile(probe, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o777)
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Chmod(path, info.Mode().Perm())
 }
 
 // exitInterrupted is what a shell says of who died of SIGINT.
