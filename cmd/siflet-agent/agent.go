@@ -141,7 +141,7 @@ func openEngine(ctx context.Context, o agentOptions, bins setup.Programs, nets *
 	// and a mended one counts from the next pull or start on.
 	_ = policy.Err()
 	options := o.sources().Store(log, policy)
-	images := setup.NewImages(filepath.Join(o.StateDir, "images"), func() (image.Options, error) { return options, nil })
+	images := setup.NewImages(filepath.Join(o.StateDir, "images"), func() image.Options { return options })
 	engine, err := runtime.Open(ctx, runtime.Config{
 		StateDir: o.StateDir, RunDir: o.RunDir, InstanceBinary: bins.Instance, ActionBinary: bins.Action,
 		Images: images, Trust: policy, Cgroups: groups, CgroupParent: o.CgroupParent, Network: nets, Log: log,

@@ -92,31 +92,29 @@ func (w *workshop) callerStore() (*image.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return w.openStore(filepath.Join(r.state, "images"))
+	return openStore(filepath.Join(r.state, "images"), w.storeOptions())
 }
 
 // imageStore is the node's, to be changed.
-func (w *workshop) imageStore() (*image.Store, error) {
+func (w *workshop) imageStore() (*image.Store, error) { return w.nodeStore(w.storeOptions()) }
+
+func (w *workshop) nodeStore(o image.Options) (*image.Store, error) {
 	if err := needRoot(); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(w.agent.state, 0o711); err != nil {
 		return nil, err
 	}
-	return w.openStore(w.imageDir())
+	return openStore(w.imageDir(), o)
 }
 
-func (w *workshop) openStore(dir string) (*image.Store, error) {
-	options, err := w.storeOptions()
-	if err != nil {
-		return nil, err
-	}
-	store, err := image.Open(dir, options)
+func openStore(dir string, o image.Options) (*image.Store, error) {
+	store, err := image.Open(dir, o)
 	if err != nil {
 		return nil, err
 	}
 	for _, problem := range store.Problems() {
-		w.logger().Warn("an image record is of no use", "error", problem)
+		o.Log.Warn("an image record is of no use", "error", problem)
 	}
 	return store, nil
 }

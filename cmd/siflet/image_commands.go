@@ -2,11 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall" //nolint:depguard // the name of a signal; no system call
 
 	"github.com/spf13/cobra"
@@ -32,8 +32,16 @@ func (w *workshop) imagePullCommand() *cobra.Command {
 			"docker-archive:, oci-archive:, oci:, and absolute paths of SIF files, which stay where they are.",
 		Args: atLeast(1, "want an image"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return w.bring(cmd.Context(), cmd.OutOrStdout(), args, "", func(ctx context.Context, s *image.Store, ref string, show func(done, total int64)) (image.Image, error) {
-				return s.Pull(ctx, ref, image.PullOptions{Progress: show})
+			store, err := w.imageStore()
+			if err != nil {
+				return err
+			}
+			return w.bring(cmd.Context(), cmd.OutOrStdout(), args, func(ctx context.Context, ref string, show func(done, total int64)) ([]string, error) {
+				img, err := store.Pull(ctx, ref, image.PullOptions{Progress: show})
+				if err == nil && img.ImportedAs(ref) {
+					info(w.stderr, "%s was imported here; the registry was not asked (siflet image rm %s to ask it)", printable(ref), printable(ref))
+				}
+				return pulledAs(img, ref), err
 			})
 		},
 	}
@@ -43,7 +51,9 @@ func (w *workshop) importCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "import FILE [NAME[:TAG]]", Short: "copy a SIF file, or an image in an archive, into the store",
 		Long: "Copy a SIF file into the store under a name, by default one made of the file's.\n" +
-			"docker-archive:FILE, oci-archive:FILE and oci:DIR are converted and keep the names they bring along.",
+			"docker-archive:FILE, oci-archive:FILE and oci:DIR are converted and keep the names they bring along.\n" +
+			"A name that another image has moves, with a warning. A pull of a name that was imported is content\n" +
+			"with what is here, and asks no registry.",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) < 1 || len(args) > 2 {
 				return usageError{text: "want a SIF file and, at most, a name for it"}
@@ -55,45 +65,70 @@ func (w *workshop) importCommand() *cobra.Command {
 			if len(args) > 1 {
 				tag = args[1]
 			}
-			return w.bring(cmd.Context(), cmd.OutOrStdout(), args[:1], tag, func(ctx context.Context, s *image.Store, path string, show func(done, total int64)) (image.Image, error) {
-				return s.Import(ctx, path, tag, show)
+			options := w.storeOptions()
+			options.Moved = func(name, id string) {
+				warn(w.stderr, "%s meant another image until now (%s)", printable(familiar(name)), id)
+			}
+			store, err := w.nodeStore(options)
+			if err != nil {
+				return err
+			}
+			return w.bring(cmd.Context(), cmd.OutOrStdout(), args[:1], func(ctx context.Context, path string, show func(done, total int64)) ([]string, error) {
+				img, err := store.Import(ctx, path, tag, show)
+				if err != nil {
+					return nil, err
+				}
+				return importedAs(ctx, img, path, tag), nil
 			})
 		},
 	}
 }
 
-// bring gets images into the node's store, shows how far it is, and prints the
-// names that were asked for, one in a line. tag, if not empty, is the name to give.
-func (w *workshop) bring(ctx context.Context, out io.Writer, refs []string, tag string,
-	get func(ctx context.Context, s *image.Store, ref string, show func(done, total int64)) (image.Image, error),
+// bring gets images, shows how far it is, and prints the names that they got, one in a
+// line. One that can't be had keeps nobody from the others.
+func (w *workshop) bring(ctx context.Context, out io.Writer, refs []string,
+	get func(ctx context.Context, ref string, show func(done, total int64)) (names []string, err error),
 ) error {
-	store, err := w.imageStore() //nolint:contextcheck // it takes milliseconds
-	if err != nil {
-		return err
-	}
 	// Told to stop, it leaves nothing half done.
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	for _, ref := range refs {
+	return each(ctx, refs, func(ref string) error {
 		if err := needsScheme(ref); err != nil {
 			return err
 		}
 		bar := newProgress(w.stderr)
-		img, err := get(ctx, store, ref, bar.show)
+		names, err := get(ctx, ref, bar.show)
 		bar.end()
 		if err != nil {
 			return err
 		}
-		if err := printLines(out, askedFor(ctx, img, ref, tag)); err != nil {
+		return printLines(out, names)
+	})
+}
+
+// each does something with every image that was named, until ctx ends, and says what of it
+// failed.
+func each(ctx context.Context, refs []string, do func(ref string) error) error {
+	var errs []error
+	for _, ref := range refs {
+		if ctx.Err() != nil && len(errs) > 0 {
+			break
+		}
+		if err := do(ref); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// printLines prints what strangers may have named.
+func printLines(out io.Writer, lines []string) error {
+	for _, line := range lines {
+		if _, err := fmt.Fprintln(out, printable(line)); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func printLines(out io.Writer, lines []string) error {
-	_, err := fmt.Fprintln(out, strings.Join(lines, "\n"))
-	return err
 }
 
 func (w *workshop) imageRemoveCommand() *cobra.Command {
@@ -105,16 +140,17 @@ func (w *workshop) imageRemoveCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			for _, ref := range args {
+			// Several may be names of one image, which goes with the first.
+			var there []string
+			err = each(cmd.Context(), args, func(ref string) error {
 				// One that is damaged can't be looked up, and must go all the same.
 				if _, err := store.Lookup(ref); err != nil && !isDamaged(err) {
 					return err
 				}
-				if err := store.Remove(cmd.Context(), ref); err != nil {
-					return err
-				}
-			}
-			return nil
+				there = append(there, ref)
+				return nil
+			})
+			return errors.Join(err, each(cmd.Context(), there, func(ref string) error { return store.Remove(cmd.Context(), ref) }))
 		},
 	}
 }
@@ -127,12 +163,7 @@ func (w *workshop) keepCommand(verb, short string, keep bool) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			for _, ref := range args {
-				if err := store.Keep(cmd.Context(), ref, keep); err != nil {
-					return err
-				}
-			}
-			return nil
+			return each(cmd.Context(), args, func(ref string) error { return store.Keep(cmd.Context(), ref, keep) })
 		},
 	}
 }

@@ -23,30 +23,33 @@ func namesOf(i image.Image) []string {
 	}
 }
 
-// askedFor are the names of an image that was pulled or imported as ref, or as tag, without
+// pulledAs are the names of an image that was pulled as ref, without those that it had already.
+func pulledAs(i image.Image, ref string) []string {
+	wanted := []string{image.FullName(ref)}
+	_, rest, _ := source.Scheme(ref)
+	if parsed, err := registry.ParseReference(strings.TrimPrefix(rest, "//")); err == nil && parsed.Digest != "" {
+		wanted = append(wanted, parsed.Name()+"@"+parsed.Digest)
+	}
+	return among(i, func(name string) bool { return slices.Contains(wanted, name) })
+}
+
+// importedAs are the names of an image that was imported from a file, or as tag, without
 // those that it had already: one, but for an archive that brings several.
-func askedFor(ctx context.Context, i image.Image, ref, tag string) []string {
-	all := slices.Concat(i.References, i.Digests)
-	if tag != "" {
-		ref = tag
-	}
-	scheme, rest, _ := source.Scheme(ref)
-	rest = strings.TrimPrefix(rest, "//")
-	wanted := []string{ref}
+func importedAs(ctx context.Context, i image.Image, file, tag string) []string {
+	scheme, _, _ := source.Scheme(file)
 	switch {
-	case len(i.References) == 1:
-		return namesOf(i)
-	case scheme == "docker-archive" || scheme == "oci-archive" || scheme == "oci":
-		wanted = archiveNames(ctx, ref)
-	default:
-		if parsed, err := registry.ParseReference(rest); err == nil {
-			wanted = append(wanted, parsed.String(), parsed.Name()+"@"+parsed.Digest)
-		}
+	case tag != "":
+		return pulledAs(i, tag)
+	case scheme != "":
+		brought := archiveNames(ctx, file)
+		return among(i, func(name string) bool { return slices.Contains(brought, name) })
 	}
-	found := slices.DeleteFunc(all, func(name string) bool { return !slices.Contains(wanted, name) })
-	if len(found) == 0 {
-		found = slices.DeleteFunc(slices.Clone(i.References), func(name string) bool { return !madeOf(name, rest) })
-	}
+	return among(i, func(name string) bool { return madeOf(name, file) })
+}
+
+// among are those of an image's names that are wanted, or all if none is.
+func among(i image.Image, wanted func(name string) bool) []string {
+	found := slices.DeleteFunc(slices.Concat(i.References, i.Digests), func(name string) bool { return !wanted(name) })
 	if len(found) == 0 {
 		return namesOf(i)
 	}
@@ -60,7 +63,7 @@ func archiveNames(ctx context.Context, ref string) []string {
 		return nil
 	}
 	defer found.Blobs.Close() //nolint:errcheck // read only
-	return append(found.Tags, found.Name)
+	return append(found.Tags, image.FullName(ref))
 }
 
 // madeOf says that a name was made of a file's: of "Web App.sif", web-app:latest.

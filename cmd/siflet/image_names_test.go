@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -13,11 +15,12 @@ func TestOnlyTheNamesAskedForArePrinted(t *testing.T) {
 	const digest = "sha256:0123456789012345678901234567890123456789012345678901234567890123"
 	i := image.Image{
 		ID:         digest,
-		References: []string{"docker.io/library/nginx:latest", "docker.io/library/web-app:latest", "quay.io/a/web-app:1", "https://h/x.sif", "/d/x.sif"},
+		References: []string{"docker.io/library/nginx:latest", "docker.io/library/web-app:latest", "quay.io/a/web-app:1", "https://h/x.sif", "/d/x.sif", "oci:/d/layout:a"},
 		Digests:    []string{"docker.io/library/nginx@" + digest},
 	}
 	for _, c := range []struct {
 		ref, tag string
+		imported bool
 		want     []string
 	}{
 		{ref: "nginx", want: []string{"nginx:latest"}},
@@ -27,15 +30,20 @@ func TestOnlyTheNamesAskedForArePrinted(t *testing.T) {
 		{ref: "oras://quay.io/a/web-app:1", want: []string{"quay.io/a/web-app:1"}},
 		{ref: "https://h/x.sif", want: []string{"https://h/x.sif"}},
 		{ref: "/d/x.sif", want: []string{"/d/x.sif"}},
-		{ref: "dir/Web_App.oci.sif", want: []string{"web-app:latest"}},
-		{ref: "dir/x.sif", tag: "quay.io/a/web-app:1", want: []string{"quay.io/a/web-app:1"}},
-		{ref: "docker-archive:x.tar", tag: "nginx", want: []string{"nginx:latest"}},
+		{ref: "oci:/d/layout:a", want: []string{"oci:/d/layout:a"}},
+		{ref: "dir/Web_App.oci.sif", imported: true, want: []string{"web-app:latest"}},
+		{ref: "dir/x.sif", tag: "quay.io/a/web-app:1", imported: true, want: []string{"quay.io/a/web-app:1"}},
+		{ref: "docker-archive:x.tar", tag: "nginx", imported: true, want: []string{"nginx:latest"}},
 	} {
-		if diff := cmp.Diff(c.want, askedFor(t.Context(), i, c.ref, c.tag)); diff != "" {
+		got := pulledAs(i, c.ref)
+		if c.imported {
+			got = importedAs(t.Context(), i, c.ref, c.tag)
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
 			t.Errorf("%s %s (-want +got):\n%s", c.ref, c.tag, diff)
 		}
 	}
-	if got := askedFor(t.Context(), image.Image{ID: digest}, "oci:dir", ""); !slices.Equal(got, []string{digest}) {
+	if got := importedAs(t.Context(), image.Image{ID: digest}, "oci:dir", ""); !slices.Equal(got, []string{digest}) {
 		t.Errorf("an image without names is %q, want its ID", got)
 	}
 }
@@ -58,6 +66,20 @@ func TestListHasALineForEachName(t *testing.T) {
 	} {
 		if diff := cmp.Diff(c.want, listRows(c.image)); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
+		}
+	}
+}
+
+func TestNamesOfImagesCommandNoTerminal(t *testing.T) {
+	const evil = "/images/\x1b[2J\x07a\nb\t.sif"
+	var listed, printed strings.Builder
+	err := writeImages(&listed, []image.Image{{ID: "sha256:0123", References: []string{evil}, Path: evil, InPlace: true}}, false)
+	if err = errors.Join(err, printLines(&printed, []string{evil})); err != nil {
+		t.Fatal(err)
+	}
+	for what, got := range map[string]string{"image list": listed.String(), "image pull": printed.String()} {
+		if strings.ContainsAny(got, "\x1b\x07\t") || !strings.Contains(got, "/images/ [2J a; b .sif") {
+			t.Errorf("%s shows %q, want the name on its line and without control characters", what, got)
 		}
 	}
 }

@@ -93,7 +93,7 @@ func (w *workshop) stop(ctx context.Context, o stopOptions, glob string) error {
 // stopOne asks every process of the instance to end, waits, and takes the
 // instance away with whatever did not obey.
 func (w *workshop) stopOne(ctx context.Context, engine *runtime.Engine, i runtime.Instance, signal int, grace time.Duration) error {
-	subject := fmt.Sprintf("%s instance of %s (PID=%d)", i.Spec.Name, attributes(i).Image, i.InitPID)
+	subject := fmt.Sprintf("%s instance of %s (PID=%d)", i.Spec.Name, printable(attributes(i).Image), i.InitPID)
 	info(w.stderr, "Stopping %s", subject)
 	ended, err := engine.EndInstance(ctx, i.ID, signal, grace)
 	if err != nil {

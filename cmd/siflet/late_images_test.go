@@ -14,7 +14,7 @@ import (
 )
 
 func TestPersonsPinsOfTheNodesImagesAreNotTheAgents(t *testing.T) {
-	nodeDir, none := t.TempDir(), func() (image.Options, error) { return image.Options{}, nil }
+	nodeDir, none := t.TempDir(), func() image.Options { return image.Options{} }
 	agent := setup.NewImages(nodeDir, none)
 	node, err := agent.Store()
 	if err != nil {

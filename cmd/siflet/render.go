@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 )
@@ -12,6 +13,11 @@ import (
 func table(w io.Writer, rows [][]string) error {
 	tw := tabwriter.NewWriter(w, 0, 8, 4, ' ', 0)
 	for _, row := range rows {
+		// Strangers name images and pods.
+		row = slices.Clone(row)
+		for i := range row {
+			row[i] = printable(row[i])
+		}
 		if _, err := fmt.Fprintln(tw, strings.Join(row, "\t")); err != nil {
 			return err
 		}

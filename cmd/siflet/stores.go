@@ -28,11 +28,8 @@ func (w *workshop) sources() setup.Sources {
 func (w *workshop) registryClient() *registry.Client { return w.sources().Registry(w.logger()) }
 
 // storeOptions are those of a store that a person opens. A policy that is of no use
-// is told before anything is fetched.
-func (w *workshop) storeOptions() (image.Options, error) {
-	policy := w.trust()
-	return w.sources().Store(w.logger(), policy), policy.Err()
-}
+// lets nothing be brought there, and is in nobody's way who tidies up.
+func (w *workshop) storeOptions() image.Options { return w.sources().Store(w.logger(), w.trust()) }
 
 // trust checks images by the machine's policy, which is read when the first
 // image is checked.
@@ -58,7 +55,7 @@ func listedName(img image.Image, ref string) string {
 		return imageName(img)
 	}
 	_, rest, _ := source.Scheme(ref)
-	meant := func(name string) bool { return name == ref || familiar(name) == familiar(rest) }
+	meant := func(name string) bool { return name == image.FullName(ref) || familiar(name) == familiar(rest) }
 	names := img.Names()
 	return names[max(slices.IndexFunc(names, meant), 0)]
 }

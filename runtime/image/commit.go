@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,6 +23,18 @@ var errGone = errors.New("a layer was removed meanwhile")
 // turn, so that nobody takes them for left over. Names that another image has
 // move. Of an image that the store has, only what is new is written.
 func (s *Store) commit(ctx context.Context, e entry, files map[string]string) (Image, error) {
+	moved := map[string]string{}
+	image, err := s.commitInTurn(ctx, e, files, moved)
+	if s.options.Moved != nil {
+		for _, name := range slices.Sorted(maps.Keys(moved)) {
+			s.options.Moved(name, moved[name])
+		}
+	}
+	return image, err
+}
+
+// commitInTurn is commit. It adds to moved the names that another image had, and its ID.
+func (s *Store) commitInTurn(ctx context.Context, e entry, files, moved map[string]string) (Image, error) {
 	end, err := s.begin(ctx)
 	if err != nil {
 		return Image{}, err
@@ -42,7 +55,7 @@ func (s *Store) commit(ctx context.Context, e entry, files map[string]string) (I
 		}
 	}
 	for _, ref := range e.References {
-		if err := s.takeReference(ref, e.key()); err != nil {
+		if err := s.takeReference(ref, e.key(), moved); err != nil {
 			return Image{}, err
 		}
 	}
@@ -137,14 +150,16 @@ func (e entry) same(old entry) bool {
 		slices.Equal(e.Manifests, old.Manifests) && slices.EqualFunc(e.Signatures, old.Signatures, sameSignature)
 }
 
-// takeReference removes the reference from every record but one.
-func (s *Store) takeReference(ref, keep string) error {
+// takeReference removes the reference from every record but one, and adds to moved whose
+// it was.
+func (s *Store) takeReference(ref, keep string, moved map[string]string) error {
 	var err error
 	for _, e := range s.records() {
 		if e.key() == keep || !slices.Contains(e.References, ref) {
 			continue
 		}
 		e.References = slices.DeleteFunc(slices.Clone(e.References), func(r string) bool { return r == ref })
+		moved[ref] = e.ID
 		err = errors.Join(err, s.saveOrForget(e))
 	}
 	return err

@@ -17,6 +17,9 @@ const freshWait = 30 * time.Second
 // says so, else it is pulled. If the registry can't be reached the stored one
 // must do, with a warning. A name with a digest never means anything else.
 func (s *Store) Fresh(ctx context.Context, ref string, o PullOptions) (Image, error) {
+	if err := s.trusting(ref); err != nil {
+		return Image{}, err
+	}
 	if _, isPath, err := asPath(ref); isPath || err != nil || isID(ref) || isArchive(ref) {
 		return s.Pull(ctx, ref, o)
 	}
@@ -28,7 +31,7 @@ func (s *Store) Fresh(ctx context.Context, ref string, o PullOptions) (Image, er
 	if err != nil {
 		return s.Pull(ctx, ref, o) // makes it whole
 	}
-	if _, named := inRegistry(ref); named && len(e.Digests) == 0 {
+	if importedAs(ref, e.Digests) {
 		return stored, nil // imported: no registry knows of it
 	}
 	fresh, err := s.unchanged(ctx, ref, e, o)

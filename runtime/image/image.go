@@ -24,6 +24,7 @@ package image
 import (
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/siflet/siflet/runtime/trust"
@@ -117,6 +118,17 @@ func (i *Image) Names() []string {
 		all = []string{i.Path}
 	}
 	return all
+}
+
+// ImportedAs says that a name as registries have them was given to the image by an import:
+// no registry was asked for it.
+func (i *Image) ImportedAs(ref string) bool { return importedAs(ref, i.Digests) }
+
+// importedAs says that an image with these digests has a name, if it has it, by an import. A
+// pull brings the digest along that the name's own registry gives.
+func importedAs(ref string, digests []string) bool {
+	parsed, err := parseName(ref)
+	return err == nil && !slices.ContainsFunc(digests, func(d string) bool { return strings.HasPrefix(d, parsed.Name()+"@") })
 }
 
 // kindError gives an error a kind without changing its text.

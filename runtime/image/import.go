@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 
 	"github.com/siflet/siflet/runtime/linux"
+	"github.com/siflet/siflet/runtime/source"
 	"github.com/siflet/siflet/runtime/trust"
 )
 
@@ -32,8 +33,11 @@ func (s *Store) Import(ctx context.Context, path, tag string, progress func(done
 		}
 		tag = full
 	}
+	if err := s.trusting(path); err != nil {
+		return Image{}, err
+	}
 	if isArchive(path) {
-		return s.pull(ctx, path, tag, PullOptions{Progress: progress})
+		return s.importArchive(ctx, path, tag, progress)
 	}
 	if tag == "" {
 		full, err := fullTag(fileTag(path))
@@ -65,6 +69,26 @@ func (s *Store) Import(ctx context.Context, path, tag string, progress func(done
 		return Image{}, fmt.Errorf("import %s: %w", path, errors.Join(err, removeIfThere(temp.Name())))
 	}
 	return image, removeIfThere(temp.Name())
+}
+
+// importArchive gives an image in an archive the tag or, without one, the names that it
+// has there.
+func (s *Store) importArchive(ctx context.Context, ref, tag string, progress func(done, total int64)) (Image, error) {
+	full, err := located(ref)
+	if err != nil {
+		return Image{}, err
+	}
+	called := func(found *source.Image) []string {
+		switch {
+		case tag != "":
+			return []string{tag}
+		case len(found.Tags) > 0:
+			return found.Tags
+		default:
+			return []string{full}
+		}
+	}
+	return s.pull(ctx, ref, called, PullOptions{Progress: progress})
 }
 
 // ingest copies the file while hashing it, and syncs and checks the copy.

@@ -18,6 +18,9 @@ type Options struct {
 	Policy *trust.Policy
 	// Log hears what should be known; nil is nobody.
 	Log *slog.Logger
+	// Moved hears of each name that meant another image until now, and the ID of that; nil
+	// is nobody.
+	Moved func(name, id string)
 	// Compression is that of converted layers; None is the default.
 	Compression squashfs.Compression
 	// UserXattrs makes layers that can be mounted in a user namespace.

@@ -21,7 +21,8 @@ import (
 // name that was imported, is there already or not found. The policy must let it run,
 // whether it is there or not. Everything else is
 // looked up where it is, with o's credentials, and what the store lacks of it is
-// fetched: SIF files as they are, layers converted once.
+// fetched: SIF files as they are, layers converted once. The image gets the name that was
+// asked for and no other: what an archive says it is called is for Import.
 //
 // Pulls of the same thing at the same time share the work; each must be able to
 // read the manifest. One that is cancelled leaves the work to the others. A pull
@@ -31,6 +32,9 @@ import (
 func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (Image, error) {
 	if s.readOnly {
 		_, err := s.begin(ctx)
+		return Image{}, err
+	}
+	if err := s.trusting(ref); err != nil {
 		return Image{}, err
 	}
 	path, ok, err := asPath(ref)
@@ -44,7 +48,7 @@ func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (Image, err
 		return s.permitted(ctx, ref, o)
 	}
 	if _, named := inRegistry(ref); named {
-		if e, ok := s.byName(ref); ok && len(e.Digests) == 0 {
+		if e, ok := s.byName(ref); ok && importedAs(ref, e.Digests) {
 			return s.permitted(ctx, ref, o)
 		}
 		if s.options.Registry == nil {
@@ -52,7 +56,26 @@ func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (Image, err
 				"name a SIF file by its absolute path (/images/web.sif or sif:///images/web.sif), or import it first", ref)}
 		}
 	}
-	return s.pull(ctx, ref, "", o)
+	full, err := located(ref)
+	if err != nil {
+		return Image{}, err
+	}
+	asked := func(found *source.Image) []string {
+		if isArchive(ref) {
+			return []string{full}
+		}
+		return []string{found.Name}
+	}
+	return s.pull(ctx, ref, asked, o)
+}
+
+// trusting says why no image may be brought here, if the policy is of no use. What is here
+// may be listed and removed all the same.
+func (s *Store) trusting(ref string) error {
+	if err := s.options.Policy.Err(); err != nil {
+		return fmt.Errorf("image %s: %w: %w", source.Shown(ref), trust.ErrPolicy, err)
+	}
+	return nil
 }
 
 // permitted is an image that is there already, if the policy lets it run.
@@ -111,8 +134,9 @@ type pulling struct {
 	entry entry
 }
 
-// pull brings an image from its source. tag, if not empty, is the name it gets.
-func (s *Store) pull(ctx context.Context, ref, tag string, o PullOptions) (image Image, err error) {
+// pull brings an image from its source. What is no registry's gets the names that called
+// gives it.
+func (s *Store) pull(ctx context.Context, ref string, called func(*source.Image) []string, o PullOptions) (image Image, err error) {
 	found, err := source.Open(ctx, ref, source.Options{
 		Registry: s.options.Registry, Auth: o.Auth, Library: s.options.Library, Spool: filepath.Join(s.dir, ingestDir), Log: s.log,
 	})
@@ -121,7 +145,7 @@ func (s *Store) pull(ctx context.Context, ref, tag string, o PullOptions) (image
 	}
 	p := &pulling{ref: ref, o: o, from: newShared(found, o.Read)}
 	defer func() { err = errors.Join(err, p.from.release()) }()
-	p.entry.References, p.entry.origin, err = names(ref, tag, found)
+	p.entry.References, p.entry.origin, err = names(ref, called, found)
 	if err != nil {
 		return Image{}, fmt.Errorf("pull image %s: %w", source.Shown(ref), err)
 	}
@@ -155,15 +179,14 @@ func resumable(err error) bool {
 }
 
 // names are what an image is called after a pull.
-func names(ref, tag string, from *source.Image) (references []string, o origin, err error) {
+func names(ref string, called func(*source.Image) []string, from *source.Image) (references []string, o origin, err error) {
 	o.Source = from.Name
 	for _, digest := range []string{known(from.Top), known(from.Manifest)} {
 		if digest != "" {
 			o.Manifests = union(o.Manifests, []string{digest})
 		}
 	}
-	_, named := inRegistry(ref)
-	if named {
+	if _, named := inRegistry(ref); named {
 		parsed, err := registry.ParseReference(from.Name)
 		if err != nil {
 			return nil, o, err
@@ -176,15 +199,7 @@ func names(ref, tag string, from *source.Image) (references []string, o origin, 
 		}
 		return references, o, nil
 	}
-	switch {
-	case tag != "":
-		references = []string{tag}
-	case len(from.Tags) > 0:
-		references = union(nil, from.Tags)
-	default:
-		references = []string{from.Name}
-	}
-	return references, o, nil
+	return union(nil, called(from)), o, nil
 }
 
 // subject is the image as the policy sees it.

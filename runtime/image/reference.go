@@ -78,22 +78,49 @@ func fullTag(ref string) (string, error) {
 // canonical is the one spelling of a reference that is neither a path nor an ID.
 func canonical(ref string) (string, error) {
 	if _, ok := inRegistry(ref); !ok {
-		return located(ref), nil
+		return located(ref)
 	}
 	parsed, err := parseName(ref)
 	return parsed.String(), err
 }
 
-// located makes the path absolute in a reference to an archive.
-func located(ref string) string {
-	scheme, rest, ok := source.Scheme(ref)
-	if !ok || !isArchive(ref) || strings.HasPrefix(rest, "/") {
+// FullName is the one spelling of a name that an image may have got by a pull: "web" is
+// "docker.io/library/web:latest", "docker-archive:x.tar" has its path in full. What is no
+// such name stays as it is.
+func FullName(ref string) string {
+	if path, ok, err := asPath(ref); ok && err == nil {
+		return path
+	}
+	name, err := canonical(ref)
+	if err != nil {
 		return ref
 	}
-	if path, err := filepath.Abs(rest); err == nil {
-		return scheme + ":" + path
+	return name
+}
+
+// located makes the path absolute and clean in a reference to an archive. It goes by the
+// text alone, for the archive may be gone. What is chosen in it stays as it is written, and
+// must not look like a way to another file, whose name and whose rules these would be.
+func located(ref string) (string, error) {
+	scheme, rest, ok := source.Scheme(ref)
+	if !ok || !isArchive(ref) {
+		return ref, nil
 	}
-	return ref
+	end := len(rest)
+	for _, mark := range []string{":", "@" + idScheme} {
+		if i := strings.Index(rest, mark); i >= 0 {
+			end = min(end, i)
+		}
+	}
+	path, choice := rest[:end], rest[end:]
+	if path == "" || slices.Contains(strings.Split(choice, "/"), "..") {
+		return "", &kindError{ErrInvalid, fmt.Errorf("image reference %q: want %s:FILE or %s:FILE:NAME", ref, scheme, scheme)}
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	return scheme + ":" + path + choice, nil
 }
 
 // isArchive says that a reference names files with an OCI or Docker image.

@@ -1,6 +1,7 @@
 package cri_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -156,4 +157,45 @@ func TestPolicyIsAskedAboutWhatIsPulledByID(t *testing.T) {
 	_, err := a.images.PullImage(within(t), pull)
 	refused(t, "pull by ID", err, "Unknown", path)
 	a.mustPull(id) // other namespaces may
+}
+
+func TestABrokenPolicyKeepsNothingFromBeingTakenAway(t *testing.T) {
+	policy := policyFile(t, "")
+	s := registrytest.New(t)
+	s.Push(t, "library/app:latest", registrytest.Image(t, v1.Config{Cmd: []string{"sleep", "1000"}}, busyboxLayer(t)))
+	a := mirrored(t, s, "--policy", policy)
+	id := a.mustPull("app")
+	first, p := a.hostPod("first")
+	running := a.launch(first, containerConfig("c", id), p)
+	second, p := a.hostPod("second")
+	a.launch(second, containerConfig("c", id), p)
+	writePolicy(t, policy, "bad")
+	for _, when := range []string{"broken", "taken over"} {
+		if got, err := a.ListContainers(within(t), &criapi.ListContainersRequest{}); err != nil || len(got.Containers) != 2 || got.Containers[0].State != criapi.ContainerState_CONTAINER_RUNNING {
+			t.Errorf("%s: ListContainers() = %v, %v, want two that run", when, got.GetContainers(), err)
+		}
+		if got, err := a.images.ListImages(within(t), &criapi.ListImagesRequest{}); err != nil || len(got.Images) != 1 {
+			t.Errorf("%s: ListImages() = %v, %v, want one", when, got.GetImages(), err)
+		}
+		if _, err := a.ContainerStats(within(t), &criapi.ContainerStatsRequest{ContainerId: running}); err != nil {
+			t.Errorf("%s: ContainerStats() = %v", when, err)
+		}
+		if when == "broken" {
+			a.stop()
+			a.run()
+		}
+	}
+	_, errs := a.StopContainer(within(t), &criapi.StopContainerRequest{ContainerId: running})
+	for _, pod := range []string{first, second} {
+		_, stop := a.StopPodSandbox(within(t), &criapi.StopPodSandboxRequest{PodSandboxId: pod})
+		_, remove := a.RemovePodSandbox(within(t), &criapi.RemovePodSandboxRequest{PodSandboxId: pod})
+		errs = errors.Join(errs, stop, remove)
+	}
+	_, err := a.images.RemoveImage(within(t), &criapi.RemoveImageRequest{Image: &criapi.ImageSpec{Image: id}})
+	if errs = errors.Join(errs, err); errs != nil {
+		t.Errorf("stop and remove: %v, want a broken policy to be in no way", errs)
+	}
+	if got := a.image(id); got != nil {
+		t.Errorf("the image is still there: %v", got)
+	}
 }

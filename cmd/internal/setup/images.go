@@ -17,13 +17,9 @@ type Images struct {
 }
 
 // NewImages are those in dir.
-func NewImages(dir string, options func() (image.Options, error)) *Images {
+func NewImages(dir string, options func() image.Options) *Images {
 	return &Images{sync.OnceValues(func() (*image.Store, error) {
-		o, err := options()
-		if err != nil {
-			return nil, err
-		}
-		return image.Open(dir, o)
+		return image.Open(dir, options())
 	})}
 }
 
