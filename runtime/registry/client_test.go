@@ -2,8 +2,10 @@ package registry_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
+	"net/http"
 	"testing"
 	"time"
 
@@ -86,6 +88,27 @@ func TestClientFetchesWhatWasPushed(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What can't be reached by then can't be later either.
+func TestHopelessRequestsAreMadeOnce(t *testing.T) {
+	s := registrytest.New(t)
+	s.Hook(func(w http.ResponseWriter, r *http.Request) bool {
+		http.Redirect(w, r, "file:///etc/passwd", http.StatusTemporaryRedirect)
+		return true
+	})
+	port := s.Ref("team/app:1")
+	port.Host = "127.0.0.1:99999"
+	for want, ref := range map[string]registry.Reference{
+		"registry unavailable: invalid port 99999":                     port,
+		"registry unavailable: it redirects to what is no web address": s.Ref("team/app:1"),
+	} {
+		waits := 0
+		c := registry.New(registry.Options{Wait: func(context.Context, time.Duration) error { waits++; return nil }})
+		if _, _, err := c.Manifest(t.Context(), ref, nil); err == nil || err.Error() != want || waits > 0 {
+			t.Errorf("%v, asked again %d times; want %s at once", err, waits, want)
+		}
 	}
 }
 

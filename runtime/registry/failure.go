@@ -182,6 +182,7 @@ var (
 	errDowngrade = errors.New("it redirects from https to http")
 	errElsewhere = errors.New("it redirects the request for a token to another host")
 	errRedirects = errors.New("it redirects too often")
+	errScheme    = errors.New("it redirects to what is no web address")
 )
 
 // unreachable turns a connection's error into a failure. URLs stay out of it: those
@@ -201,24 +202,33 @@ func unreachable(ctx context.Context, e *endpoint, err error) error {
 	if host != e.host {
 		f.text = host + ", where it redirects to: " + f.text
 	}
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		f.retry = false
-	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		f.text += fmt.Sprintf("; if you trust %s, say which authority's certificate is right: ca = \"FILE\" in %s", host, e.settings)
 	}
-	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
+	if Hopeless(err) {
 		f.retry = false
 	}
 	if errors.Is(err, http.ErrSchemeMismatch) {
 		f.text = e.speaksPlain(host)
 	}
-	for _, final := range []error{errDowngrade, errElsewhere, errRedirects, http.ErrSchemeMismatch} {
+	for _, final := range []error{errDowngrade, errElsewhere, errRedirects, errScheme} {
 		if errors.Is(err, final) {
 			f.retry = false
 		}
 	}
 	return f
+}
+
+// Hopeless says that a server that can't be reached won't be a moment later.
+func Hopeless(err error) bool {
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[*net.AddrError](err); ok { // no port, no address
+		return true
+	}
+	dns, ok := errors.AsType[*net.DNSError](err)
+	return ok && dns.IsNotFound || errors.Is(err, http.ErrSchemeMismatch)
 }
 
 // RefusedAttempts is how often a request is made of a server that refuses the connection.
@@ -241,6 +251,9 @@ func plainly(host string, err error) string {
 	}
 	call, refused := errors.AsType[*os.SyscallError](err)
 	dial, dialled := errors.AsType[*net.OpError](err)
+	if address, wrong := errors.AsType[*net.AddrError](err); wrong {
+		return address.Err + " " + address.Addr
+	}
 	switch {
 	case !refused || !dialled || dial.Op != "dial" || dial.Addr == nil:
 		return err.Error()

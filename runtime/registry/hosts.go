@@ -23,6 +23,7 @@ type endpoint struct {
 	security           security
 	settings           string // the hosts.toml where they are or would be
 	fallback           bool   // answers plain HTTP perhaps, though scheme is https
+	here               bool   // on this machine
 	transport          http.RoundTripper
 }
 
@@ -103,9 +104,10 @@ func (e *endpoint) local() {
 	if err != nil {
 		name = strings.Trim(e.host, "[]")
 	}
-	if name != "localhost" && !net.ParseIP(name).IsLoopback() {
+	if !strings.EqualFold(name, "localhost") && !net.ParseIP(name).IsLoopback() {
 		return
 	}
+	e.here = true
 	switch port {
 	case "80":
 		e.scheme = "http"

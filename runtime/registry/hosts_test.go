@@ -44,12 +44,18 @@ func TestHostsTable(t *testing.T) {
 		"localhost, 443":     {"localhost:443", nil, []string{"https://localhost:443/v2 skip=true"}},
 		"localhost, 80":      {"localhost:80", nil, []string{"http://localhost:80/v2"}},
 		"localhost, 5000":    {"localhost:5000", nil, []string{"https://localhost:5000/v2 skip=true or http"}},
+		"LOCALHOST, 5000":    {"LOCALHOST:5000", nil, []string{"https://LOCALHOST:5000/v2 skip=true or http"}},
 		"loopback":           {"127.8.0.1:5000", nil, []string{"https://127.8.0.1:5000/v2 skip=true or http"}},
 		"IPv6 loopback":      {"[::1]:5000", nil, []string{"https://[::1]:5000/v2 skip=true or http"}},
 		"not quite loopback": {"127.0.0.1.example:5000", nil, []string{"https://127.0.0.1.example:5000/v2"}},
 		"server": {
 			"docker.io",
 			map[string]string{"a/docker.io/hosts.toml": `server = "https://docker.io"`},
+			[]string{"https://registry-1.docker.io/v2"},
+		},
+		"Docker Hub's server": {
+			"docker.io",
+			map[string]string{"a/docker.io/hosts.toml": `server = "https://registry-1.docker.io"`},
 			[]string{"https://registry-1.docker.io/v2"},
 		},
 		"no scheme": {

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,6 +21,8 @@ import (
 // are not there know none.
 type FileKeychain struct {
 	Files []string
+	// Patience is how long a helper is waited for; zero is half a minute.
+	Patience time.Duration
 }
 
 // UserFiles are the files where other programs of this user keep credentials: Docker
@@ -60,7 +63,7 @@ func (k FileKeychain) Credentials(ctx context.Context, host string) (Auth, error
 		if err != nil {
 			return Auth{}, fmt.Errorf("credentials: %w", err)
 		}
-		auth, err := credentialsIn(ctx, text, canonicalHost(host))
+		auth, err := k.in(ctx, text, canonicalHost(host))
 		if err != nil {
 			return Auth{}, fmt.Errorf("credentials in %s: %w", path, err)
 		}
@@ -71,7 +74,8 @@ func (k FileKeychain) Credentials(ctx context.Context, host string) (Auth, error
 	return Auth{}, nil
 }
 
-func credentialsIn(ctx context.Context, text []byte, host string) (Auth, error) {
+// in finds a host's credentials in a file's text.
+func (k FileKeychain) in(ctx context.Context, text []byte, host string) (Auth, error) {
 	var config dockerConfig
 	if err := json.Unmarshal(text, &config); err != nil {
 		return Auth{}, errors.New("it is no JSON in the form of Docker's config.json")
@@ -80,8 +84,9 @@ func credentialsIn(ctx context.Context, text []byte, host string) (Auth, error) 
 	if key, ok := keyOf(config.Helpers, host); ok {
 		helper = config.Helpers[key]
 	}
+	const half = 30 * time.Second
 	if helper != "" {
-		if auth, err := askHelper(ctx, helper, host); err != nil || auth != (Auth{}) {
+		if auth, err := askHelper(ctx, helper, host, cmp.Or(k.Patience, half)); err != nil || auth != (Auth{}) {
 			return auth, err
 		}
 	}
@@ -122,11 +127,8 @@ func withoutScheme(address string) string {
 
 // askHelper runs docker-credential-NAME, by its protocol: a host on its input, JSON
 // on its output.
-func askHelper(ctx context.Context, name, host string) (Auth, error) {
-	const (
-		patience = 30 * time.Second
-		grace    = time.Second
-	)
+func askHelper(ctx context.Context, name, host string, patience time.Duration) (Auth, error) {
+	const grace = time.Second
 	if strings.ContainsAny(name, "/\\\x00") {
 		return Auth{}, fmt.Errorf("%q is no credential helper's name", name)
 	}
@@ -139,9 +141,9 @@ func askHelper(ctx context.Context, name, host string) (Auth, error) {
 	if host == hub {
 		server = "https://" + hubLegacy + "/v1/"
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	inTime, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, path, "get")
+	cmd := exec.CommandContext(inTime, path, "get")
 	cmd.WaitDelay = grace
 	cmd.Stdin = strings.NewReader(server)
 	out, err := cmd.Output()
@@ -149,7 +151,12 @@ func askHelper(ctx context.Context, name, host string) (Auth, error) {
 		if bytes.Contains(out, []byte("credentials not found")) {
 			return Auth{}, nil
 		}
-		// What it wrote may have secrets in it.
+		if ctx.Err() == nil && inTime.Err() != nil {
+			return Auth{}, fmt.Errorf("credential helper %s didn't answer in %s", program, Span(patience))
+		}
+		if said := complaint(out, err); said != "" {
+			return Auth{}, fmt.Errorf("credential helper %s: %s (%w)", program, said, err)
+		}
 		return Auth{}, fmt.Errorf("credential helper %s: %w", program, err)
 	}
 	var answer struct{ Username, Secret string }
@@ -160,4 +167,20 @@ func askHelper(ctx context.Context, name, host string) (Auth, error) {
 		return Auth{IdentityToken: answer.Secret}, nil
 	}
 	return Auth{Username: answer.Username, Password: answer.Secret}, nil
+}
+
+// complaint is the first line of what a helper that failed says: on its output, by the
+// protocol, else where other programs say it. An answer, with a secret in it, is none.
+func complaint(out []byte, err error) string {
+	said := [][]byte{out}
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		said = append(said, exit.Stderr)
+	}
+	for _, text := range said {
+		line, _, _ := bytes.Cut(bytes.TrimSpace(text), []byte("\n"))
+		if len(line) > 0 && !bytes.ContainsAny(line, "{}") && !bytes.Contains(bytes.ToLower(line), []byte("secret\"")) {
+			return Clean(string(line))
+		}
+	}
+	return ""
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/siflet/siflet/runtime/registry"
 	"github.com/siflet/siflet/test/registrytest"
@@ -24,14 +25,17 @@ func TestKeychainReadsDockersFiles(t *testing.T) {
 	write("docker-credential-test", "#!/bin/sh\nread host\ncase $host in\n"+
 		"helped.io) echo '{\"Username\":\"helper\",\"Secret\":\"s\"}';;\n"+
 		"https://index.docker.io/v1/) echo '{\"Username\":\"<token>\",\"Secret\":\"refresh\"}';;\n"+
-		"broken.io) echo hunter2; exit 1;;\n"+
+		"broken.io) printf 'pass is not \\033[31mset up\\nhunter2\\n'; exit 1;;\n"+
+		"telling.io) echo '{\"Username\":\"u\",\"Secret\":\"hunter2\"}'; echo 'no bus' >&2; exit 1;;\n"+
+		"silent.io) exit 2;;\n"+
+		"hanging.io) exec sleep 60;;\n"+
 		"*) echo 'credentials not found in native keychain'; exit 1;;\nesac\n")
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 	auth := base64.StdEncoding.EncodeToString([]byte("ann:secret"))
 	k := registry.FileKeychain{Files: []string{
 		filepath.Join(dir, "absent"),
 		write("first", `{"auths": {"first.io": {"auth": "`+auth+`"}, "https://url.io/v2/": {"username": "u", "password": "p"}, "path.io/team": {"auth": "x"}},
-			"credHelpers": {"gone.io": "not-there", "helped.io": "test", "broken.io": "test", "docker.io": "test"}}`),
+			"credHelpers": {"gone.io": "not-there", "helped.io": "test", "broken.io": "test", "telling.io": "test", "silent.io": "test", "hanging.io": "test", "docker.io": "test"}}`),
 		write("second", `{"auths": {"first.io": {"auth": "second"}, "store.io": {"identitytoken": "id"}, "path.io": {"registrytoken": "reg"}}, "credsStore": "test"}`),
 	}}
 	for host, want := range map[string]registry.Auth{
@@ -48,7 +52,17 @@ func TestKeychainReadsDockersFiles(t *testing.T) {
 			t.Errorf("Credentials(%q) = %+v, %v", host, [5]string{got.Username, got.Password, got.Auth, got.IdentityToken, got.RegistryToken}, err)
 		}
 	}
-	for host, want := range map[string]string{"gone.io": "docker-credential-not-there is not installed", "broken.io": "exit status 1"} {
+	for host, want := range map[string]string{
+		"gone.io":    "docker-credential-not-there is not installed",
+		"broken.io":  "credential helper docker-credential-test: pass is not ?[31mset up (exit status 1)",
+		"telling.io": "credential helper docker-credential-test: no bus (exit status 1)",
+		"silent.io":  "credential helper docker-credential-test: exit status 2",
+		"hanging.io": "credential helper docker-credential-test didn't answer in 500ms",
+	} {
+		k.Patience = 10 * time.Second
+		if host == "hanging.io" {
+			k.Patience = 500 * time.Millisecond
+		}
 		if _, err := k.Credentials(t.Context(), host); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("Credentials(%q): %v, want %q", host, err, want)
 		}

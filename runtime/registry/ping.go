@@ -14,9 +14,6 @@ func (c *Client) Ping(ctx context.Context, host string, auth *Auth) error {
 		return err
 	}
 	server := servers[len(servers)-1:]
-	if auth != nil && !server[0].own() {
-		return fmt.Errorf("registry %s: hosts.toml has %s in its place, which needs a login of its own", host, server[0].host)
-	}
 	err = c.anywhere(ctx, server, func(ctx context.Context, e *endpoint) error {
 		response, err := c.send(ctx, e, request{method: http.MethodGet, auth: auth})
 		if err != nil {

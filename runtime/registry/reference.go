@@ -24,6 +24,9 @@ type Reference struct {
 // ParseReference reads "nginx", "localhost:5000/a/b:1.0", "quay.io/x@sha256:...".
 // Without tag and digest the tag is latest. All errors are ErrReference.
 func ParseReference(text string) (Reference, error) {
+	if shown := WithoutUser(text); shown != text {
+		return Reference{}, wrong(shown, "a name has no user and password; give them to siflet registry login, or with --docker-username")
+	}
 	if reason := checkWhole(text); reason != "" {
 		return Reference{}, wrong(text, reason)
 	}
@@ -46,6 +49,27 @@ func ParseReference(text string) (Reference, error) {
 		return Reference{}, wrong(text, reason)
 	}
 	return r, nil
+}
+
+// WithoutUser is a name as others may read it: without the user and the password that
+// somebody wrote before its host.
+func WithoutUser(name string) string {
+	at := strings.LastIndexByte(name, '@')
+	if at >= 0 {
+		algorithm, _, colon := strings.Cut(name[at+1:], ":")
+		if colon && hasher(algorithm) != nil {
+			at = strings.LastIndexByte(name[:at], '@')
+		}
+	}
+	if at < 0 {
+		return name
+	}
+	before, after := name[:at], name[at+1:]
+	// "app@latest" is a mistake of another kind, with nothing to hide.
+	if strings.Contains(after, "/") || !strings.Contains(before, "/") && strings.Contains(before, ":") {
+		return after
+	}
+	return name
 }
 
 func wrong(text, reason string) error {

@@ -92,6 +92,28 @@ func TestParseReferenceSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
+func TestNamesWithAPasswordAreRefusedWithoutRepeatingIt(t *testing.T) {
+	for text, shown := range map[string]string{
+		"ann:hunter2@localhost:5000/x":                 "localhost:5000/x",
+		"ann:hunter2@localhost:5000/x@sha256:" + hex64: "localhost:5000/x@sha256:" + hex64,
+		"ann:hunter2@localhost:5000":                   "localhost:5000",
+		"ann:hun/ter@2@quay.io/x:1":                    "quay.io/x:1",
+		"hunter2@quay.io/x":                            "quay.io/x",
+		"quay.io/x:1@sha256:" + hex64:                  "",
+		"localhost:5000/x@latest":                      "",
+		"nginx@latest":                                 "",
+		"nginx:1@sha256:short":                         "",
+	} {
+		_, err := registry.ParseReference(text)
+		said := err != nil && strings.Contains(err.Error(), "siflet registry login, or with --docker-username")
+		if got := registry.WithoutUser(text); shown == "" && (got != text || said) {
+			t.Errorf("WithoutUser(%q) = %q, ParseReference: %v; there is nothing to hide", text, got, err)
+		} else if shown != "" && (got != shown || !said || strings.Contains(err.Error(), "hun")) {
+			t.Errorf("WithoutUser(%q) = %q, want %q; ParseReference: %v", text, got, shown, err)
+		}
+	}
+}
+
 // FuzzParseReference checks that what is read is read the same again, in both its forms.
 func FuzzParseReference(f *testing.F) {
 	for _, seed := range []string{

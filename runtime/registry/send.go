@@ -62,81 +62,11 @@ func (c *Client) send(ctx context.Context, e *endpoint, r request) (*http.Respon
 	}
 }
 
-// identity is who a request is made for.
-type identity struct {
-	login login
-	known bool
-	err   error // why the login is not known; then it is tried without
-}
-
-// explain adds to a denial why there were no credentials, or how to give some.
-func (id *identity) explain(e *endpoint, err error) error {
-	f, ok := errors.AsType[*failure](err)
-	switch {
-	case !ok || !errors.Is(f.kind, ErrDenied):
-	case id.err != nil:
-		f.text += "; " + id.err.Error()
-	case id.login.empty():
-		f.text += " (without credentials; to keep some: siflet registry login " + canonicalHost(e.host) + ")"
-	}
-	return err
-}
-
 // discard frees the connection for the next request.
 func discard(response *http.Response) {
 	const most = 16 << 10
 	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, most))
 	_ = response.Body.Close()
-}
-
-// login finds what to show to a server: what the call brought is for the registry that the
-// image's name names, or for the one its address names.
-func (c *Client) login(ctx context.Context, e *endpoint, auth *Auth) (login, error) {
-	if auth != nil && *auth != (Auth{}) {
-		meant := auth.ServerAddress == "" && e.own() ||
-			auth.ServerAddress != "" && addressHost(auth.ServerAddress) == canonicalHost(e.host)
-		if meant {
-			return auth.login()
-		}
-		if e.own() {
-			return login{}, nil
-		}
-	}
-	if c.o.Keychain == nil {
-		return login{}, nil
-	}
-	found, err := c.o.Keychain.Credentials(ctx, canonicalHost(e.host))
-	if err != nil {
-		return login{}, err
-	}
-	return found.login()
-}
-
-// authorization is the header's value, nothing before the server has asked for it, and
-// whether it may have expired.
-func (c *Client) authorization(ctx context.Context, e *endpoint, ch challenge, scope string, l login) (text string, cached bool, err error) {
-	switch {
-	case ch.scheme == "":
-		return "", false, nil
-	case l.bearer != "":
-		return "Bearer " + l.bearer, false, nil
-	case ch.scheme == "basic":
-		if l.user == "" && l.password == "" {
-			return "", false, nil
-		}
-		return basic(l), false, nil
-	}
-	if scope == "" {
-		scope = ch.scope
-	}
-	text, cached, err = c.bearer(ctx, e, ch, scope, l)
-	return "Bearer " + text, cached, err
-}
-
-func basic(l login) string {
-	r := &http.Request{Header: http.Header{}}
-	r.SetBasicAuth(l.user, l.password)
-	return r.Header.Get("Authorization")
 }
 
 // once makes the request once, over TLS or, where that may be and the server has
@@ -168,11 +98,12 @@ func (c *Client) once(ctx context.Context, e *endpoint, r request, authorization
 			out.Header.Set("Authorization", authorization)
 		}
 		client := &http.Client{Transport: e.transport, CheckRedirect: e.redirect}
-		response, err := c.watched(client, out)
+		shake := &handshake{}
+		response, err := c.watched(client, shake.of(out))
 		if err == nil {
 			return response, nil
 		}
-		if !e.fallback || scheme == "http" || !errors.Is(err, http.ErrSchemeMismatch) {
+		if !e.fallback || scheme == "http" || !errors.Is(err, http.ErrSchemeMismatch) && !(e.here && shake.withoutTLS()) {
 			c.mu.Lock()
 			delete(c.plain, e.base())
 			c.mu.Unlock()
@@ -193,6 +124,9 @@ func (e *endpoint) redirect(to *http.Request, via []*http.Request) error {
 	}
 	first := via[0].URL
 	away := false
+	if !onTheWeb(to) {
+		return errScheme
+	}
 	for _, r := range append(via[1:len(via):len(via)], to) {
 		away = away || r.URL.Host != first.Host || r.URL.Scheme != first.Scheme
 		if r.URL.Scheme != "https" && first.Scheme == "https" {
@@ -210,6 +144,9 @@ func (e *endpoint) redirect(to *http.Request, via []*http.Request) error {
 	}
 	return nil
 }
+
+// onTheWeb says that a request is one that can be made.
+func onTheWeb(r *http.Request) bool { return r.URL.Scheme == "https" || r.URL.Scheme == "http" }
 
 // sameHost keeps a request that carries a password where it was meant to go.
 func sameHost(to *http.Request, via []*http.Request) error {

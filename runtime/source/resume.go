@@ -96,7 +96,7 @@ func hint(err error) time.Duration {
 
 // passing says whether another try may do better, soon.
 func passing(err error) bool {
-	return errors.Is(err, registry.ErrUnavailable) && hint(err) <= registry.Patience && !hopeless(err)
+	return errors.Is(err, registry.ErrUnavailable) && hint(err) <= registry.Patience && !registry.Hopeless(err)
 }
 
 func statusError(res *http.Response) error {

@@ -2,18 +2,17 @@ package source
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -60,6 +59,9 @@ func newWeb(address string, o Options) *web {
 func checkRedirect(to *http.Request, via []*http.Request) error {
 	if len(via) >= 10 {
 		return kindOf(registry.ErrUnavailable, "more than 10 redirects")
+	}
+	if to.URL.Scheme != "https" && to.URL.Scheme != "http" {
+		return fmt.Errorf("%w: it redirects to what is no web address", ErrUnsupported)
 	}
 	if from := via[len(via)-1].URL; from.Scheme == "https" && to.URL.Scheme != "https" {
 		return fmt.Errorf("%w: redirect from https to %s://%s", ErrUnsupported, to.URL.Scheme, registry.Clean(to.URL.Host))
@@ -150,15 +152,6 @@ func plainURLError(ctx context.Context, err error) error {
 	return kindOf(registry.ErrUnavailable, "%w%s", quotedError{err}, advice)
 }
 
-// hopeless says that a server that can't be reached won't be a moment later.
-func hopeless(err error) bool {
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return true
-	}
-	dns, ok := errors.AsType[*net.DNSError](err)
-	return ok && dns.IsNotFound || errors.Is(err, http.ErrSchemeMismatch)
-}
-
 // checkRange sees to it that a response begins where it was asked to, in the file it was.
 func (w *web) checkRange(res *http.Response, offset int64) error {
 	if offset == 0 {
@@ -217,18 +210,35 @@ func nameOf(res *http.Response) string {
 	return ""
 }
 
-// Shown is a reference as others may read it: without the user and the password of a web address.
+// Shown is a reference as others may read it: without the user and the password that
+// somebody wrote before the host, and with nothing that a terminal obeys.
 func Shown(ref string) string {
-	if !strings.HasPrefix(ref, "http://") && !strings.HasPrefix(ref, "https://") {
-		return ref
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, withoutUser(ref))
+}
+
+func withoutUser(ref string) string {
+	switch scheme, rest, _ := Scheme(ref); scheme {
+	case "http", "https":
+		if u, err := url.Parse(ref); err == nil {
+			u.User = nil
+			return u.String()
+		}
+		// What can't be parsed may still hold one.
+		return scheme + "://" + rest[strings.LastIndexByte(rest, '@')+1:]
+	case "docker-archive", "oci-archive", "oci":
+		return ref // a file
+	default:
+		if scheme == "" && isPath(rest) {
+			return ref
+		}
+		slashes := rest[:len(rest)-len(strings.TrimLeft(rest, "/"))]
+		return strings.TrimSuffix(ref, rest) + slashes + registry.WithoutUser(rest[len(slashes):])
 	}
-	if u, err := url.Parse(ref); err == nil {
-		u.User = nil
-		return u.String()
-	}
-	// What can't be parsed may still hold one.
-	scheme, rest, _ := strings.Cut(ref, "://")
-	return scheme + "://" + rest[strings.LastIndexByte(rest, '@')+1:]
 }
 
 func openWeb(ctx context.Context, address string, o Options) (*Image, error) {

@@ -253,6 +253,22 @@ func TestOpenSaysWhatIsNoSIFFileBeforeItComes(t *testing.T) {
 	}
 }
 
+// What can't be reached by then can't be later either.
+func TestHopelessRequestsOfTheWebAreMadeOnce(t *testing.T) {
+	server := httptest.NewServer(http.RedirectHandler("file:///etc/passwd", http.StatusFound))
+	defer server.Close()
+	for address, want := range map[string]string{
+		"http://127.0.0.1:99999/x.sif": "address 99999: invalid port",
+		server.URL + "/x.sif":          "it redirects to what is no web address",
+	} {
+		waits := 0
+		o := Options{Wait: func(context.Context, time.Duration) error { waits++; return nil }}
+		if _, err := Open(t.Context(), address, o); err == nil || !strings.Contains(err.Error(), want) || waits > 0 {
+			t.Errorf("Open(%q) = %v, asked again %d times; want %q at once", address, err, waits, want)
+		}
+	}
+}
+
 func TestShownHasNoPassword(t *testing.T) {
 	for ref, want := range map[string]string{
 		"https://ann:secret@host/x.sif":  "https://host/x.sif",
@@ -261,6 +277,15 @@ func TestShownHasNoPassword(t *testing.T) {
 		"docker://host/name@sha256:00":   "docker://host/name@sha256:00",
 		"/images/ann:secret@host.sif":    "/images/ann:secret@host.sif",
 		"https://host/dir@1/x.sif":       "https://host/dir@1/x.sif",
+		"docker://ann:secret@host:5/x:1": "docker://host:5/x:1",
+		"oras://ann:secret@host/x":       "oras://host/x",
+		"library://ann:secret@host/a/b":  "library://host/a/b",
+		"ftp://ann:secret@host/a/b":      "ftp://host/a/b",
+		"library:///ann:secret@host/a/b": "library:///host/a/b",
+		"ann:secret@host:5000/x":         "host:5000/x",
+		"oci:/images/ann:secret@host/x":  "oci:/images/ann:secret@host/x",
+		"sif:///images/a:b@c/x.sif":      "sif:///images/a:b@c/x.sif",
+		"docker://host/a\x1b[31mb\n":     "docker://host/a?[31mb?",
 	} {
 		if got := Shown(ref); got != want {
 			t.Errorf("Shown(%q) = %q, want %q", ref, got, want)
