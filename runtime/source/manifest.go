@@ -51,12 +51,12 @@ func parseDocument(raw []byte, served types.MediaType) (*document, error) {
 	if err := json.Unmarshal(raw, &d); err != nil {
 		return nil, fmt.Errorf("%w: manifest: %w", registry.ErrCorrupt, err)
 	}
-	if plain, _, err := mime.ParseMediaType(string(served)); err == nil {
-		served = types.MediaType(plain)
+	if bare, _, err := mime.ParseMediaType(string(served)); err == nil {
+		served = types.MediaType(bare)
 	}
 	known := served.IsImage() || served.IsIndex() || served.IsSchema1()
 	if known && d.MediaType != "" && d.MediaType != served {
-		return nil, fmt.Errorf("%w: manifest served as %s says it is %s", registry.ErrCorrupt, served, d.MediaType)
+		return nil, fmt.Errorf("%w: manifest served as %s says it is %s", registry.ErrCorrupt, served, plain(d.MediaType))
 	}
 	if d.MediaType == "" && known {
 		d.MediaType = served
@@ -71,19 +71,22 @@ func parseDocument(raw []byte, served types.MediaType) (*document, error) {
 	case !isIndex && !isManifest && !d.MediaType.IsIndex():
 		return nil, fmt.Errorf("%w: %s", ErrUnsupported, d.kind("what is there is no manifest"))
 	case isIndex && d.MediaType.IsImage(), isManifest && d.MediaType.IsIndex():
-		return nil, fmt.Errorf("%w: manifest is not the %s it says", registry.ErrCorrupt, d.MediaType)
+		return nil, fmt.Errorf("%w: manifest is not the %s it says", registry.ErrCorrupt, plain(d.MediaType))
 	}
 	return &d, nil
 }
 
+// plain is a stranger's media type for people.
+func plain(mediaType types.MediaType) string { return registry.Clean(string(mediaType)) }
+
 func (d *document) kind(otherwise string) string {
 	switch {
 	case d.ArtifactType != "":
-		return "it is an artifact of type " + d.ArtifactType
+		return "it is an artifact of type " + registry.Clean(d.ArtifactType)
 	case d.Config != nil && d.Config.MediaType != "" && !d.Config.MediaType.IsConfig():
-		return "it is an artifact of type " + string(d.Config.MediaType)
+		return "it is an artifact of type " + plain(d.Config.MediaType)
 	case d.MediaType != "" && !d.MediaType.IsImage():
-		return "it is a " + string(d.MediaType)
+		return "it is a " + plain(d.MediaType)
 	}
 	return otherwise
 }
@@ -136,10 +139,10 @@ func checkLayer(layer v1.Descriptor) error {
 	case types.DockerForeignLayer, types.OCIRestrictedLayer, types.OCIUncompressedRestrictedLayer:
 		// What an image says is elsewhere may be anywhere inside this network.
 		if len(layer.URLs) > 0 {
-			return fmt.Errorf("%w: %s is not kept with the image but at %s", ErrUnsupported, layer.Digest, layer.URLs[0])
+			return fmt.Errorf("%w: %s is not kept with the image but at %s", ErrUnsupported, layer.Digest, registry.Clean(layer.URLs[0]))
 		}
 	default:
-		return fmt.Errorf("%w: it is a %s", ErrUnsupported, layer.MediaType)
+		return fmt.Errorf("%w: it is a %s", ErrUnsupported, plain(layer.MediaType))
 	}
 	return checkDescriptor(layer)
 }
@@ -180,7 +183,7 @@ func parseConfig(raw []byte, layers int, wanted []v1.Platform) (*config, error) 
 	p := v1.Platform{OS: c.OS, Architecture: c.Architecture, Variant: c.Variant}
 	// Some tools leave both out: then there is nothing to object to.
 	if (p.OS != "" || p.Architecture != "") && rank(wanted, p) < 0 {
-		return nil, fmt.Errorf("%w %s: it is for %s", ErrPlatform, spelled(wanted[0]), spelled(p))
+		return nil, fmt.Errorf("%w %s: it is for %s", ErrPlatform, spelled(wanted[0]), registry.Clean(spelled(p)))
 	}
 	if n := len(c.RootFS.DiffIDs); n != layers {
 		return nil, fmt.Errorf("%w: config has %d diff_ids for %d layers", registry.ErrCorrupt, n, layers)

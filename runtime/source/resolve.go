@@ -120,7 +120,7 @@ func (r *resolver) index(ctx context.Context, entries []v1.Descriptor, depth int
 		case place >= 0:
 			candidates = append(candidates, candidate{entry, place})
 		case !isAttestation(entry):
-			others = append(others, spelled(*entry.Platform))
+			others = append(others, registry.Clean(spelled(*entry.Platform)))
 		}
 	}
 	slices.SortStableFunc(candidates, func(a, b candidate) int { return cmp.Compare(a.rank, b.rank) })
