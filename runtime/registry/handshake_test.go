@@ -29,7 +29,7 @@ func before(t *testing.T, s *registrytest.Server, answer string) (port string) {
 				return
 			}
 			go func() {
-				defer in.Close() //nolint:errcheck // it ends with the test
+				defer in.Close()
 				read := bufio.NewReader(in)
 				if first, err := read.Peek(1); err != nil || first[0] == 0x16 { // a TLS record
 					_, _ = io.WriteString(in, answer)
@@ -40,7 +40,7 @@ func before(t *testing.T, s *registrytest.Server, answer string) (port string) {
 					t.Error(err)
 					return
 				}
-				defer out.Close() //nolint:errcheck // it ends with the test
+				defer out.Close()
 				go func() { _, _ = io.Copy(out, read) }()
 				_, _ = io.Copy(in, out)
 			}()

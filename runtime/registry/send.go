@@ -103,7 +103,8 @@ func (c *Client) once(ctx context.Context, e *endpoint, r request, authorization
 		if err == nil {
 			return response, nil
 		}
-		if !e.fallback || scheme == "http" || !errors.Is(err, http.ErrSchemeMismatch) && !(e.here && shake.withoutTLS()) {
+		noTLS := errors.Is(err, http.ErrSchemeMismatch) || e.here && shake.withoutTLS()
+		if !e.fallback || scheme == "http" || !noTLS {
 			c.mu.Lock()
 			delete(c.plain, e.base())
 			c.mu.Unlock()
