@@ -112,28 +112,26 @@ func (w *workshop) keyListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Short: "list the keys that images are verified with", Args: exactly(0, "want no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			keys, err := knownKeys()
-			if secret && err == nil {
-				var own trust.Keyring
-				if own, err = personalKeys(); err == nil {
-					keys, err = own.Secret()
-				}
+			all, err := knownRings()
+			if err != nil {
+				return err
 			}
+			keys, err := all.list(secret)
 			if err != nil {
 				return err
 			}
 			if asJSON {
 				encoder := json.NewEncoder(cmd.OutOrStdout())
 				encoder.SetIndent("", "\t")
-				return encoder.Encode(map[string]any{"keys": append([]*trust.Key{}, keys...)})
+				return encoder.Encode(map[string]any{"keys": keys})
 			}
-			rows := [][]string{{"FINGERPRINT", "KIND", "ALGORITHM", "EXPIRES", "OWNER"}}
+			rows := [][]string{{"FINGERPRINT", "KIND", "ALGORITHM", "EXPIRES", "WHOSE", "OWNER"}}
 			for _, k := range keys {
 				expires := "never"
 				if !k.NotAfter.IsZero() {
 					expires = k.NotAfter.UTC().Format(time.DateOnly)
 				}
-				rows = append(rows, []string{k.ID, string(k.Kind), k.Algorithm, expires, owner(k)})
+				rows = append(rows, []string{k.ID, string(k.Kind), k.Algorithm, expires, k.whose(), owner(k.Key)})
 			}
 			return table(cmd.OutOrStdout(), rows)
 		},
@@ -151,24 +149,27 @@ func owner(k *trust.Key) string {
 }
 
 func (w *workshop) keyRemoveCommand() *cobra.Command {
-	var system bool
+	var what removal
 	cmd := &cobra.Command{
-		Use: "remove FINGERPRINT...", Aliases: []string{"rm"}, Short: "forget keys, and their secret halves",
+		Use: "remove FINGERPRINT...", Aliases: []string{"rm"}, Short: "forget keys; with --secret their secret halves too",
 		Args: atLeast(1, "want a fingerprint"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			ring, err := keyring(system)
+			all, err := knownRings()
 			if err != nil {
 				return err
 			}
-			for _, id := range args {
-				if err := ring.Remove(id); err != nil {
-					return err
-				}
+			broken := w.trust().Err()
+			if err := all.remove(w.stderr, args, what); err != nil {
+				return err
+			}
+			if now := w.trust().Err(); broken == nil && now != nil {
+				warn(w.stderr, "the policy names what was removed, so no image may be pulled or started now: %v", now)
 			}
 			return nil
 		},
 	}
-	systemFlag(cmd, &system)
+	systemFlag(cmd, &what.system)
+	cmd.Flags().BoolVarP(&what.secret, "secret", "s", false, "remove the secret halves too, which can't be had again")
 	return cmd
 }
 

@@ -89,7 +89,11 @@ func TestNewpairSignVerify(t *testing.T) {
 	if !result.Verified || len(result.SignerKeys) != 1 || result.SignerKeys[0].Signer.Fingerprint != fingerprint {
 		t.Errorf("verify --json = %+v", result)
 	}
-	k.ok("", "key", "remove", fingerprint)
+	if _, err := k.run("", "key", "remove", fingerprint); err == nil || !strings.Contains(err.Error(), "give --secret to remove it too") {
+		t.Errorf("remove of a key with a secret half: %v, want it to ask for --secret", err)
+	}
+	k.ok("", "verify", path)
+	k.ok("", "key", "remove", "--secret", fingerprint)
 	if _, err := k.run("", "verify", path); err == nil || !strings.Contains(err.Error(), "unknown key "+fingerprint) {
 		t.Errorf("verify without the key: %v, want an unknown key", err)
 	}
