@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -45,6 +46,21 @@ func needsScheme(ref string) error {
 	default:
 		return fmt.Errorf("image %s: it is an archive of images, no SIF file; name it %s:%s", ref, scheme, ref)
 	}
+}
+
+// hereAlready says that ref, which names no path, is the name of a SIF file in the current
+// directory: whoever names a registry's image like that is rarely right. Do says what to
+// do about the file.
+func hereAlready(ref, do string) error {
+	scheme, _, known := source.Scheme(ref)
+	if !known || scheme != "" || strings.Contains(ref, "/") || !strings.HasSuffix(ref, ".sif") {
+		return nil
+	}
+	info, err := os.Stat(ref)
+	if err != nil || !info.Mode().IsRegular() {
+		return nil //nolint:nilerr // nothing on disk is meant
+	}
+	return fmt.Errorf("image %s: a file of this name is here; %s; if you mean a registry's image, say docker://%s", ref, do, ref)
 }
 
 // archiveScheme is "docker-archive" for what docker save writes, "oci-archive" for an OCI

@@ -23,7 +23,7 @@ func (w *workshop) findImage(ctx context.Context, ref string) (image.Image, erro
 	switch scheme, _, known := source.Scheme(path); {
 	case !known:
 		return image.Image{}, fmt.Errorf("image %s: images of %s can't be used; give a SIF file, or one of "+
-			"docker://, oras://, library://, https://, docker-archive:, oci-archive: and oci: with a name", ref, scheme)
+			"docker://, oras://, library://, https://, docker-archive:, oci-archive: and oci: with a name", source.Shown(ref), scheme)
 	case scheme != "":
 		return w.freshImage(ctx, path)
 	}
@@ -51,7 +51,11 @@ func (w *workshop) findImage(ctx context.Context, ref string) (image.Image, erro
 	}
 	found, err := store.Lookup(path)
 	if errors.Is(err, image.ErrNotFound) || errors.Is(err, registry.ErrReference) {
-		err := fmt.Errorf("image %s: %w", ref, unwrapPath(missing))
+		shown := ref
+		if strings.Contains(ref, ":") { // else there is no password, and it is a file's name
+			shown = source.Shown(ref)
+		}
+		err := fmt.Errorf("image %s: %w", shown, unwrapPath(missing))
 		if name := inRegistry(path); name != "" {
 			err = fmt.Errorf("%w; if you mean a registry's image, say docker://%s, or make a file of it first: siflet pull docker://%s", err, name, name)
 		}

@@ -37,6 +37,9 @@ func (w *workshop) imagePullCommand() *cobra.Command {
 				return err
 			}
 			return w.bring(cmd.Context(), cmd.OutOrStdout(), args, func(ctx context.Context, ref string, show func(done, total int64)) ([]string, error) {
+				if err := hereAlready(ref, "for the file, give its absolute path"); err != nil {
+					return nil, err
+				}
 				img, err := store.Pull(ctx, ref, image.PullOptions{Progress: show})
 				if err == nil && img.ImportedAs(ref) {
 					info(w.stderr, "%s was imported here; the registry was not asked (siflet image rm %s to ask it)", printable(ref), printable(ref))

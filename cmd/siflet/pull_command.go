@@ -20,10 +20,10 @@ import (
 
 // pullOptions are the flags of pull.
 type pullOptions struct {
-	force, oci, noHTTPS, login bool
-	dir, name, tmp             string
-	arch, platform, library    string
-	username, password, auth   string
+	force, oci, noOCI, noHTTPS, login bool
+	dir, name, tmp                    string
+	arch, platform, library           string
+	username, password, auth          string
 }
 
 func (w *workshop) pullCommand() *cobra.Command {
@@ -32,7 +32,8 @@ func (w *workshop) pullCommand() *cobra.Command {
 		Use: "pull [OUTPUT] URI", Short: "write an image to a SIF file",
 		Long: "Write an image to a SIF file that Singularity and Apptainer run too.\n\n" +
 			"Docker and OCI images become a flat SIF, with --oci an OCI-SIF that keeps their layers;\n" +
-			"what is a SIF file already stays as it is. The name of the output is made of the\n" +
+			"what is a SIF file already stays as it is, and an image whose layers are file systems already\n" +
+			"becomes an OCI-SIF without --oci too. The name of the output is made of the\n" +
 			"image's if it is left out, and printed. The same image gives the same bytes.\n\n" +
 			"  docker://NAME, or NAME       a registry's image, or a SIF file stored in a registry\n" +
 			"  oras://NAME                  a SIF file stored in a registry\n" +
@@ -72,12 +73,13 @@ func (o *pullOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.username, "docker-username", "", "user name at the registry")
 	f.StringVar(&o.password, "docker-password", "", "password at the registry; SIFLET_DOCKER_PASSWORD keeps it from other users' eyes")
 	f.StringVar(&o.auth, "authfile", "", "file with credentials, as Docker's config.json")
-	for _, name := range []string{"disable-cache", "keep-layers", "no-oci", "allow-unauthenticated"} {
+	for _, name := range []string{"disable-cache", "keep-layers", "allow-unauthenticated"} {
 		f.Bool(name, false, "")
 		_ = f.MarkHidden(name)
 	}
+	f.BoolVar(&o.noOCI, "no-oci", false, "")
 	f.BoolP("allow-unsigned", "U", false, "")
-	for _, name := range []string{"allow-unsigned", "name", "platform"} {
+	for _, name := range []string{"no-oci", "allow-unsigned", "name", "platform"} {
 		_ = f.MarkHidden(name)
 	}
 }
@@ -92,7 +94,7 @@ func (o *pullOptions) complete(f *pflag.FlagSet) error {
 	if err := flagsFromEnvironment(fromEnvironment, os.LookupEnv); err != nil {
 		return err
 	}
-	if noOCI, err := f.GetBool("no-oci"); err == nil && noOCI && o.oci {
+	if o.noOCI && o.oci {
 		return usageError{text: "--oci and --no-oci contradict each other"}
 	}
 	if o.platform != "" {
@@ -116,7 +118,7 @@ func (w *workshop) pull(ctx context.Context, out io.Writer, args []string, o pul
 	if err != nil {
 		return err
 	}
-	if err := needsScheme(uri); err != nil {
+	if err := errors.Join(needsScheme(uri), hereAlready(uri, "there is nothing to pull then: copy the file")); err != nil {
 		return err
 	}
 	if err := o.usable(); err != nil {
@@ -129,11 +131,8 @@ func (w *workshop) pull(ctx context.Context, out io.Writer, args []string, o pul
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	scratch, err := newScratch(filepath.Dir(output))
-	if errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("write %s: there is no directory %s; make it first: mkdir -p %s", output, filepath.Dir(output), filepath.Dir(output))
-	}
 	if err != nil {
-		return fmt.Errorf("write %s: %w", output, unwrapPath(err))
+		return noRoom(err, output)
 	}
 	defer func() { err = errors.Join(err, scratch.remove()) }()
 	if o.tmp == "" {
@@ -177,23 +176,6 @@ func grant(path, probe string) error {
 // exitInterrupted is what a shell says of who died of SIGINT.
 const exitInterrupted = 130
 
-// vacant says whether something may be written to output.
-func (o *pullOptions) vacant(output string) error {
-	info, err := os.Lstat(output)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return nil
-	case err != nil:
-		return fmt.Errorf("write %s: %w", output, unwrapPath(err))
-	case info.IsDir():
-		return fmt.Errorf("write %s: it is a directory; name a file, or use --dir %s", output, output)
-	case !o.force:
-		return fmt.Errorf("image file already exists: %q; name another, or replace it with --force", output)
-	default:
-		return nil
-	}
-}
-
 // makeSIF finds the image and writes it to path, if the policy allows.
 func (w *workshop) makeSIF(ctx context.Context, uri, path, scratch string, o pullOptions) error {
 	from, err := w.pullSources(ctx, uri, scratch, o)
@@ -212,9 +194,9 @@ func (w *workshop) makeSIF(ctx context.Context, uri, path, scratch string, o pul
 		}
 	}
 	bar := newProgress(w.stderr)
-	write := convert.Flat
-	if o.oci {
-		write = convert.OCISIF
+	write, err := o.form(w.stderr, image)
+	if err != nil {
+		return err
 	}
 	var lost convert.Lost
 	err = write(ctx, image, path, convert.Options{Progress: bar.show, Spool: o.tmp, Lost: &lost})

@@ -26,6 +26,9 @@ func (o *pullOptions) usable() error {
 		if err == nil {
 			err = errors.Join(os.Remove(f.Name()), f.Close())
 		}
+		if _, there := os.Stat(o.tmp); errors.Is(err, os.ErrNotExist) && there == nil {
+			return fmt.Errorf("--tmpdir %s: can't make files there", o.tmp)
+		}
 		if err != nil {
 			return fmt.Errorf("--tmpdir %s: can't write there: %w", o.tmp, unwrapPath(err))
 		}

@@ -29,7 +29,7 @@ func (o *pullOptions) places(args []string) (uri, output string, err error) {
 			suffix = ".oci.sif"
 		}
 		if output = defaultOutput(uri, suffix); output == "" {
-			return "", "", usageError{text: "no name for the output can be made of " + uri + ": give one"}
+			return "", "", usageError{text: "no name for the output can be made of " + source.Shown(uri) + ": give one"}
 		}
 	}
 	return uri, filepath.Join(o.dir, output), nil
@@ -45,7 +45,7 @@ func imageAndOutput(a, b string) (uri, output string, err error) {
 	isFile := func(arg string) bool { return strings.HasSuffix(arg, ".sif") }
 	switch {
 	case isURI(a) && isURI(b):
-		return "", "", usageError{text: "two images are given: " + a + " and " + b + "; want one and a file to write it to"}
+		return "", "", usageError{text: "two images are given: " + source.Shown(a) + " and " + source.Shown(b) + "; want one and a file to write it to"}
 	case isURI(a), !isURI(b) && isFile(b) && !isFile(a):
 		return a, b, nil
 	default:
@@ -56,7 +56,7 @@ func imageAndOutput(a, b string) (uri, output string, err error) {
 // defaultOutput makes a file name of an image's, as Singularity does:
 // docker://a/b:1 becomes b_1.sif. It is empty where there is nothing to take.
 func defaultOutput(uri, suffix string) string {
-	scheme, rest, _ := source.Scheme(uri)
+	scheme, _, _ := source.Scheme(uri)
 	if scheme == "http" || scheme == "https" {
 		address, err := url.Parse(uri)
 		if err != nil {
@@ -64,6 +64,7 @@ func defaultOutput(uri, suffix string) string {
 		}
 		return fileName(path.Base(address.Path))
 	}
+	_, rest, _ := source.Scheme(source.Shown(uri))
 	name := fileName(path.Base(rest))
 	if name == "" {
 		return ""

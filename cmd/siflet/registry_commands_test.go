@@ -84,6 +84,7 @@ func TestLoginSaysWhatItNeeds(t *testing.T) {
 		"standard input has no":       {"login", "x.io", "-u", "a", "--password-stdin"},
 		"correct it or move it away":  {"logout", "x.io", "--authfile", file},
 		"in the form of Docker's con": {"list", "--authfile", file},
+		"is no file to keep them in":  {"logout", "x.io", "--authfile", "/dev/null"},
 	} {
 		if _, err := registryCLI(t, "", args...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: %v, want %q", args, err, want)

@@ -66,10 +66,15 @@ type logins struct {
 
 func readLogins(path string) (logins, error) {
 	l := logins{all: map[string]json.RawMessage{}, auths: map[string]json.RawMessage{}}
-	text, err := os.ReadFile(path)
+	// What is written takes the place of what is there, which must be no device or pipe.
+	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return l, nil
 	}
+	if err == nil && !info.Mode().IsRegular() {
+		return l, fmt.Errorf("credentials: %s is no file to keep them in; name another", path)
+	}
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return l, fmt.Errorf("credentials: %w", err)
 	}

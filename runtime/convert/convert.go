@@ -41,6 +41,12 @@ func isFileSystem(d v1.Descriptor) bool {
 	return d.MediaType == layerSquashfs || d.MediaType == layerExt3
 }
 
+// HasFileSystems says that a layer of the image is a file system already. Such an image
+// can be an OCI-SIF, and not a flat SIF.
+func HasFileSystems(image *source.Image) bool {
+	return slices.ContainsFunc(image.Layers, func(l source.Layer) bool { return isFileSystem(l.Descriptor) })
+}
+
 // Flat writes the image as one gzip squashfs with /.singularity.d, oci-config.json
 // and a runscript made of its entry point. An image that is a SIF is copied as it is.
 // path appears complete or not at all.

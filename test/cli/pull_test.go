@@ -2,6 +2,8 @@ package cli_test
 
 import (
 	"archive/tar"
+	"context"
+	"errors"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,6 +19,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/siflet/siflet/runtime/layer"
+	"github.com/siflet/siflet/runtime/squashfs"
 	"github.com/siflet/siflet/test/registrytest"
 )
 
@@ -26,6 +30,7 @@ import (
 //	layers:1  the same, from several layers, for amd64 and arm64
 //	nasty:1   has arguments, variables and labels that a shell would make something of
 //	acl:1     has a POSIX ACL
+//	squashed:1 is app:1 as an OCI-SIF that was pushed as an image: its layer is a squashfs
 //	sif:1     is $BB as an artifact
 //
 // Its address is $REGISTRY.
@@ -80,6 +85,7 @@ func (r *registries) push(ts *testscript.TestScript) {
 	nasty.Env = append(nasty.Env, "NASTY=$(id) \"q\" 'q' `id` \\ {a,b} }", "bad-name=x")
 	nasty.Labels = map[string]string{"nasty": "\"</script> $(id)\n"}
 	s.Push(t, "nasty:1", registrytest.Image(t, nasty, r.busybox(ts)))
+	s.Push(t, "squashed:1", registrytest.Image(t, printer("entry"), squashed(ts, r.busybox(ts))))
 	protected := registrytest.File("etc/protected", "x")
 	protected.PAXRecords = map[string]string{"SCHILY.xattr.system.posix_acl_access": acl}
 	s.Push(t, "acl:1", registrytest.Image(t, printer("entry"), r.busybox(ts), registrytest.Layer(t, registrytest.Gzip, protected)))
@@ -120,6 +126,21 @@ func (r *registries) busybox(ts *testscript.TestScript) v1.Layer {
 		entries = append(entries, registrytest.Symlink("bin/"+applet, "busybox"))
 	}
 	return registrytest.Layer(r.t, registrytest.Gzip, entries...)
+}
+
+// squashed is what a layer becomes in an OCI-SIF.
+func squashed(ts *testscript.TestScript, from v1.Layer) v1.Layer {
+	blob, err := from.Compressed()
+	ts.Check(err)
+	kind, err := from.MediaType()
+	ts.Check(err)
+	out, err := os.OpenFile(ts.MkAbs(".squashed"), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	ts.Check(err)
+	_, err = layer.Convert(context.Background(), blob, string(kind), out, layer.Options{Squashfs: squashfs.Options{Compression: squashfs.Gzip}})
+	ts.Check(errors.Join(err, blob.Close(), out.Close()))
+	text, err := os.ReadFile(out.Name())
+	ts.Check(errors.Join(err, os.Remove(out.Name())))
+	return registrytest.Raw(text, text, "application/vnd.sylabs.image.layer.v1.squashfs")
 }
 
 // stop lets layers hang, sends a signal to what waits for them, and wants to see it end
