@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/siflet/siflet/runtime/registry"
+	"github.com/siflet/siflet/runtime/source"
 )
 
 // freshWait bounds how long Fresh waits for a registry that it could do without.
@@ -58,7 +59,7 @@ func (s *Store) unchanged(ctx context.Context, ref string, e entry, o PullOption
 	defer cancel()
 	d, err := s.options.Registry.Digest(ctx, parsed, o.Auth)
 	if err != nil {
-		return false, withKind(fmt.Errorf("image %s: %w", ref, err))
+		return false, withKind(fmt.Errorf("image %s: %w", source.Shown(ref), err))
 	}
 	return slices.Contains(e.Digests, parsed.Name()+"@"+known(d.Digest)), nil
 }

@@ -89,7 +89,7 @@ func (s *Store) permitted(ctx context.Context, ref string, o PullOptions) (Image
 		Manifests: image.Manifests, Signatures: image.Signatures,
 	})
 	if err != nil {
-		return Image{}, fmt.Errorf("image %s: %w", ref, err)
+		return Image{}, fmt.Errorf("image %s: %w", source.Shown(ref), err)
 	}
 	return image, nil
 }
@@ -103,7 +103,7 @@ func (s *Store) pullPath(ctx context.Context, path, ref string, o PullOptions) (
 	}
 	subject := trust.Subject{References: []string{ref}, Namespace: o.Namespace, ID: image.ID, Path: image.Path}
 	if err := s.options.Policy.Check(ctx, subject); err != nil {
-		return Image{}, fmt.Errorf("image %s: %w", ref, err)
+		return Image{}, fmt.Errorf("image %s: %w", source.Shown(ref), err)
 	}
 	end, err := s.begin(ctx)
 	if err != nil {

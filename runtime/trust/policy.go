@@ -165,13 +165,13 @@ func (l *loadedPolicy) check(ctx context.Context, s Subject, r *rule) error {
 	if s.Path != "" {
 		var err error
 		if file, err = l.known.of(ctx, s.Path); err != nil {
-			return fmt.Errorf("wants a signature: %w", err)
+			return fmt.Errorf("wants a signature by %s: %w", r.signers(), err)
 		}
 	}
 	now := time.Now()
 	err := r.satisfied(func(k *Key) error { return s.approved(file, k, now) })
 	if err != nil {
-		return fmt.Errorf("wants a signature: %w", err)
+		return fmt.Errorf("wants a signature by %s: %w", r.signers(), err)
 	}
 	return nil
 }

@@ -129,7 +129,7 @@ func TestPolicyTable(t *testing.T) {
 func TestPolicyNamesRuleAndReason(t *testing.T) {
 	f := newPolicy(t, tablePolicy)
 	err := f.load(t).Check(t.Context(), Subject{References: []string{"registry.example.org/prod/app:1"}, Namespace: "prod"})
-	for _, want := range []string{"SignatureValidationFailed", "registry.example.org/prod/app:1", f.path, "rule 2", "not signed"} {
+	for _, want := range []string{"SignatureValidationFailed", "registry.example.org/prod/app:1", f.path, "rule 2", "wants a signature by " + f.id, "not signed"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Check = %v, want %q in it", err, want)
 		}

@@ -132,3 +132,19 @@ func (e *keyEntry) satisfied(approved func(*Key) error) error {
 	}
 	return err
 }
+
+// signers says whose signatures the rule wants.
+func (r *rule) signers() string {
+	const most = 3
+	var list []string
+	for _, e := range r.keys[:min(len(r.keys), most)] {
+		list = append(list, e.text)
+	}
+	if n := len(r.keys) - most; n > 0 {
+		list = append(list, fmt.Sprintf("%d more", n))
+	}
+	if r.all {
+		return strings.Join(list, " and ")
+	}
+	return strings.Join(list, " or ")
+}
