@@ -201,7 +201,8 @@ func smallLayer(text string) (v1.Layer, error) {
 	if err = errors.Join(err, archive.Close()); err != nil {
 		return nil, err
 	}
-	return tarball.LayerFromReader(&buf, tarball.WithMediaType(types.OCILayer)) //nolint:staticcheck // it is small
+	return tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(buf.Bytes())), nil },
+		tarball.WithMediaType(types.OCILayer))
 }
 
 // serveRegistry serves a registry that keeps its blobs in dir, until the

@@ -144,18 +144,22 @@ func show(w io.Writer, results []result) error {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	_, _ = fmt.Fprintln(tw, "measurement\tvalue\tbar\tgoal\tmet\t")
 	for _, r := range results {
-		_, _ = fmt.Fprintf(tw, "%s\t%s %s\t%s\t%s\t%s\t%s\n", r.Name, number(r.Value), r.Unit, number(r.Bar), number(r.Goal), r.met(), r.Note)
+		_, _ = fmt.Fprintf(tw, "%s\t%s %s\t%s\t%s\t%s\t%s\n", r.Name, number(r.Value), r.Unit, limit(r.Bar), limit(r.Goal), r.met(), r.Note)
 	}
 	return tw.Flush()
 }
 
 func number(v float64) string {
-	switch {
-	case v == 0:
-		return ""
-	case v < 10:
+	if v < 10 {
 		return fmt.Sprintf("%.2f", v)
-	default:
-		return fmt.Sprintf("%.1f", v)
 	}
+	return fmt.Sprintf("%.1f", v)
+}
+
+// limit is a bar or a goal; zero is none.
+func limit(v float64) string {
+	if v == 0 {
+		return ""
+	}
+	return number(v)
 }
