@@ -64,6 +64,24 @@ func TestWhatIsChosenInAnArchiveIsNoWayToTheNameOfAnother(t *testing.T) {
 	}
 }
 
+func TestTheArchiveThatIsReadIsTheOneThatIsNamed(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"prod", "user/x"} {
+		if err := os.MkdirAll(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The kernel takes ".." from where the link leads.
+	if err := os.Symlink("../user/x", filepath.Join(dir, "prod/current")); err != nil {
+		t.Fatal(err)
+	}
+	saveArchive(t, filepath.Join(dir, "user/app.tar"), "x:1", twoLayers(t, "evil"))
+	s := openStore(t, filepath.Join(dir, "store"))
+	if img, err := s.Pull(t.Context(), "docker-archive:"+dir+"/prod/current/../app.tar", PullOptions{}); err == nil {
+		t.Errorf("%s/user/app.tar was read, and is called %q", dir, img.References)
+	}
+}
+
 func TestAnImportSaysWhoseNamesItTakes(t *testing.T) {
 	reg, dir := registrytest.New(t), t.TempDir()
 	archive := filepath.Join(dir, "x.tar")

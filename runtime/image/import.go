@@ -88,7 +88,7 @@ func (s *Store) importArchive(ctx context.Context, ref, tag string, progress fun
 			return []string{full}
 		}
 	}
-	return s.pull(ctx, ref, called, PullOptions{Progress: progress})
+	return s.pull(ctx, full, called, PullOptions{Progress: progress})
 }
 
 // ingest copies the file while hashing it, and syncs and checks the copy.

@@ -66,7 +66,7 @@ func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (Image, err
 		}
 		return []string{found.Name}
 	}
-	return s.pull(ctx, ref, asked, o)
+	return s.pull(ctx, full, asked, o)
 }
 
 // trusting says why no image may be brought here, if the policy is of no use. What is here

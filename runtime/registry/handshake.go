@@ -3,22 +3,26 @@ package registry
 import (
 	"crypto/tls"
 	"errors"
-	"io"
 	"net/http"
 	"net/http/httptrace"
 	"sync"
-	"syscall" //nolint:depguard // the name of an error; no system call
 )
 
 // handshake tells how a request's connection began.
 type handshake struct {
-	mu  sync.Mutex
-	err error
+	mu    sync.Mutex
+	hosts int // that a connection was wanted to: redirects lead to others
+	err   error
 }
 
 // of is the request, listened to.
 func (h *handshake) of(r *http.Request) *http.Request {
 	return r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
+		GetConn: func(string) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.hosts++
+		},
 		TLSHandshakeDone: func(_ tls.ConnectionState, err error) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
@@ -27,12 +31,11 @@ func (h *handshake) of(r *http.Request) *http.Request {
 	}))
 }
 
-// withoutTLS says that the server had something else to say to TLS, or nothing. Such a
-// server does not speak it, or is not what it should be: who takes it for the one must be
-// sure that it is not the other.
+// withoutTLS says that the server itself had something else to say to TLS. One that hangs
+// up may speak it all the same, and be busy.
 func (h *handshake) withoutTLS() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	_, other := errors.AsType[tls.RecordHeaderError](h.err)
-	return other || errors.Is(h.err, io.EOF) || errors.Is(h.err, io.ErrUnexpectedEOF) || errors.Is(h.err, syscall.ECONNRESET)
+	return other && h.hosts == 1
 }

@@ -17,6 +17,7 @@ type endpoint struct {
 	scheme, host, path string // https, registry-1.docker.io, /v2
 	pull, resolve      bool
 	authority          bool   // not one of the mirrors
+	shared             bool   // its settings are those of all hosts that have none
 	reference          string // the host in the name of the image
 	ns                 string // for a mirror: whose content is asked for
 	header             http.Header
@@ -66,7 +67,7 @@ func (c *Client) endpoints(host string) ([]*endpoint, error) {
 		settings = filepath.Join(c.o.Hosts[0], host, "hosts.toml")
 	}
 	for _, e := range list {
-		e.settings = settings
+		e.settings, e.shared = settings, filepath.Base(directory) == "_default"
 		e.complete(host)
 		if e.transport, err = c.transport(e); err != nil {
 			return nil, fmt.Errorf("registry %s: %w", e.host, err)

@@ -32,7 +32,8 @@ func (id *identity) explain(e *endpoint, err error) error {
 
 // login finds what to show to a server: what the call brought is for the registry that the
 // image's name names, or for the one its address names. A server that hosts.toml puts in
-// the registry's place gets what is the registry's, unless there is a login for it.
+// the registry's place gets that too; of what is kept, it gets the registry's if there is
+// no login for its own host, and if that hosts.toml is for this registry alone.
 func (c *Client) login(ctx context.Context, e *endpoint, auth *Auth) (login, error) {
 	if auth != nil && *auth != (Auth{}) {
 		switch meant := addressHost(auth.ServerAddress); {
@@ -41,14 +42,11 @@ func (c *Client) login(ctx context.Context, e *endpoint, auth *Auth) (login, err
 		case e.own():
 			return login{}, nil
 		case e.authority && (meant == "" || meant == canonicalHost(e.reference)):
-			if l, err := c.kept(ctx, e.host); err != nil || !l.empty() {
-				return l, err
-			}
 			return auth.login()
 		}
 	}
 	l, err := c.kept(ctx, e.host)
-	if err == nil && l.empty() && e.authority && !e.own() {
+	if err == nil && l.empty() && e.authority && !e.own() && !e.shared {
 		return c.kept(ctx, e.reference)
 	}
 	return l, err

@@ -26,7 +26,7 @@ func TestServerInTheRegistrysPlaceGetsItsCredentials(t *testing.T) {
 		"kept":                          {kept: kept{"registry.example": own}, wants: own, ok: true},
 		"kept for the server":           {kept: kept{"": other}, wants: other, ok: true},
 		"kept for both":                 {kept: kept{"": other, "registry.example": own}, wants: other, ok: true},
-		"of the call, kept for another": {call: &own, kept: kept{"": other}, wants: other, ok: true},
+		"of the call, kept for another": {call: &own, kept: kept{"": other}, wants: own, ok: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := registrytest.Start(t, registrytest.Options{Username: test.wants.Username, Password: test.wants.Password})
@@ -59,3 +59,20 @@ func TestServerInTheRegistrysPlaceGetsItsCredentials(t *testing.T) {
 type kept map[string]registry.Auth
 
 func (k kept) Credentials(_ context.Context, host string) (registry.Auth, error) { return k[host], nil }
+
+func TestServerOfAllRegistriesGetsNoLoginThatIsKept(t *testing.T) {
+	own := registry.Auth{Username: "ann", Password: "own"}
+	server := registrytest.Start(t, registrytest.Options{Username: own.Username, Password: own.Password})
+	sample(t, server)
+	root := t.TempDir()
+	registrytest.Hosts(t, root, "_default", fmt.Sprintf("server = %q\n", server.URL))
+	ref := server.Ref("team/app:1")
+	ref.Host = "registry.example"
+	c := registry.New(registry.Options{Hosts: []string{root}, Wait: noWait, Keychain: kept{"registry.example": own}})
+	if _, _, err := c.Manifest(t.Context(), ref, nil); err == nil {
+		t.Error("the server of all registries got a login that is kept for one")
+	}
+	if _, _, err := c.Manifest(t.Context(), ref, &own); err != nil {
+		t.Errorf("with the call's own credentials: %v", err)
+	}
+}
