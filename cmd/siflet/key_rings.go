@@ -81,10 +81,8 @@ func (r rings) remove(stderr io.Writer, ids []string, what removal) error {
 			return fmt.Errorf("%s has a secret key, which can't be had again; give --secret to remove it too", id)
 		}
 	}
-	elsewhere, err := trust.Public(other)
-	if err != nil {
-		return err
-	}
+	// What is wrong with the others' keys is no reason to keep this one.
+	elsewhere, _ := trust.Public(other)
 	for _, id := range ids {
 		err := ring.Remove(id)
 		switch {
