@@ -57,6 +57,9 @@ func (s *Server) instanceSpec(c *criapi.PodSandboxConfig, handler string) (runti
 			return none, err
 		}
 	}
+	if err := bandwidth(c.GetAnnotations(), &spec); err != nil {
+		return none, err
+	}
 	// The kubelet has set these on the pod's cgroup, our parent, already.
 	for _, r := range []struct {
 		field string
@@ -201,9 +204,7 @@ func ports(mappings []*criapi.PortMapping) ([]runtime.Port, error) {
 			if err != nil {
 				return nil, invalid(at("host_ip"), "%q is not an IP address", ip)
 			}
-			if !addr.IsUnspecified() {
-				port.HostIP = addr
-			}
+			port.HostIP = addr // 0.0.0.0 and :: are all addresses of their family alone
 		}
 		out = append(out, port)
 	}

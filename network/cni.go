@@ -18,6 +18,9 @@ import (
 // caller's time.
 const undoTime = 30 * time.Second
 
+// statusTime bounds what a question whether plugins are well may take.
+const statusTime = 5 * time.Second
+
 // cni runs the plugins of the configured network.
 type cni struct {
 	lib  *libcni.CNIConfig
@@ -47,6 +50,8 @@ func (c *cni) installed(list *libcni.NetworkConfigList) error {
 
 // status asks the plugins, if they speak a version in which one can.
 func (c *cni) status(ctx context.Context, list *libcni.NetworkConfigList) error {
+	ctx, cancel := context.WithTimeout(ctx, statusTime)
+	defer cancel()
 	if err := c.lib.GetStatusNetworkList(ctx, list); err != nil {
 		return fmt.Errorf("CNI network %s: %w", list.Name, err)
 	}

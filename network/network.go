@@ -21,6 +21,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+
+	"github.com/containernetworking/cni/libcni"
 )
 
 // ErrPortTaken is returned, wrapped with the port and its holder, when a host
@@ -30,8 +32,20 @@ var ErrPortTaken = errors.New("host port is taken")
 // BuiltIn is the Network of a Result that the built-in bridge made.
 const BuiltIn = "builtin"
 
+// Mode says who makes networks.
+type Mode string
+
+// The modes. Where CNI is set up by a pod, after this program has started, Auto
+// would give the first pods another network than the later ones.
+const (
+	Auto       Mode = ""       // CNI if it is configured, else the built-in bridge
+	CNIOnly    Mode = "cni"    // CNI; there is no network until it is configured
+	BridgeOnly Mode = "bridge" // the built-in bridge, whatever is configured
+)
+
 // Config says where things are. Zero fields take the defaults shown.
 type Config struct {
+	Mode       Mode           // Auto
 	CNIConfDir string         // /etc/cni/net.d
 	CNIBinDirs []string       // /opt/cni/bin, /usr/lib/cni
 	StateDir   string         // what CNI must remember: /var/lib/siflet/network
@@ -56,6 +70,9 @@ func New(cfg Config) (*Network, error) {
 	cfg = withDefaults(cfg)
 	if len(cfg.Bridge) > 15 || cfg.Bridge != filepath.Base(cfg.Bridge) || cfg.Bridge == "." || cfg.Bridge == ".." {
 		return nil, fmt.Errorf("network: bridge name %q: want 1 to 15 bytes without a slash", cfg.Bridge)
+	}
+	if cfg.Mode != Auto && cfg.Mode != CNIOnly && cfg.Mode != BridgeOnly {
+		return nil, fmt.Errorf("network: mode %q: want cni, bridge, or nothing", cfg.Mode)
 	}
 	pool, err := newPool(cfg.Subnets)
 	if err != nil {
@@ -107,7 +124,7 @@ func (n *Network) Attach(ctx context.Context, req Request) (Result, error) {
 		return Result{}, fmt.Errorf("attach network: %w", err)
 	}
 	if !req.BuiltIn {
-		conf, err := n.cni.conf()
+		conf, err := n.configured()
 		switch {
 		case err != nil:
 			return Result{}, fmt.Errorf("attach network: %w", err)
@@ -132,10 +149,11 @@ func (n *Network) Attach(ctx context.Context, req Request) (Result, error) {
 // by the kernel itself, later and for many at once, when the namespace goes.
 func (n *Network) Detach(ctx context.Context, req Request, res Result) error {
 	var errs error
-	if res.Network != BuiltIn && !req.BuiltIn {
+	unknown := res.Network == ""
+	if !unknown && res.Network != BuiltIn || unknown && !req.BuiltIn && n.cfg.Mode != BridgeOnly {
 		errs = n.cni.detach(ctx, req, res)
 	}
-	if res.Network == BuiltIn || res.Network == "" {
+	if unknown || res.Network == BuiltIn {
 		errs = errors.Join(errs, n.bridge.detach(ctx, req))
 	}
 	if errs != nil {
@@ -172,7 +190,7 @@ func (n *Network) Collect(ctx context.Context, valid []Request) error {
 // configuration file that keeps it from working, and repairs the built-in
 // bridge's rules if something flushed them.
 func (n *Network) Status(ctx context.Context) error {
-	conf, err := n.cni.conf()
+	conf, err := n.configured()
 	if err == nil && conf != nil {
 		err = n.cni.status(ctx, conf)
 	}
@@ -183,6 +201,18 @@ func (n *Network) Status(ctx context.Context) error {
 		return fmt.Errorf("network: %w", err)
 	}
 	return nil
+}
+
+// configured is the CNI network in force; nil is the built-in bridge.
+func (n *Network) configured() (*libcni.NetworkConfigList, error) {
+	if n.cfg.Mode == BridgeOnly {
+		return nil, nil //nolint:nilnil // the bridge is no error
+	}
+	conf, err := n.cni.conf()
+	if err == nil && conf == nil && n.cfg.Mode == CNIOnly {
+		return nil, fmt.Errorf("there is no CNI configuration in %s yet", n.cfg.CNIConfDir)
+	}
+	return conf, err
 }
 
 // Counters reports the traffic of what Attach made, as seen from inside.

@@ -201,7 +201,7 @@ func (i *instance) networkRequest() network.Request {
 		ID: "siflet-" + i.id, Netns: i.rec.Netns, Owner: i.recordPath(),
 		Name: spec.Metadata.Name, Namespace: spec.Metadata.Namespace, UID: spec.Metadata.UID,
 		Annotations: spec.Metadata.Annotations, Ports: spec.Ports, CgroupParent: spec.CgroupParent,
-		BuiltIn: spec.BuiltInNetwork,
+		BuiltIn: spec.BuiltInNetwork, IngressBps: spec.IngressBps, EgressBps: spec.EgressBps,
 	}
 	if r.Name == "" {
 		r.Name = spec.Name

@@ -45,13 +45,16 @@ type InstanceSpec struct {
 	// Name is unique among the instances of one engine.
 	Name string `json:"name"`
 	// Pod marks instances that came through CRI.
-	Pod        bool              `json:"pod,omitempty"`
-	Metadata   Metadata          `json:"metadata"`
-	Handler    string            `json:"handler,omitempty"`
-	Namespaces Namespaces        `json:"namespaces"`
-	Hostname   string            `json:"hostname,omitempty"`
-	DNS        *network.DNS      `json:"dns,omitempty"` // nil: the host's resolv.conf
-	Ports      []network.Port    `json:"ports,omitempty"`
+	Pod        bool           `json:"pod,omitempty"`
+	Metadata   Metadata       `json:"metadata"`
+	Handler    string         `json:"handler,omitempty"`
+	Namespaces Namespaces     `json:"namespaces"`
+	Hostname   string         `json:"hostname,omitempty"`
+	DNS        *network.DNS   `json:"dns,omitempty"` // nil: the host's resolv.conf
+	Ports      []network.Port `json:"ports,omitempty"`
+	// IngressBps and EgressBps limit the instance's traffic, in bits a second; 0 is no limit.
+	IngressBps int64             `json:"ingress_bps,omitempty"`
+	EgressBps  int64             `json:"egress_bps,omitempty"`
 	Sysctls    map[string]string `json:"sysctls,omitempty"`
 	// CgroupParent must exist; empty means the engine's own.
 	CgroupParent string                `json:"cgroup_parent,omitempty"`

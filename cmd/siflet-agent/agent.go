@@ -125,8 +125,12 @@ func (o agentOptions) network(log *slog.Logger) (*network.Network, error) {
 	if err != nil {
 		return nil, err
 	}
+	mode := network.Mode(o.Network)
+	if o.Network == "auto" {
+		mode = network.Auto
+	}
 	return network.New(network.Config{
-		CNIConfDir: o.CNIConfDir, CNIBinDirs: o.CNIBinDirs, StateDir: filepath.Join(o.StateDir, "network"),
+		Mode: mode, CNIConfDir: o.CNIConfDir, CNIBinDirs: o.CNIBinDirs, StateDir: filepath.Join(o.StateDir, "network"),
 		Bridge: o.Bridge, Subnets: subnets, Log: log,
 	})
 }

@@ -28,6 +28,7 @@ type agentOptions struct {
 	Listen         string   `toml:"listen" json:"listen"`
 	StateDir       string   `toml:"state_dir" json:"state_dir"`
 	RunDir         string   `toml:"run_dir" json:"run_dir"`
+	Network        string   `toml:"network" json:"network"`
 	CNIConfDir     string   `toml:"cni_conf_dir" json:"cni_conf_dir"`
 	CNIBinDirs     []string `toml:"cni_bin_dir" json:"cni_bin_dir"`
 	CgroupParent   string   `toml:"cgroup_parent" json:"cgroup_parent"`
@@ -49,7 +50,7 @@ type agentOptions struct {
 func defaultAgentOptions() agentOptions {
 	from := setup.DefaultSources(version)
 	return agentOptions{
-		StateDir: "/var/lib/siflet", RunDir: "/run/siflet", CNIConfDir: "/etc/cni/net.d",
+		StateDir: "/var/lib/siflet", RunDir: "/run/siflet", Network: "auto", CNIConfDir: "/etc/cni/net.d",
 		CNIBinDirs: []string{"/opt/cni/bin", "/usr/lib/cni"}, CgroupParent: "/siflet", Bridge: "siflet0",
 		Subnets: []string{"10.213.0.0/16", "fd51:f1e7:a213::/64"}, StreamAddress: "127.0.0.1:0",
 		LogLevel: "info", LogFormat: "text", RegistryHosts: from.Hosts, Policy: from.Policy,
@@ -62,7 +63,7 @@ func (o *agentOptions) words() map[string]*string {
 		"listen": &o.Listen, "state-dir": &o.StateDir, "run-dir": &o.RunDir, "cni-conf-dir": &o.CNIConfDir,
 		"cgroup-parent": &o.CgroupParent, "bridge": &o.Bridge, "stream-address": &o.StreamAddress,
 		"log-level": &o.LogLevel, "log-format": &o.LogFormat, "policy": &o.Policy, "auth-file": &o.AuthFile,
-		"metrics-listen": &o.MetricsListen,
+		"metrics-listen": &o.MetricsListen, "network": &o.Network,
 	}
 }
 
@@ -81,7 +82,8 @@ func (o *agentOptions) flags(f *pflag.FlagSet) {
 		"listen":         "serve CRI on this socket (default unix:// and RUN-DIR/siflet.sock)",
 		"state-dir":      "keep what survives a reboot here",
 		"run-dir":        "keep what does not survive a reboot here",
-		"cni-conf-dir":   "read CNI configuration here; without any, the built-in bridge is used",
+		"network":        "auto: CNI if it is configured, else the built-in bridge; cni: no pod before CNI is configured, as where a\npod sets it up; bridge: the built-in bridge, whatever is configured",
+		"cni-conf-dir":   "read CNI configuration here",
 		"cni-bin-dir":    "look for CNI plugins here",
 		"cgroup-parent":  "put pods that name no parent below this cgroup",
 		"bridge":         "name of the built-in bridge",
@@ -184,6 +186,9 @@ func (o *agentOptions) check() error {
 	}
 	if _, err := o.logger(io.Discard); err != nil {
 		return err
+	}
+	if !slices.Contains([]string{"auto", "cni", "bridge"}, o.Network) {
+		return fmt.Errorf("--network %q: want auto, cni or bridge", o.Network)
 	}
 	if o.Policy == "" {
 		return errors.New("--policy \"\": want a file; without one, leave the setting out")

@@ -27,13 +27,14 @@ const patience = 20 * time.Second
 
 // agent is a running agent with directories of its own, and a client of it.
 type agent struct {
-	t      *testing.T
-	dir    string
-	parent string // cgroup
-	args   []string
-	cmd    *exec.Cmd
-	log    *output
-	conn   *grpc.ClientConn
+	t       *testing.T
+	dir     string
+	parent  string // cgroup
+	args    []string
+	plugins string // of CNI, in tests that have some
+	cmd     *exec.Cmd
+	log     *output
+	conn    *grpc.ClientConn
 
 	criapi.RuntimeServiceClient
 	images criapi.ImageServiceClient
