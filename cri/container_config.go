@@ -31,7 +31,7 @@ func (s *Server) containerSpec(c *criapi.ContainerConfig, pod *runtime.InstanceS
 	if spec.Env, err = environment(c.GetEnvs()); err != nil {
 		return none, err
 	}
-	if spec.Mounts, err = mounts(c.GetMounts()); err != nil {
+	if spec.Mounts, err = s.mounts(c.GetMounts()); err != nil {
 		return none, err
 	}
 	if spec.LogPath, err = logPath(pod.LogDir, c.GetLogPath()); err != nil {

@@ -18,7 +18,7 @@ func (s *Server) containerStatus(c *runtime.Container) *criapi.ContainerStatus {
 		Id: c.ID, Metadata: containerMetadata(c), State: containerState(c.State), CreatedAt: c.CreatedAt.UnixNano(),
 		Image: imageSpec(c), ImageRef: c.ImageID, ImageId: c.ImageID,
 		Labels: c.Spec.Metadata.Labels, Annotations: c.Spec.Metadata.Annotations,
-		Mounts: criMounts(c.Spec.Mounts), LogPath: c.LogPath,
+		Mounts: criMounts(c), LogPath: c.LogPath,
 		Resources:  &criapi.ContainerResources{Linux: limits(c.Resources, c.Spec.OOMScoreAdj)},
 		User:       s.users.of(c),
 		StopSignal: signalOf(c.StopSignal),

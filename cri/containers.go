@@ -29,7 +29,7 @@ func (s *Server) CreateContainer(ctx context.Context, r *criapi.CreateContainerR
 	}
 	made, err := s.engine.CreateContainer(ctx, pod.ID, spec)
 	if err != nil {
-		return nil, volumeError(spec.Mounts, err)
+		return nil, mountError(err)
 	}
 	return &criapi.CreateContainerResponse{ContainerId: made.ID}, nil
 }
@@ -58,7 +58,7 @@ func (s *Server) StartContainer(ctx context.Context, r *criapi.StartContainerReq
 		return nil, err
 	}
 	if err := s.engine.StartContainer(ctx, c.ID); err != nil {
-		return nil, volumeError(c.Spec.Mounts, err)
+		return nil, mountError(err)
 	}
 	if c, err := s.engine.Container(c.ID); err == nil {
 		s.users.of(&c)

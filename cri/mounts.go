@@ -1,6 +1,7 @@
 package cri
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -16,10 +17,10 @@ import (
 )
 
 // mounts are a container's, in the client's order.
-func mounts(list []*criapi.Mount) ([]runtime.Mount, error) {
+func (s *Server) mounts(list []*criapi.Mount) ([]runtime.Mount, error) {
 	var out []runtime.Mount
 	for i, m := range list {
-		mount, err := mountOf(fmt.Sprintf("mounts[%d]", i), m)
+		mount, err := s.mountOf(fmt.Sprintf("mounts[%d]", i), m)
 		if err != nil {
 			return nil, err
 		}
@@ -28,13 +29,16 @@ func mounts(list []*criapi.Mount) ([]runtime.Mount, error) {
 	return out, nil
 }
 
-func mountOf(field string, m *criapi.Mount) (runtime.Mount, error) {
+func (s *Server) mountOf(field string, m *criapi.Mount) (runtime.Mount, error) {
 	none := runtime.Mount{}
 	target := m.GetContainerPath()
 	if target == "" || strings.ContainsRune(target, 0) {
 		return none, invalid(field+".container_path", "%q is not a path", target)
 	}
-	out := runtime.Mount{Target: path.Join("/", target), Readonly: m.GetReadonly()}
+	if !path.IsAbs(target) {
+		target = path.Join("/", target)
+	}
+	out := runtime.Mount{Target: target, Readonly: m.GetReadonly(), Relabel: m.GetSelinuxRelabel()}
 	if len(m.GetUidMappings())+len(m.GetGidMappings()) > 0 {
 		return none, unsupported(field+".uidMappings", "mounts with ids of their own need user namespaces, which siflet has not yet")
 	}
@@ -54,13 +58,15 @@ func mountOf(field string, m *criapi.Mount) (runtime.Mount, error) {
 			return none, invalid(field+".recursive_read_only", "is set, but readonly is not")
 		case out.Propagation != "private":
 			return none, invalid(field+".recursive_read_only", "is set, but propagation is not PRIVATE")
+		case !s.node.RecursiveReadOnly:
+			return none, status.Errorf(codes.FailedPrecondition, "%s: %s.recursive_read_only: this kernel has no mount_setattr(2), it is older than 5.12", crierrors.ErrRROUnsupported, field)
 		}
 		out.RecursiveRO = true
 	}
 	if err := mountOptions(field, m.GetMountOptions(), &out); err != nil {
 		return none, err
 	}
-	if m.GetImage() != nil && m.GetImage().GetImage() != "" {
+	if m.GetImage() != nil {
 		return imageVolume(field, m, out)
 	}
 	if m.GetImageSubPath() != "" {
@@ -69,6 +75,7 @@ func mountOf(field string, m *criapi.Mount) (runtime.Mount, error) {
 	if out.Source = m.GetHostPath(); !cleanAbs(out.Source) {
 		return none, invalid(field+".host_path", "%q is not an absolute path", out.Source)
 	}
+	out.Create = true
 	return out, nil
 }
 
@@ -88,38 +95,52 @@ func mountOptions(field string, options []string, out *runtime.Mount) error {
 	return nil
 }
 
-// imageVolume mounts an image; kubelet knows its errors by their text.
+// imageVolume mounts an image.
 func imageVolume(field string, m *criapi.Mount, out runtime.Mount) (runtime.Mount, error) {
-	sub := m.GetImageSubPath()
+	sub, ref := m.GetImageSubPath(), m.GetImage().GetImage()
+	wrong := func(name, format string, args ...any) (runtime.Mount, error) {
+		return runtime.Mount{}, volumeError(invalid(field+"."+name, format, args...))
+	}
 	switch {
 	case m.GetHostPath() != "":
-		return out, invalid(field+".host_path", "is set beside an image")
+		return wrong("host_path", "is set beside an image")
 	case !m.GetReadonly():
-		return out, invalid(field+".readonly", "an image can be mounted read-only alone")
-	case sub != "" && !fs.ValidPath(path.Clean(sub)):
-		return out, invalid(field+".image_sub_path", "%q leaves the image", sub)
+		return wrong("readonly", "is not set: an image can be mounted read-only alone")
+	case ref == "":
+		return wrong("image.image", "is missing")
+	case m.GetImage().GetRuntimeHandler() != "" && !slices.Contains(handlers(), m.GetImage().GetRuntimeHandler()):
+		return wrong("image.runtime_handler", "unknown handler %q", m.GetImage().GetRuntimeHandler())
+	case sub != "" && (!fs.ValidPath(path.Clean(sub)) || strings.ContainsRune(sub, 0)):
+		return wrong("image_sub_path", "%q leaves the image", sub)
 	}
-	out.Image, out.Source = m.GetImage().GetImage(), sub
+	// Nothing is mounted below it that could come or go.
+	out.Image, out.Source, out.Propagation = ref, sub, "private"
 	return out, nil
 }
 
-// volumeError marks an error that concerns an image mounted as a volume.
-func volumeError(mounts []runtime.Mount, err error) error {
-	if err == nil || !slices.ContainsFunc(mounts, func(m runtime.Mount) bool {
-		return m.Image != "" && strings.Contains(err.Error(), m.Target)
-	}) {
-		return err
-	}
-	return status.Errorf(max(code(err), codes.Unknown), "%s: %v", crierrors.ErrImageVolumeMountFailed, err)
+// volumeError gives an error about an image that is mounted as a volume the word that
+// the kubelet knows it by.
+func volumeError(err error) error {
+	return status.Errorf(max(code(err), status.Code(err), codes.Unknown), "%s: %s", crierrors.ErrImageVolumeMountFailed, status.Convert(err).Message())
 }
 
-// criMounts are the mounts that list was made from.
-func criMounts(list []runtime.Mount) []*criapi.Mount {
+// mountError is volumeError for the engine's errors that are about one.
+func mountError(err error) error {
+	if errors.Is(err, runtime.ErrVolume) {
+		return volumeError(err)
+	}
+	return err
+}
+
+// criMounts are the mounts that a container was made with, as they were asked for.
+func criMounts(of *runtime.Container) []*criapi.Mount {
+	list := of.Spec.Mounts
 	out := make([]*criapi.Mount, 0, len(list))
 	for i := range list {
 		m := &list[i]
 		c := &criapi.Mount{
 			ContainerPath: m.Target, HostPath: m.Source, Readonly: m.Readonly, RecursiveReadOnly: m.RecursiveRO,
+			SelinuxRelabel: m.Relabel,
 		}
 		switch m.Propagation {
 		case "slave":
@@ -137,10 +158,7 @@ func criMounts(list []runtime.Mount) []*criapi.Mount {
 		}
 		if m.Image != "" {
 			c.HostPath, c.ImageSubPath = "", m.Source
-			c.Image = &criapi.ImageSpec{Image: m.Image}
-			if strings.HasPrefix(m.Image, "sha256:") {
-				c.Image.ImageRef = m.Image
-			}
+			c.Image = &criapi.ImageSpec{Image: m.Image, ImageRef: of.Volumes[m.Image]}
 		}
 		out = append(out, c)
 	}

@@ -22,7 +22,7 @@ func (s *Server) Version(context.Context, *criapi.VersionRequest) (*criapi.Versi
 
 // Status says whether pods can run here, and with which features.
 func (s *Server) Status(ctx context.Context, r *criapi.StatusRequest) (*criapi.StatusResponse, error) {
-	features := &criapi.RuntimeHandlerFeatures{RecursiveReadOnlyMounts: true}
+	features := &criapi.RuntimeHandlerFeatures{RecursiveReadOnlyMounts: s.node.RecursiveReadOnly}
 	out := &criapi.StatusResponse{
 		Status: &criapi.RuntimeStatus{Conditions: []*criapi.RuntimeCondition{
 			condition("RuntimeReady", "RuntimeNotReady", s.engine.Ready()),

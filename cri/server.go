@@ -38,6 +38,8 @@ type Config struct {
 // Node is what the translation needs to know of the machine.
 type Node struct {
 	AppArmor, SELinux bool
+	// RecursiveReadOnly says that mounts below a mount can be made read-only with it.
+	RecursiveReadOnly bool
 	// Devices finds a device of the node, or those below a directory.
 	Devices func(hostPath, containerPath string) ([]specs.LinuxDevice, error)
 }

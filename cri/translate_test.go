@@ -26,7 +26,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 func testServer() *Server {
-	return &Server{node: Node{Devices: func(host, container string) ([]specs.LinuxDevice, error) {
+	return &Server{node: Node{RecursiveReadOnly: true, Devices: func(host, container string) ([]specs.LinuxDevice, error) {
 		return []specs.LinuxDevice{{Path: container, Type: "c", Major: 10, Minor: 229}}, nil
 	}}}
 }

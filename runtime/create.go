@@ -177,20 +177,3 @@ func (e *Engine) openLog(i *instance, spec *ContainerSpec) (string, error) {
 	}
 	return path, nil
 }
-
-// checkSources makes or misses the host's side of bind mounts.
-func checkSources(mounts []Mount) error {
-	for _, m := range mounts {
-		if m.Image != "" || m.Optional || m.Type != "" && m.Type != "bind" {
-			continue
-		}
-		_, err := os.Stat(m.Source)
-		if errors.Is(err, os.ErrNotExist) && m.Create {
-			err = os.MkdirAll(m.Source, 0o755)
-		}
-		if err != nil {
-			return as(ErrInvalid, fmt.Errorf("mount %s: source: %w", m.Target, err))
-		}
-	}
-	return nil
-}

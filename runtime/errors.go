@@ -20,6 +20,7 @@ var (
 	ErrUnavailable = errors.New("unavailable") // the node lacks something, for now
 	ErrBusy        = errors.New("in use by another process")
 	ErrDenied      = errors.New("denied by policy") // the image may not run
+	ErrVolume      = errors.New("image volume")     // an image can't be mounted into a container
 )
 
 // kindError gives an error a kind without changing what it says.

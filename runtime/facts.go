@@ -198,7 +198,7 @@ func (c *container) snapshotLocked() Container {
 		ID: c.id, InstanceID: c.inst.id, Spec: r.Spec, State: c.stateLocked(), ImageID: r.Image.ID,
 		CreatedAt: r.CreatedAt, StartedAt: r.StartedAt, Reason: r.Reason, LogPath: r.LogPath,
 		StopSignal: r.StopSignal, Resources: r.Resources,
-		Cgroup: filepath.Join(c.inst.rec.Cgroup, c.id),
+		Cgroup: filepath.Join(c.inst.rec.Cgroup, c.id), Volumes: r.volumes(),
 	}
 	switch out.State {
 	case ContainerRunning:

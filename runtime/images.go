@@ -92,7 +92,7 @@ func (v *view) resolveMounts(ctx context.Context, mounts []Mount) (map[string]re
 		}
 		found, err := v.resolve(ctx, m.Image)
 		if err != nil {
-			return nil, fmt.Errorf("mount %s: %w", m.Target, err)
+			return nil, as(ErrVolume, fmt.Errorf("mount %s: image %q: %w", m.Target, m.Image, err))
 		}
 		if out == nil {
 			out = map[string]resolvedImage{}
@@ -110,6 +110,18 @@ func (r *containerRecord) extents() map[string][]program.Extent {
 	out := make(map[string][]program.Extent, len(r.Images))
 	for ref := range r.Images {
 		out[ref] = r.Images[ref].Extents
+	}
+	return out
+}
+
+// volumes are the IDs of the images that mounts name.
+func (r *containerRecord) volumes() map[string]string {
+	if len(r.Images) == 0 {
+		return nil
+	}
+	out := make(map[string]string, len(r.Images))
+	for ref := range r.Images {
+		out[ref] = r.Images[ref].ID
 	}
 	return out
 }

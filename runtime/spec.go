@@ -126,6 +126,7 @@ type Mount struct {
 	NoExec      bool   `json:"noexec,omitempty"`
 	NoSuid      bool   `json:"nosuid,omitempty"`
 	NoDev       bool   `json:"nodev,omitempty"`
+	Relabel     bool   `json:"relabel,omitempty"` // give the source the container's SELinux label
 	// Image mounts another image (its reference) at Target; Source is a path in it.
 	Image string `json:"image,omitempty"`
 }
@@ -208,18 +209,20 @@ const (
 
 // Container is what the engine knows of one container. It is a copy.
 type Container struct {
-	ID         string                `json:"id"`
-	InstanceID string                `json:"instance_id"`
-	Spec       ContainerSpec         `json:"spec"`
-	State      ContainerState        `json:"state"`
-	ImageID    string                `json:"image_id"`
-	CreatedAt  time.Time             `json:"created_at"`
-	StartedAt  time.Time             `json:"started_at"`  // zero before
-	FinishedAt time.Time             `json:"finished_at"` // zero before
-	PID        int                   `json:"pid,omitempty"`
-	ExitCode   int                   `json:"exit_code"`
-	OOMKilled  bool                  `json:"oom_killed,omitempty"`
-	Reason     string                `json:"reason,omitempty"`      // a start that did not work, an unknown end
+	ID         string         `json:"id"`
+	InstanceID string         `json:"instance_id"`
+	Spec       ContainerSpec  `json:"spec"`
+	State      ContainerState `json:"state"`
+	ImageID    string         `json:"image_id"`
+	CreatedAt  time.Time      `json:"created_at"`
+	StartedAt  time.Time      `json:"started_at"`  // zero before
+	FinishedAt time.Time      `json:"finished_at"` // zero before
+	PID        int            `json:"pid,omitempty"`
+	ExitCode   int            `json:"exit_code"`
+	OOMKilled  bool           `json:"oom_killed,omitempty"`
+	Reason     string         `json:"reason,omitempty"` // a start that did not work, an unknown end
+	// Volumes are the IDs of the images that mounts name.
+	Volumes    map[string]string     `json:"volumes,omitempty"`
 	LogPath    string                `json:"log_path,omitempty"`    // absolute
 	StopSignal string                `json:"stop_signal,omitempty"` // effective
 	Cgroup     string                `json:"cgroup,omitempty"`

@@ -71,7 +71,7 @@ func (e *Engine) start(ctx context.Context, c *container) error {
 		if gerr := e.cfg.Cgroups.Load(c.cgroup()).Delete(ctx); gerr != nil {
 			err = errors.Join(err, gerr)
 		}
-		return e.startFailed(c, err)
+		return e.startFailed(c, volumeFailure(rec.Spec.Mounts, err))
 	}
 	i.mu.Lock()
 	e.startedLocked(c, pid)

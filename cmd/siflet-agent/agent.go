@@ -96,7 +96,10 @@ func runAgent(ctx context.Context, o agentOptions, bins setup.Programs) (err err
 	defer stopMetrics()
 	server, err := cri.New(ctx, cri.Config{
 		Engine: engine, Images: images, Meter: meter, Version: semanticVersion(version), StreamAddress: o.StreamAddress, Described: o, Log: log,
-		Node: cri.Node{AppArmor: hasAppArmor(), SELinux: hasSELinux(), Devices: runtime.Devices},
+		Node: cri.Node{
+			AppArmor: hasAppArmor(), SELinux: hasSELinux(), Devices: runtime.Devices,
+			RecursiveReadOnly: runtime.RecursiveReadOnly(),
+		},
 	})
 	if err != nil {
 		return err

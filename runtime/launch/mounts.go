@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path"
@@ -112,16 +113,22 @@ func (s *stage) target(m *program.Mount, dir bool) (int, error) {
 // /proc/self/attr, say): in /proc only harmless figures may be mounted over.
 func (s *stage) checkProc(m *program.Mount, tree, target int) error {
 	at, err := linux.Filesystem(target)
-	if err != nil || at != linux.ProcFS {
+	if err != nil {
 		return err
+	}
+	clean := path.Clean("/" + m.Target)
+	if clean != "/proc" && at != linux.ProcFS || slices.Contains(procFigures(), clean) {
+		return nil
 	}
 	what, err := linux.Filesystem(tree)
 	if err != nil {
 		return err
 	}
-	clean := path.Clean("/" + m.Target)
-	if clean == "/proc" && what == linux.ProcFS || slices.Contains(procFigures(), clean) {
-		return nil
+	if clean == "/proc" {
+		if what == linux.ProcFS {
+			return nil
+		}
+		return fail(kindInvalid, errors.New("only a proc file system can be mounted there"), "mount %s", m.Target)
 	}
 	return fail(kindInvalid, errors.New("not allowed inside /proc"), "mount %s", m.Target)
 }
@@ -176,8 +183,11 @@ func (s *stage) imageMount(m *program.Mount) (int, error) {
 			return -1, err
 		}
 	}
-	source, err := linux.OpenIn(last, m.Source, linux.OPath, 0)
-	if err != nil {
+	source, err := linux.OpenBeneath(last, cmp.Or(m.Source, "."), linux.OPath)
+	switch {
+	case errors.Is(err, linux.EXDEV):
+		return -1, fail(kindInvalid, fmt.Errorf("%s: a symbolic link leads out of the image", m.Source), "mount %s", m.Target)
+	case err != nil:
 		return -1, fail(kindOf(err), fmt.Errorf("in the image: %w", err), "mount %s", m.Target)
 	}
 	defer linux.Close(source)

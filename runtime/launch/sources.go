@@ -100,9 +100,9 @@ func requireShared(source string) error {
 		return err
 	}
 	defer linux.Close(fd)
-	shared, err := linux.IsShared(fd)
+	shared, _, point, err := linux.Peers(fd)
 	if err == nil && !shared {
-		err = fmt.Errorf("%s is not on a shared mount of the host; make it one: mount --make-shared", source)
+		err = fmt.Errorf("%s is mounted on %s, which is not a shared mount of the host; make it one: mount --make-shared %s", source, point, point)
 	}
 	return err
 }

@@ -20,6 +20,7 @@ const (
 	EINVAL  = unix.EINVAL
 	ELOOP   = unix.ELOOP
 	ENOEXEC = unix.ENOEXEC
+	EXDEV   = unix.EXDEV
 	ENOTDIR = unix.ENOTDIR
 	EPERM   = unix.EPERM
 	ESRCH   = unix.ESRCH

@@ -188,31 +188,43 @@ func PivotRoot(root int) error {
 	return nil
 }
 
-// IsShared reports whether the mount that fd is on passes its events on to
-// others (a "shared:N" mount).
-func IsShared(fd int) (bool, error) {
+// Peers says whether the mount that fd is on passes its events on to others
+// ("shared:N"), whether it receives those of others ("master:N"), and where it is.
+func Peers(fd int) (shared, slave bool, point string, err error) {
 	var st unix.Statx_t
 	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &st); err != nil {
-		return false, fmt.Errorf("statx: %w", err)
+		return false, false, "", fmt.Errorf("statx: %w", err)
 	}
 	info, err := Open("/proc/thread-self/mountinfo", 0)
 	if err != nil {
-		return false, err
+		return false, false, "", err
 	}
 	defer Close(info)
 	const limit = 64 << 20
 	data, err := ReadAll(info, limit)
 	if err != nil {
-		return false, fmt.Errorf("read mountinfo: %w", err)
+		return false, false, "", fmt.Errorf("read mountinfo: %w", err)
 	}
 	id := strconv.FormatUint(st.Mnt_id, 10) + " "
 	for line := range strings.Lines(string(data)) {
 		if strings.HasPrefix(line, id) {
 			optional, _, _ := strings.Cut(line, " - ")
-			return strings.Contains(optional, " shared:"), nil
+			// id parent major:minor root point ...
+			const before = 4
+			for range before {
+				_, line, _ = strings.Cut(line, " ")
+			}
+			point, _, _ = strings.Cut(line, " ")
+			return strings.Contains(optional, " shared:"), strings.Contains(optional, " master:"), point, nil
 		}
 	}
-	return false, fmt.Errorf("mount %d: %w", st.Mnt_id, unix.ENOENT)
+	return false, false, "", fmt.Errorf("mount %d: %w", st.Mnt_id, unix.ENOENT)
+}
+
+// CanSetMountAttributes reports whether the kernel can change the mounts of a
+// tree all at once, which recursive read-only mounts need.
+func CanSetMountAttributes() bool {
+	return !errors.Is(unix.MountSetattr(-1, "", unix.AT_EMPTY_PATH, &unix.MountAttr{}), unix.ENOSYS)
 }
 
 func procFD(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }

@@ -43,6 +43,12 @@ func OpenPlain(root int, name string, flags int, mode uint32) (int, error) {
 	return openat2(root, name, flags, mode, unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_SYMLINKS)
 }
 
+// OpenBeneath is OpenIn that fails with EXDEV where a symlink or ".." leads out of root
+// instead of starting over at root.
+func OpenBeneath(root int, name string, flags int) (int, error) {
+	return openat2(root, name, flags, 0, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_MAGICLINKS)
+}
+
 func openat2(root int, name string, flags int, mode uint32, resolve uint64) (int, error) {
 	if name == "" {
 		name = "/"

@@ -165,6 +165,9 @@ func flags(m Mount) (options []string) {
 func rootPropagation(list []Mount) string {
 	strongest := ""
 	for _, m := range list {
+		if m.Image != "" {
+			continue // nothing ever happens below it
+		}
 		switch m.Propagation {
 		case "shared":
 			return "rshared"

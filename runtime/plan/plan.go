@@ -91,6 +91,7 @@ type Mount struct {
 	NoExec      bool
 	NoSuid      bool
 	NoDev       bool
+	Relabel     bool
 	Image       string
 }
 

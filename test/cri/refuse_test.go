@@ -124,7 +124,7 @@ func TestContainersThatAreRefusedLeaveNothing(t *testing.T) {
 		text string
 	}{
 		{"no name", func(c *criapi.ContainerConfig) { c.Metadata = nil }, "metadata.name"},
-		{"missing bind source", mount(&criapi.Mount{ContainerPath: "/x", HostPath: "/no/such/source"}), "/no/such/source"},
+		{"bind source below a file", mount(&criapi.Mount{ContainerPath: "/x", HostPath: "/dev/null/source"}), "/dev/null/source"},
 		{"relative bind source", mount(&criapi.Mount{ContainerPath: "/x", HostPath: "x"}), "mounts[0].host_path"},
 		{"propagation", mount(&criapi.Mount{ContainerPath: "/x", HostPath: "/tmp", Propagation: 9}), "mounts[0].propagation: unknown mode 9"},
 		{"recursive read-only", mount(&criapi.Mount{ContainerPath: "/x", HostPath: "/tmp", RecursiveReadOnly: true}), "mounts[0].recursive_read_only"},

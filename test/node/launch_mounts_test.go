@@ -289,7 +289,7 @@ func TestBindsAreReadonlyAsAsked(t *testing.T) {
 		t.Errorf("failure %+v", f)
 	}
 	p.Mounts = []program.Mount{{Type: "bind", Source: source, Target: "/b", Propagation: "shared"}}
-	if f, _ := s.fails(t, p); !strings.Contains(f.Reason, "not on a shared mount") {
+	if f, _ := s.fails(t, p); !strings.Contains(f.Reason, "not a shared mount of the host") {
 		t.Errorf("failure %+v", f)
 	}
 }
