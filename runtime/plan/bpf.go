@@ -1,8 +1,6 @@
 package plan
 
 import (
-	"slices"
-
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/net/bpf"
 )
@@ -16,28 +14,30 @@ type span struct {
 // search is a binary search over the number in the accumulator. It always
 // ends in a return.
 func search(rules []rule, fallback uint32) []bpf.Instruction {
-	other := []bpf.Instruction{bpf.RetConstant{Val: fallback}}
-	spans := []span{{code: other}}
+	spans := []span{{code: []bpf.Instruction{bpf.RetConstant{Val: fallback}}}}
 	last := rule{otherwise: fallback} // what the last span does
 	next := uint32(0)
-	add := func(number uint32, r rule, code []bpf.Instruction) {
+	add := func(number uint32, r rule) {
 		if last.same(r) {
 			return
 		}
 		if spans[len(spans)-1].first == number {
 			spans = spans[:len(spans)-1]
 		}
-		spans = append(spans, span{number, code})
+		spans = append(spans, span{number, leaf(r)})
 		last = r
 	}
+	open := false
 	for _, r := range rules {
-		if r.number != next {
-			add(next, rule{otherwise: fallback}, other)
+		if r.number != next && !open {
+			add(next, rule{otherwise: fallback})
 		}
-		add(r.number, r, leaf(r))
-		next = r.number + 1
+		add(r.number, r)
+		next, open = r.number+1, r.onwards
 	}
-	add(next, rule{otherwise: fallback}, other)
+	if !open {
+		add(next, rule{otherwise: fallback})
+	}
 	return tree(spans)
 }
 
@@ -65,77 +65,42 @@ func jump(cond bpf.JumpTest, value uint32, n int) []bpf.Instruction {
 
 // leaf is everything done for one number.
 func leaf(r rule) []bpf.Instruction {
-	var code []bpf.Instruction
-	for _, c := range r.conditional {
-		code = append(code, check(c)...)
-	}
-	return append(code, bpf.RetConstant{Val: r.otherwise})
+	return append(level(r.choices), bpf.RetConstant{Val: r.otherwise})
 }
 
-// check returns c.ret if all of c's arguments match, and goes on behind itself
-// otherwise.
-func check(c conditional) []bpf.Instruction {
-	code := []bpf.Instruction{bpf.RetConstant{Val: c.ret}}
-	for _, arg := range slices.Backward(c.args) {
-		code = append(compare(arg, len(code)), code...)
+// level tries the nodes in order and goes on behind itself when none ends in a
+// return.
+func level(o outcome) []bpf.Instruction {
+	if o.done {
+		return []bpf.Instruction{bpf.RetConstant{Val: o.ret}}
+	}
+	var code []bpf.Instruction
+	for _, n := range o.level {
+		code = append(code, n.code()...)
 	}
 	return code
 }
 
-// compare goes on if the argument matches and skips the rest and itself
-// otherwise. Arguments are 64 bits wide and BPF compares 32.
-func compare(a specs.LinuxSeccompArg, rest int) []bpf.Instruction {
-	low, high := offArgs+8*uint32(a.Index), offArgs+8*uint32(a.Index)+4 //nolint:gosec // Index < 6
-	loadLow, loadHigh := bpf.LoadAbsolute{Off: low, Size: 4}, bpf.LoadAbsolute{Off: high, Size: 4}
-	v, mask := a.Value, ^uint64(0)
-	if a.Op == specs.OpMaskedEqual {
-		v, mask = a.ValueTwo, a.Value
+func (n *node) code() []bpf.Instruction {
+	yes, no := level(n.yes), level(n.no)
+	if len(yes) > 0 && len(no) > 0 && !n.yes.done {
+		yes = append(yes, bpf.Jump{Skip: uint32(len(no))}) //nolint:gosec // a filter has at most 4096 instructions
 	}
-	vLow, vHigh := uint32(v), uint32(v>>32) //nolint:gosec // the halves
-	fail := func(behind int) uint8 { return uint8(behind + rest) }
-	masked := func(m uint32) []bpf.Instruction {
-		if m == ^uint32(0) {
-			return nil
-		}
-		return []bpf.Instruction{bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: m}}
+	load := uint32(offArgs + 4*n.word) //nolint:gosec // 12 words
+	code := []bpf.Instruction{bpf.LoadAbsolute{Off: load, Size: 4}}
+	if n.mask != ^uint32(0) {
+		code = append(code, bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: n.mask})
 	}
-	switch a.Op {
-	case specs.OpEqualTo, specs.OpMaskedEqual:
-		tail := append([]bpf.Instruction{loadLow}, masked(uint32(mask))...) //nolint:gosec // the low half
-		tail = append(tail, bpf.JumpIf{Cond: bpf.JumpEqual, Val: vLow & uint32(mask), SkipFalse: fail(0)})
-		head := append([]bpf.Instruction{loadHigh}, masked(uint32(mask>>32))...)
-		head = append(head, bpf.JumpIf{Cond: bpf.JumpEqual, Val: vHigh & uint32(mask>>32), SkipFalse: fail(len(tail))})
-		return append(head, tail...)
-	case specs.OpNotEqual:
-		return []bpf.Instruction{
-			loadHigh,
-			bpf.JumpIf{Cond: bpf.JumpEqual, Val: vHigh, SkipFalse: 2},
-			loadLow,
-			bpf.JumpIf{Cond: bpf.JumpEqual, Val: vLow, SkipTrue: fail(0)},
-		}
-	case specs.OpGreaterThan, specs.OpGreaterEqual:
-		cond := bpf.JumpGreaterThan
-		if a.Op == specs.OpGreaterEqual {
-			cond = bpf.JumpGreaterOrEqual
-		}
-		return []bpf.Instruction{
-			loadHigh,
-			bpf.JumpIf{Cond: bpf.JumpGreaterThan, Val: vHigh, SkipTrue: 3},
-			bpf.JumpIf{Cond: bpf.JumpEqual, Val: vHigh, SkipFalse: fail(2)},
-			loadLow,
-			bpf.JumpIf{Cond: cond, Val: vLow, SkipFalse: fail(0)},
-		}
-	default: // less than, less or equal
-		cond := bpf.JumpGreaterOrEqual
-		if a.Op == specs.OpLessEqual {
-			cond = bpf.JumpGreaterThan
-		}
-		return []bpf.Instruction{
-			loadHigh,
-			bpf.JumpIf{Cond: bpf.JumpGreaterThan, Val: vHigh, SkipTrue: fail(3)},
-			bpf.JumpIf{Cond: bpf.JumpEqual, Val: vHigh, SkipFalse: 2},
-			loadLow,
-			bpf.JumpIf{Cond: cond, Val: vLow, SkipTrue: fail(0)},
-		}
+	cond, opposite := bpf.JumpEqual, bpf.JumpNotEqual
+	switch n.op {
+	case specs.OpGreaterThan:
+		cond, opposite = bpf.JumpGreaterThan, bpf.JumpLessOrEqual
+	case specs.OpGreaterEqual:
+		cond, opposite = bpf.JumpGreaterOrEqual, bpf.JumpLessThan
+	case specs.OpEqualTo, specs.OpNotEqual, specs.OpLessThan, specs.OpLessEqual, specs.OpMaskedEqual:
 	}
+	if len(yes) == 0 {
+		return append(append(code, jump(cond, n.value, len(no))...), no...)
+	}
+	return append(append(append(code, jump(opposite, n.value, len(yes))...), yes...), no...)
 }

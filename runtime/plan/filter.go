@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -25,21 +26,33 @@ const (
 	retTrace       = 0x7ff00000
 	retLog         = 0x7ffc0000
 	retAllow       = 0x7fff0000
+	retActionFull  = 0xffff0000
 )
 
 const (
 	eperm         = 1
+	enosys        = 38
 	maxFilter     = 4096 // instructions; the kernel's BPF_MAXINSNS
 	numberOfArgs  = 6
 	maxSeccompRet = 0xffff
 )
 
 // Compile turns a resolved profile into struct sock_filter[] in native byte
-// order. Names no architecture knows are ignored, as libseccomp's users do: a
-// profile lists calls newer than this program.
+// order. What a call gets is what libseccomp's filter gives it, as runc uses
+// that:
 //
-// A call of an architecture that the profile does not name kills the thread.
+//   - Names that no architecture knows are ignored: a profile lists calls newer
+//     than this program.
+//   - Rules with the default action say nothing.
+//   - A rule without arguments beats all that have some; for those see node.
+//   - Calls with a higher number than any call that the profile names get
+//     ENOSYS, unless the default lets them through: the profile's author can't
+//     have known them, and ENOSYS is what makes a program try an older call.
+//   - A call of an architecture that the profile does not name kills the thread.
 func Compile(profile *specs.LinuxSeccomp) ([]byte, error) {
+	if err := check(profile); err != nil {
+		return nil, err
+	}
 	fallback, err := action(profile.DefaultAction, profile.DefaultErrnoRet)
 	if err != nil {
 		return nil, err
@@ -48,9 +61,9 @@ func Compile(profile *specs.LinuxSeccomp) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	known := abis(profile.Architectures)
-	if len(known) == 0 {
-		return nil, fmt.Errorf("seccomp profile is for none of the architectures known here: %w", ErrInvalid)
+	known, err := abis(profile.Architectures)
+	if err != nil {
+		return nil, err
 	}
 	code := []bpf.Instruction{bpf.RetConstant{Val: retKillThread}}
 	for _, abi := range slices.Backward(known) {
@@ -62,7 +75,8 @@ func Compile(profile *specs.LinuxSeccomp) ([]byte, error) {
 	}
 	code = append([]bpf.Instruction{bpf.LoadAbsolute{Off: offArch, Size: 4}}, code...)
 	if len(code) > maxFilter {
-		return nil, fmt.Errorf("seccomp profile needs %d instructions, more than %d: %w", len(code), maxFilter, ErrInvalid)
+		return nil, fmt.Errorf("seccomp profile needs a filter of %d instructions, and the kernel takes %d: "+
+			"name fewer architectures, or compare fewer arguments: %w", len(code), maxFilter, ErrInvalid)
 	}
 	raw, err := bpf.Assemble(code)
 	if err != nil {
@@ -77,83 +91,155 @@ func Compile(profile *specs.LinuxSeccomp) ([]byte, error) {
 	return out, nil
 }
 
-// rule is what to do for one number.
-type rule struct {
-	number uint32
-	// conditional are tried in order before otherwise.
-	conditional []conditional
-	otherwise   uint32
-	settled     bool // a rule without conditions set otherwise
+// check refuses what a profile asks for beside its rules and can't have.
+func check(profile *specs.LinuxSeccomp) error {
+	if profile.ListenerPath != "" || profile.ListenerMetadata != "" {
+		return fmt.Errorf("seccomp profile has a listenerPath or listenerMetadata: siflet hands no calls to a listener: %w", ErrInvalid)
+	}
+	for _, flag := range profile.Flags {
+		switch flag {
+		case specs.LinuxSeccompFlagLog, specs.LinuxSeccompFlagSpecAllow, flagTsync:
+		case specs.LinuxSeccompFlagWaitKillableRecv:
+			return fmt.Errorf("seccomp flag %s is for a listener, which siflet has not: %w", flag, ErrInvalid)
+		default:
+			return fmt.Errorf("unknown seccomp flag %q: %w", flag, ErrInvalid)
+		}
+	}
+	return nil
 }
 
-type conditional struct {
-	args []specs.LinuxSeccompArg // all must hold
-	ret  uint32
+// rule is what to do for one number.
+type rule struct {
+	number    uint32
+	choices   outcome
+	otherwise uint32
+	settled   bool // by a rule without arguments
+	onwards   bool // the same for all numbers up to the next rule's
 }
 
 func (r rule) same(o rule) bool {
-	return len(r.conditional) == 0 && len(o.conditional) == 0 && r.otherwise == o.otherwise
+	return r.choices.level == nil && o.choices.level == nil && r.otherwise == o.otherwise
 }
 
-// collect gathers the rules of one architecture by number.
+func (r *rule) add(args []specs.LinuxSeccompArg, wide bool, ret uint32) error {
+	args = meaningful(args, wide)
+	switch {
+	case r.settled:
+	case len(args) == 0:
+		r.otherwise, r.settled, r.choices = ret, true, outcome{}
+	default:
+		return r.choices.join(chain(args, wide, ret))
+	}
+	return nil
+}
+
+// collect gathers the rules of one architecture in the order of their numbers.
 func collect(profile *specs.LinuxSeccomp, table syscalls, abi abi, fallback uint32) ([]rule, error) {
-	byNumber := map[uint32]*rule{}
+	c := collector{abi: abi, table: table, fallback: fallback, byNumber: map[uint32]*rule{}}
 	for _, call := range profile.Syscalls {
 		ret, err := action(call.Action, call.ErrnoRet)
 		if err != nil {
 			return nil, err
 		}
-		conditions, err := conditions(call)
+		alternatives, err := alternatives(call)
 		if err != nil {
 			return nil, err
 		}
 		for _, name := range call.Names {
-			number, ok := abi.number(table, name)
-			if !ok {
-				continue
-			}
-			r := byNumber[number]
-			if r == nil {
-				r = &rule{number: number, otherwise: fallback}
-				byNumber[number] = r
-			}
-			if conditions == nil {
-				if !r.settled {
-					r.otherwise, r.settled = ret, true
+			for _, args := range alternatives {
+				if err := c.call(name, args, ret); err != nil {
+					return nil, fmt.Errorf("seccomp profile: call %s: %w", name, err)
 				}
-				continue
-			}
-			for _, args := range conditions {
-				r.conditional = append(r.conditional, conditional{args: args, ret: ret})
 			}
 		}
 	}
+	return inOrder(c.byNumber, abi.unknown(c.highest, fallback)), nil
+}
+
+type collector struct {
+	abi      abi
+	table    syscalls
+	fallback uint32
+	byNumber map[uint32]*rule
+	highest  uint32 // of the calls named
+}
+
+func (c *collector) call(name string, args []specs.LinuxSeccompArg, ret uint32) error {
+	number, ok := c.abi.number(c.table, name)
+	if through, selector, also := c.abi.multiplexed(name); also {
+		if err := c.add(through, selecting(args, selector), ret); err != nil {
+			return err
+		}
+	} else if ok {
+		c.highest = max(c.highest, number)
+	}
+	if !ok {
+		return nil
+	}
+	return c.add(number, args, ret)
+}
+
+func (c *collector) add(number uint32, args []specs.LinuxSeccompArg, ret uint32) error {
+	if ret == c.fallback {
+		return nil
+	}
+	if c.byNumber[number] == nil {
+		c.byNumber[number] = &rule{number: number, otherwise: c.fallback}
+	}
+	return c.byNumber[number].add(args, c.abi.wide, ret)
+}
+
+// unknown are the rules for calls that the profile's author did not know.
+func (a abi) unknown(highest, fallback uint32) []rule {
+	if highest == 0 || fallback == retAllow || fallback == retLog || fallback&retActionFull == retTrace {
+		return nil
+	}
+	none := rule{number: highest + 1, otherwise: retErrno | enosys, onwards: true}
+	if a.column != columnAMD64 {
+		return []rule{none}
+	}
+	return []rule{none, {number: x32Bit, otherwise: fallback, onwards: true}}
+}
+
+// inOrder sorts the rules, and ends them with last instead of what they say of
+// those numbers.
+func inOrder(byNumber map[uint32]*rule, last []rule) []rule {
 	var rules []rule
 	for _, r := range byNumber {
-		r.conditional = slices.DeleteFunc(r.conditional, func(c conditional) bool {
-			return c.ret == r.otherwise && allSame(r.conditional, r.otherwise)
-		})
-		rules = append(rules, *r)
+		if len(last) == 0 || r.number < last[0].number {
+			rules = append(rules, *r)
+		}
 	}
-	slices.SortFunc(rules, func(a, b rule) int { return int(int64(a.number) - int64(b.number)) })
-	return rules, nil
+	slices.SortFunc(rules, func(a, b rule) int { return cmp.Compare(a.number, b.number) })
+	return append(rules, last...)
 }
 
-func allSame(list []conditional, ret uint32) bool {
-	return !slices.ContainsFunc(list, func(c conditional) bool { return c.ret != ret })
+// selecting are the conditions for a call that i386 also makes through another,
+// which has the selector as its first argument.
+func selecting(args []specs.LinuxSeccompArg, selector uint64) []specs.LinuxSeccompArg {
+	out := []specs.LinuxSeccompArg{{Index: 0, Op: specs.OpEqualTo, Value: selector}}
+	for _, a := range args {
+		if a.Index != 0 {
+			out = append(out, a)
+		}
+	}
+	return out
 }
 
-// conditions are alternatives, each a list that must hold as a whole. As in
-// runc, a rule with one argument twice means alternatives.
-func conditions(call specs.LinuxSyscall) ([][]specs.LinuxSeccompArg, error) {
-	if len(call.Args) == 0 {
-		return nil, nil
-	}
+// alternatives are lists of conditions that must hold as a whole. As in runc, a
+// rule with one argument twice means alternatives.
+func alternatives(call specs.LinuxSyscall) ([][]specs.LinuxSeccompArg, error) {
 	seen := map[uint]bool{}
 	twice := false
 	for _, a := range call.Args {
 		if a.Index >= numberOfArgs {
 			return nil, fmt.Errorf("seccomp rule for %v: argument %d: %w", call.Names, a.Index, ErrInvalid)
+		}
+		switch a.Op {
+		case specs.OpEqualTo, specs.OpNotEqual, specs.OpGreaterThan, specs.OpGreaterEqual, specs.OpLessThan,
+			specs.OpLessEqual, specs.OpMaskedEqual:
+		default:
+			return nil, fmt.Errorf("seccomp rule for %v: unknown operator %q: %w", call.Names, a.Op, ErrInvalid)
 		}
 		twice = twice || seen[a.Index]
 		seen[a.Index] = true

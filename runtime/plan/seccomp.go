@@ -52,8 +52,9 @@ func resolve(config *seccomp.Seccomp, k Kernel, caps []string) *specs.LinuxSecco
 			out.Architectures = append([]specs.Arch{a.Arch}, a.SubArches...)
 		}
 	}
-	if len(out.Architectures) == 0 {
-		out.Architectures = []specs.Arch{native}
+	// As libseccomp has it, the machine's own is always among them.
+	if !slices.Contains(out.Architectures, native) {
+		out.Architectures = append([]specs.Arch{native}, out.Architectures...)
 	}
 	for _, call := range config.Syscalls {
 		if included(call.Includes, k, caps) && !excluded(call.Excludes, k, caps) {
@@ -123,6 +124,9 @@ func archOf(goarch string) (specs.Arch, bool) {
 	return "", false
 }
 
+// flagTsync is known to runc and says nothing: the launch stage has one thread.
+const flagTsync specs.LinuxSeccompFlag = "SECCOMP_FILTER_FLAG_TSYNC"
+
 // filterFlags are the flags of seccomp(2) for a profile.
 func filterFlags(profile *specs.LinuxSeccomp) uint32 {
 	const logging, specAllow = 1 << 1, 1 << 2
@@ -136,7 +140,7 @@ func filterFlags(profile *specs.LinuxSeccomp) uint32 {
 			flags |= logging
 		case specs.LinuxSeccompFlagSpecAllow:
 			flags |= specAllow
-		default: // TSYNC: the launch stage has one thread at that point; WAIT_KILL: for notifiers
+		default: // nothing to do, or refused by check
 		}
 	}
 	return flags
