@@ -11,13 +11,13 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
-	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
 
+	"github.com/siflet/siflet/cri/streaming"
 	"github.com/siflet/siflet/runtime"
 	"github.com/siflet/siflet/runtime/supervisor"
 )
 
-// execLimit is how much of each stream an ExecSync returns; the rest is
+// execLimit is how much of each stream an ExecSync returns at most; the rest is
 // dropped without an error.
 const execLimit = 16 << 20
 
@@ -49,7 +49,29 @@ func (s *Server) ExecSync(ctx context.Context, r *criapi.ExecSyncRequest) (*cria
 	if exit.TimedOut {
 		return nil, status.Errorf(codes.DeadlineExceeded, "exec: timeout %s exceeded", timeout)
 	}
+	stdout, stderr = fitting(stdout, stderr, maxMessage-answerRoom)
 	return &criapi.ExecSyncResponse{Stdout: stdout, Stderr: stderr, ExitCode: int32(exit.Code)}, nil
+}
+
+// answerRoom is for what is in an answer besides output.
+const answerRoom = 64
+
+// fitting cuts what a command wrote to what one message takes, so that a client
+// with the usual limits gets an answer and not an error. The smaller stream gives
+// the larger one what it does not need.
+func fitting(stdout, stderr []byte, room int) (out, errs []byte) {
+	if len(stdout)+len(stderr) <= room {
+		return stdout, stderr
+	}
+	half := room / 2 //nolint:mnd // of two
+	switch {
+	case len(stdout) <= half:
+		return stdout, stderr[:room-len(stdout)]
+	case len(stderr) <= half:
+		return stdout[:room-len(stderr)], stderr
+	default:
+		return stdout[:half], stderr[:half]
+	}
 }
 
 func checkCommand(cmd []string) error {
@@ -73,9 +95,37 @@ func (s *Server) Exec(_ context.Context, r *criapi.ExecRequest) (*criapi.ExecRes
 	if err := checkCommand(r.GetCmd()); err != nil {
 		return nil, err
 	}
-	return s.streams.GetExec(&criapi.ExecRequest{
-		ContainerId: c.ID, Cmd: r.GetCmd(), Tty: r.GetTty(), Stdin: r.GetStdin(), Stdout: r.GetStdout(), Stderr: r.GetStderr(),
-	})
+	want, err := wants(r)
+	if err != nil {
+		return nil, err
+	}
+	url, err := s.streams.ExecURL(c.ID, r.GetCmd(), want)
+	return &criapi.ExecResponse{Url: url}, busy(err)
+}
+
+// wants are the streams that a request asks for.
+func wants(r interface {
+	GetStdin() bool
+	GetStdout() bool
+	GetStderr() bool
+	GetTty() bool
+}) (streaming.Wants, error) {
+	w := streaming.Wants{Stdin: r.GetStdin(), Stdout: r.GetStdout(), Stderr: r.GetStderr(), TTY: r.GetTty()}
+	switch {
+	case w.TTY && w.Stderr:
+		return w, invalid("stderr", "a terminal has one output; ask for stdout alone")
+	case !w.Stdin && !w.Stdout && !w.Stderr:
+		return w, invalid("stdin, stdout, stderr", "one of them must be asked for")
+	}
+	return w, nil
+}
+
+// busy gives the error of too many streams its code.
+func busy(err error) error {
+	if errors.Is(err, streaming.ErrBusy) {
+		return status.Error(codes.ResourceExhausted, err.Error())
+	}
+	return err
 }
 
 // Attach prepares a stream to a container's first process.
@@ -84,9 +134,12 @@ func (s *Server) Attach(_ context.Context, r *criapi.AttachRequest) (*criapi.Att
 	if err != nil {
 		return nil, err
 	}
-	return s.streams.GetAttach(&criapi.AttachRequest{
-		ContainerId: c.ID, Tty: r.GetTty(), Stdin: r.GetStdin(), Stdout: r.GetStdout(), Stderr: r.GetStderr(),
-	})
+	want, err := wants(r)
+	if err != nil {
+		return nil, err
+	}
+	url, err := s.streams.AttachURL(c.ID, want)
+	return &criapi.AttachResponse{Url: url}, busy(err)
 }
 
 // PortForward prepares streams to ports of a pod.
@@ -103,7 +156,8 @@ func (s *Server) PortForward(_ context.Context, r *criapi.PortForwardRequest) (*
 			return nil, invalid(fmt.Sprintf("port[%d]", i), "%d is not a port", port)
 		}
 	}
-	return s.streams.GetPortForward(&criapi.PortForwardRequest{PodSandboxId: pod.ID, Port: r.GetPort()})
+	url, err := s.streams.PortForwardURL(pod.ID, r.GetPort())
+	return &criapi.PortForwardResponse{Url: url}, busy(err)
 }
 
 func (s *Server) running(id string) (runtime.Container, error) {
@@ -112,82 +166,4 @@ func (s *Server) running(id string) (runtime.Container, error) {
 		err = status.Errorf(codes.FailedPrecondition, "container %q is %s, not running", c.ID, c.State)
 	}
 	return c, err
-}
-
-// streamer carries out what the streaming server is asked for.
-type streamer struct{ engine processes }
-
-// exitError tells a client of a stream how its command ended.
-type exitError struct{ code int }
-
-func (e exitError) Error() string   { return fmt.Sprintf("exit code %d", e.code) }
-func (e exitError) String() string  { return e.Error() }
-func (e exitError) Exited() bool    { return true }
-func (e exitError) ExitStatus() int { return e.code }
-
-// Exec runs a command until it ends or ctx does.
-func (s streamer) Exec(ctx context.Context, id string, cmd []string, in io.Reader, out, errs io.WriteCloser, tty bool, resize <-chan remotecommand.TerminalSize) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	code, err := s.engine.Stream(ctx, id, runtime.ExecSpec{Args: cmd, Terminal: tty}, in, writer(out), writer(errs), sizes(ctx, resize))
-	if err != nil {
-		return err
-	}
-	if code != 0 {
-		return exitError{code: code}
-	}
-	return nil
-}
-
-// Attach joins a container's streams until it or the client ends.
-func (s streamer) Attach(ctx context.Context, id string, in io.Reader, out, errs io.WriteCloser, _ bool, resize <-chan remotecommand.TerminalSize) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	return s.engine.Attach(ctx, id, in, writer(out), writer(errs), sizes(ctx, resize))
-}
-
-// PortForward joins stream to a port of the pod until either ends.
-func (s streamer) PortForward(ctx context.Context, pod string, port int32, stream io.ReadWriteCloser) error {
-	if port <= 0 || port > math.MaxUint16 {
-		return errors.Join(fmt.Errorf("port %d is not a port", port), stream.Close())
-	}
-	return s.engine.PortForward(ctx, pod, uint16(port), stream)
-}
-
-// writer keeps a stream that was not asked for a nil interface.
-func writer(w io.WriteCloser) io.Writer {
-	if w == nil {
-		return nil
-	}
-	return w
-}
-
-// sizes passes on a terminal's sizes until ctx ends.
-func sizes(ctx context.Context, in <-chan remotecommand.TerminalSize) <-chan runtime.Size {
-	if in == nil {
-		return nil
-	}
-	out := make(chan runtime.Size)
-	go func() { // ends with ctx, which ends with the stream
-		defer close(out)
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case size, ok := <-in:
-				if !ok {
-					return
-				}
-				if size.Width == 0 || size.Height == 0 {
-					continue
-				}
-				select {
-				case out <- runtime.Size{Rows: size.Height, Cols: size.Width}:
-				case <-ctx.Done():
-					return
-				}
-			}
-		}
-	}()
-	return out
 }

@@ -80,7 +80,7 @@ func containerPID(field string, o *criapi.NamespaceOption, pod runtime.Namespace
 		return "", "", err
 	}
 	if o == nil {
-		return podPID(field, pod)
+		return podPID(pod), "", nil
 	}
 	for _, n := range []struct {
 		name string
@@ -100,7 +100,7 @@ func containerPID(field string, o *criapi.NamespaceOption, pod runtime.Namespace
 	}
 	switch pid := o.GetPid(); pid {
 	case criapi.NamespaceMode_POD:
-		return podPID(field, pod)
+		return podPID(pod), "", nil
 	case criapi.NamespaceMode_CONTAINER:
 		return runtime.ModeContainer, "", nil
 	case criapi.NamespaceMode_NODE:
@@ -115,11 +115,13 @@ func containerPID(field string, o *criapi.NamespaceOption, pod runtime.Namespace
 	}
 }
 
-func podPID(field string, pod runtime.Namespaces) (runtime.Mode, string, error) {
+// podPID is mode POD for a container: the namespace that the pod's containers
+// share. In a pod made with CONTAINER those that ask for it share one too.
+func podPID(pod runtime.Namespaces) runtime.Mode {
 	if pod.PID == runtime.ModeContainer {
-		return "", "", invalid(field+".pid", "mode POD, but the pod was made with CONTAINER and shares no PID namespace")
+		return runtime.ModeShared
 	}
-	return pod.PID, "", nil
+	return pod.PID
 }
 
 // namespaceOptions are the options that ns was made from.

@@ -2,19 +2,16 @@ package cri
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
-	"net/url"
 	"sync"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"google.golang.org/grpc"
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
-	"k8s.io/cri-streaming/pkg/streaming"
+
+	"github.com/siflet/siflet/cri/streaming"
 )
 
 // Config is what a server is made of.
@@ -24,10 +21,12 @@ type Config struct {
 	Node   Node
 	// Version is siflet's, as a semantic version.
 	Version string
-	// StreamAddress is where exec, attach and port-forward are served; "" is
-	// a free port of the loopback address. Who reaches it needs a token that
-	// works once and for a minute.
+	// StreamAddress is where exec, attach and port-forward are served, an IP
+	// address and a port; "" is a free port of the loopback address. Who reaches
+	// it needs a token that works once and for a minute.
 	StreamAddress string
+	// StreamIdleTimeout ends streams on which nothing moves; 0 is 4 hours.
+	StreamIdleTimeout time.Duration
 	// Described is shown by Status when asked to be verbose.
 	Described any
 	// Meter hears of pulls; it may be nil.
@@ -56,14 +55,12 @@ type Server struct {
 	described any
 	log       *slog.Logger
 
-	streams  streaming.Server
-	web      *http.Server
-	webPlace net.Listener
-	grpc     *grpc.Server
-	rates    rates
-	users    identities
-	pulls    pulls
-	workers  sync.WaitGroup
+	streams *streaming.Server
+	grpc    *grpc.Server
+	rates   rates
+	users   identities
+	pulls   pulls
+	workers sync.WaitGroup
 }
 
 // maxMessage is containerd's limit, which clients count on.
@@ -75,26 +72,16 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	if c.StreamAddress == "" {
-		c.StreamAddress = "127.0.0.1:0"
-	}
 	s := &Server{
 		engine: c.Engine, images: c.Images, node: c.Node, version: c.Version, described: c.Described, log: c.Log,
 		pulls: pulls{meter: c.Meter},
 	}
 	var err error
-	if s.webPlace, err = (&net.ListenConfig{}).Listen(ctx, "tcp", c.StreamAddress); err != nil {
-		return nil, fmt.Errorf("open streaming address: %w", err)
-	}
-	settings := streaming.DefaultConfig
-	settings.Addr = s.webPlace.Addr().String()
-	settings.BaseURL = &url.URL{Scheme: "http", Host: settings.Addr, Path: "/"}
-	if s.streams, err = streaming.NewServer(settings, streamer{s.engine}); err != nil {
-		return nil, errors.Join(fmt.Errorf("streaming: %w", err), s.webPlace.Close())
-	}
-	s.web = &http.Server{
-		Handler: s.streams, ReadHeaderTimeout: 30 * time.Second,
-		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	s.streams, err = streaming.Listen(ctx, streaming.Config{
+		Target: streamer{s.engine}, Address: c.StreamAddress, IdleTimeout: c.StreamIdleTimeout, Log: s.log,
+	})
+	if err != nil {
+		return nil, err
 	}
 	s.grpc = grpc.NewServer(
 		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage),
@@ -109,7 +96,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 // Serve answers on l until Stop. It closes l.
 func (s *Server) Serve(l net.Listener) error {
 	s.workers.Go(func() {
-		if err := s.web.Serve(s.webPlace); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.streams.Serve(); err != nil {
 			s.log.Error("streaming ended", "error", err)
 		}
 	})
@@ -118,10 +105,7 @@ func (s *Server) Serve(l net.Listener) error {
 
 // Stop ends streams at once and lets calls finish until ctx ends.
 func (s *Server) Stop(ctx context.Context) error {
-	err := errors.Join(s.web.Close(), s.webPlace.Close())
-	if errors.Is(err, net.ErrClosed) {
-		err = nil
-	}
+	err := s.streams.Stop(ctx)
 	done := make(chan struct{})
 	go func() { // ends when the server has, which the fallback makes sure of
 		s.grpc.GracefulStop()

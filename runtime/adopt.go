@@ -150,7 +150,19 @@ func (e *Engine) adoptOne(ctx context.Context, i *instance) error {
 			e.lost(i) //nolint:contextcheck // what a dead supervisor left is killed whoever asks
 		}
 	}
+	doubtAnswers(i)
 	return e.finishContainers(ctx, i)
+}
+
+// doubtAnswers takes note that the answer of a former engine may have reached
+// nobody: whoever asks again for what nobody has used since finds it.
+func doubtAnswers(i *instance) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.abandoned = len(i.containers) == 0
+	for _, c := range i.containers {
+		c.abandoned = c.stateLocked() == ContainerCreated
+	}
 }
 
 // eraseHalf removes the records of an instance that never was ready.

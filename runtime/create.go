@@ -51,11 +51,12 @@ func (e *Engine) reserveContainer(i *instance, spec ContainerSpec) (*container, 
 		}
 		held := c.claim
 		same := c.abandoned && sameJSON(c.rec.Spec, spec)
+		created := c.stateLocked() == ContainerCreated
 		i.mu.Unlock()
 		switch {
 		case same && held != nil && held.what == claimCreate:
 			return c, held, nil
-		case same && held == nil:
+		case same && held == nil && created:
 			return c, settled(), nil
 		}
 		return nil, nil, errorf(ErrExists, "container %s already exists", spec.Name)
@@ -74,6 +75,7 @@ func (e *Engine) reserveContainer(i *instance, spec ContainerSpec) (*container, 
 		},
 	}
 	i.containers[id] = c
+	i.abandoned = false // the caller knows of it
 	held := c.claim
 	i.mu.Unlock()
 	e.mu.Lock()

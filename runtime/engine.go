@@ -44,6 +44,10 @@ type Config struct {
 	// LockWait is how long Open waits for another process to leave the root;
 	// zero is not at all.
 	LockWait time.Duration
+	// ExecDrain is how long the output of a command's background processes is
+	// waited for when the command itself has ended; 0 is a second, less is not
+	// at all.
+	ExecDrain time.Duration
 }
 
 // Engine owns the writes below its roots. It is safe for concurrent use.

@@ -88,7 +88,7 @@ func (v *view) execRequest(c *container, spec *ExecSpec) (supervisor.ExecRequest
 		return supervisor.ExecRequest{}, err
 	}
 	return supervisor.ExecRequest{
-		Program: p.text, Cgroup: cgroup, Terminal: spec.Terminal, Timeout: spec.Timeout,
+		Program: p.text, Cgroup: cgroup, Terminal: spec.Terminal, Timeout: spec.Timeout, Keep: spec.Keep,
 	}, nil
 }
 

@@ -67,7 +67,7 @@ type instance struct {
 	alive      bool // the supervisor answers
 	gone       bool // removed: not to be used any more
 	ending     bool // its init was told to end
-	abandoned  bool // its caller left before it was ready
+	abandoned  bool // its caller left before it was ready, or may have
 	announced  bool // its end was told
 	claim      *claim
 	watch      *watch
@@ -87,6 +87,7 @@ type container struct {
 	claim     *claim
 	gone      bool
 	abandoned bool
+	asked     bool          // to stop, by its own signal
 	done      chan struct{} // closed at the end of the process, known or not
 	ended     bool          // done is closed
 	announced bool          // its start was told

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/supervisor"
@@ -64,11 +65,33 @@ func (p *pipes) close() {
 	p.stderr.close()
 }
 
+// breakOn closes our ends when gone is closed, until stop is called: a terminal
+// hangs up, and who writes to or reads from a pipe learns of it.
+func (p *pipes) breakOn(gone <-chan struct{}) (stop func()) {
+	done := make(chan struct{})
+	var w sync.WaitGroup
+	w.Go(func() {
+		select {
+		case <-gone:
+			for _, r := range []*reader{&p.stdin, &p.stdout, &p.stderr} {
+				if r.ours != nil {
+					_ = r.ours.Close() // a terminal's is closed already
+				}
+			}
+		case <-done:
+		}
+	})
+	return func() {
+		close(done)
+		w.Wait()
+	}
+}
+
 // copy moves data both ways until wait returns and the output is copied.
 //
 // The caller's stdin can't be told to stop: what reads it may stay behind in
 // its Read until the caller closes it, and then finds the pipe closed.
-func (p *pipes) copy(stdin io.Reader, stdout, stderr io.Writer, wait func() (supervisor.Exit, error)) (supervisor.Exit, error) {
+func (p *pipes) copy(stdin io.Reader, stdout, stderr io.Writer, patience time.Duration, wait func() (supervisor.Exit, error)) (supervisor.Exit, error) {
 	if stdin != nil && p.stdin.ours != nil {
 		in, single := p.stdin.ours, p.single
 		go func() {
@@ -87,17 +110,20 @@ func (p *pipes) copy(stdin io.Reader, stdout, stderr io.Writer, wait func() (sup
 			w = io.Discard
 		}
 		out.Go(func() {
-			if _, err := io.Copy(w, r.ours); err != nil {
-				_, _ = io.Copy(io.Discard, r.ours) // the process must not hang on a reader that left
+			if _, err := io.Copy(w, r); err != nil {
+				_, _ = io.Copy(io.Discard, r) // the process must not hang on a reader that left
 			}
 		})
 	}
 	pump(&p.stdout, stdout)
 	pump(&p.stderr, stderr)
 	exit, err := wait()
+	if err != nil {
+		patience = 0
+	}
 	for _, r := range []*reader{&p.stdout, &p.stderr} {
 		if r.ours != nil {
-			r.drain()
+			r.drain(patience)
 		}
 	}
 	out.Wait()

@@ -142,7 +142,7 @@ func pidMode(spec *ContainerSpec, instance *InstanceSpec) program.PIDMode {
 		return program.PIDHost
 	case ModeTarget:
 		return program.PIDTarget
-	case ModeInstance:
+	case ModeInstance, ModeShared:
 	}
 	return program.PIDShared
 }

@@ -47,7 +47,7 @@ func (s *InstanceSpec) validate() error {
 	switch s.Namespaces.PID {
 	case ModeInstance, ModeContainer, ModeHost:
 		return nil
-	case ModeTarget:
+	case ModeTarget, ModeShared:
 	}
 	return errorf(ErrInvalid, "PID namespace mode %q is not for an instance", s.Namespaces.PID)
 }

@@ -19,6 +19,7 @@ const (
 	ModeContainer Mode = "container" // one of the container's own (PID only)
 	ModeHost      Mode = "host"      // the node's
 	ModeTarget    Mode = "target"    // that of another container (PID only)
+	ModeShared    Mode = "shared"    // for a container: the instance's, also where ModeContainer is the default (PID only)
 )
 
 // Namespaces of an instance.
@@ -194,6 +195,10 @@ type ContainerSpec struct {
 	// image with a /.singularity.d. Nil: the engine makes one from Command, Args
 	// and Env when the image is a native SIF.
 	Action []byte `json:"action,omitempty"`
+	// Keep makes all that the process leaves behind end with it when it is killed.
+	Keep bool `json:"keep,omitempty"`
+	// Hangup is closed when whoever is at the other end has gone; nil is never.
+	Hangup <-chan struct{} `json:"-"`
 }
 
 // ContainerState is derived, never stored; see State.
@@ -240,4 +245,8 @@ type ExecSpec struct {
 	Security *Security `json:"security,omitempty"`
 	// Action replaces the engine's own request to siflet-action (CLI).
 	Action []byte `json:"action,omitempty"`
+	// Keep makes all that the process leaves behind end with it when it is killed.
+	Keep bool `json:"keep,omitempty"`
+	// Hangup is closed when whoever is at the other end has gone; nil is never.
+	Hangup <-chan struct{} `json:"-"`
 }

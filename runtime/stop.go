@@ -22,7 +22,8 @@ const killTime = 10 * time.Second
 // StopContainer asks a container to end, and makes it end when the grace
 // period is over. It returns when its process is gone. Stopping what does not
 // run succeeds; an unknown container is ErrNotFound. It may overlap any other
-// call, another StopContainer included.
+// call, another StopContainer included: the one whose grace period ends first
+// ends the container.
 func (e *Engine) StopContainer(ctx context.Context, id string, grace time.Duration, o StopOptions) error {
 	c, err := e.container(id)
 	if err != nil {
@@ -58,25 +59,16 @@ func (e *Engine) stopProcess(ctx context.Context, c *container, grace time.Durat
 	i.mu.Lock()
 	running := c.stateLocked() == ContainerRunning
 	client := i.client
-	if name == "" {
-		name = c.rec.StopSignal
-	}
 	i.mu.Unlock()
 	if !running {
 		return nil
 	}
 	if grace > 0 {
-		sig, err := ParseSignal(name)
-		if err != nil {
-			return err
-		}
-		ask, cancel := context.WithTimeout(ctx, answerTime)
-		err = mute(ctx, client.Signal(ask, c.id, sig, false))
-		cancel()
+		err := askToStop(ctx, c, client, name)
 		switch {
 		case errors.Is(err, errMute):
 			return e.kill(ctx, c, client)
-		case err != nil && !ended(err):
+		case err != nil:
 			return err
 		}
 		timer := time.NewTimer(grace)
@@ -90,6 +82,38 @@ func (e *Engine) stopProcess(ctx context.Context, c *container, grace time.Durat
 		}
 	}
 	return e.kill(ctx, c, client)
+}
+
+// askToStop sends a signal: the one named, or once, whoever stops it and how
+// often, the container's own. To many a program a second one means to drop
+// everything.
+func askToStop(ctx context.Context, c *container, client *supervisor.Client, name string) error {
+	c.inst.mu.Lock()
+	own := name == ""
+	again := own && c.asked
+	if own {
+		name, c.asked = c.rec.StopSignal, true
+	}
+	c.inst.mu.Unlock()
+	if again {
+		return nil
+	}
+	sig, err := ParseSignal(name)
+	if err != nil {
+		return err
+	}
+	ask, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	err = mute(ctx, client.Signal(ask, c.id, sig, false))
+	if err == nil || ended(err) {
+		return nil
+	}
+	if own { // it may not have come
+		c.inst.mu.Lock()
+		c.asked = false
+		c.inst.mu.Unlock()
+	}
+	return err
 }
 
 // kill ends every process of the container and waits until it is known.

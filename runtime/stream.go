@@ -5,28 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"sync"
-	"time"
 
 	"github.com/siflet/siflet/runtime/supervisor"
 )
 
-// drainTime is how long output is waited for after a process has ended: what
-// it wrote is there already, and somebody else may hold its pipe for ever.
-const drainTime = 100 * time.Millisecond
-
 // ExecSync runs a command in a container to its end and returns what it wrote,
 // of each stream at most limit bytes; the rest is read and dropped. When
 // spec.Timeout is over the command and what it started is killed and
-// exit.TimedOut set.
+// exit.TimedOut set. Of what the command leaves behind, output is waited for as
+// long as Config.ExecDrain says.
 func (v *view) ExecSync(ctx context.Context, id string, spec ExecSpec, limit int) (stdout, stderr []byte, exit supervisor.Exit, err error) {
-	spec.Terminal = false
-	out, err1 := newReader()
-	errs, err2 := newReader()
+	spec.Terminal, spec.Keep = false, true
+	var out, errs reader
 	defer out.close()
 	defer errs.close()
-	if err := errors.Join(err1, err2); err != nil {
+	if err := errors.Join(out.open(), errs.open()); err != nil {
 		return nil, nil, exit, fmt.Errorf("exec: %w", err)
 	}
 	session, err := v.ExecFiles(ctx, id, spec, nil, out.theirs, errs.theirs)
@@ -40,8 +34,12 @@ func (v *view) ExecSync(ctx context.Context, id string, spec ExecSpec, limit int
 	readers.Go(func() { stdout = out.collect(limit) })
 	readers.Go(func() { stderr = errs.collect(limit) })
 	exit, err = session.Wait(ctx)
-	out.drain()
-	errs.drain()
+	patience := v.execDrain()
+	if err != nil || exit.TimedOut {
+		patience = 0
+	}
+	out.drain(patience)
+	errs.drain(patience)
 	readers.Wait()
 	if err != nil {
 		return nil, nil, exit, fmt.Errorf("exec in container %s: %w", id, err)
@@ -49,48 +47,11 @@ func (v *view) ExecSync(ctx context.Context, id string, spec ExecSpec, limit int
 	return stdout, stderr, exit, nil
 }
 
-// reader is the engine's end of a pipe that a process writes to.
-type reader struct {
-	ours, theirs *os.File
-}
-
-func newReader() (*reader, error) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		return &reader{}, err
-	}
-	return &reader{ours: r, theirs: w}, nil
-}
-
-// started drops our copy of the process's end, or the reader never sees EOF.
-func (r *reader) started() {
-	if r.theirs != nil {
-		_ = r.theirs.Close()
-		r.theirs = nil
-	}
-}
-
-func (r *reader) close() {
-	r.started()
-	if r.ours != nil {
-		_ = r.ours.Close()
-	}
-}
-
-func (r *reader) drain() { _ = r.ours.SetReadDeadline(time.Now().Add(drainTime)) }
-
-// collect reads to the end and keeps the first limit bytes.
-func (r *reader) collect(limit int) []byte {
-	kept, err := io.ReadAll(io.LimitReader(r.ours, int64(limit)))
-	if err == nil {
-		_, _ = io.Copy(io.Discard, r.ours) // until EOF or the deadline
-	}
-	return kept
-}
-
 // Stream runs a command in a container and copies its stdio, until it ends. A
 // nil stream is /dev/null. With spec.Terminal all output goes to stdout, and
-// resize is followed until it is closed.
+// resize is followed until it is closed. When ctx ends the process is killed;
+// when spec.Hangup is closed its terminal hangs up or its pipes break, and it may
+// go on.
 func (v *view) Stream(ctx context.Context, id string, spec ExecSpec, stdin io.Reader, stdout, stderr io.Writer, resize <-chan Size) (code int, err error) {
 	var p pipes
 	defer p.close()
@@ -110,7 +71,8 @@ func (v *view) Stream(ctx context.Context, id string, spec ExecSpec, stdin io.Re
 		stop := follow(session.Terminal, resize)
 		defer stop()
 	}
-	exit, err := p.copy(stdin, stdout, stderr, func() (supervisor.Exit, error) { return session.Wait(ctx) })
+	defer p.breakOn(spec.Hangup)()
+	exit, err := p.copy(stdin, stdout, stderr, v.execDrain(), func() (supervisor.Exit, error) { return session.Wait(ctx) })
 	if err != nil {
 		return 0, fmt.Errorf("exec in container %s: %w", id, err)
 	}
@@ -154,7 +116,7 @@ func (v *view) Attach(ctx context.Context, id string, stdin io.Reader, stdout, s
 	}
 	defer sizes.Wait()
 	defer close(done)
-	if _, err := p.copy(stdin, stdout, stderr, func() (supervisor.Exit, error) { return session.Wait(ctx) }); err != nil && ctx.Err() == nil {
+	if _, err := p.copy(stdin, stdout, stderr, v.execDrain(), func() (supervisor.Exit, error) { return session.Wait(ctx) }); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("attach to container %s: %w", id, err)
 	}
 	return nil

@@ -24,9 +24,11 @@ var mayImport = map[string][]string{
 	"cmd/siflet-action":   {"runtime/action", "runtime/linux", "runtime/program"},
 
 	"cri": {
-		"runtime", "runtime/image", "runtime/program", "runtime/registry", "runtime/supervisor", "runtime/trust",
+		"cri/streaming", "runtime", "runtime/image", "runtime/program", "runtime/registry", "runtime/supervisor", "runtime/trust",
 		"network",
 	},
+
+	"cri/streaming": {},
 
 	"runtime": {
 		"runtime/action", "runtime/image", "runtime/linux", "runtime/plan", "runtime/program",

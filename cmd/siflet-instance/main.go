@@ -39,11 +39,11 @@ func run() int {
 	case "init":
 		err = supervisor.Init(slices.Contains(os.Args[2:], supervisor.OwnMounts))
 	case "launch":
-		if err = supervisor.PrepareStage(); err == nil {
+		if err = supervisor.PrepareStage(false); err == nil {
 			return launch.Main()
 		}
 	case "exec":
-		if err = supervisor.PrepareStage(); err == nil {
+		if err = supervisor.PrepareStage(slices.Contains(os.Args[2:], supervisor.KeepOrphans)); err == nil {
 			return launch.ExecMain()
 		}
 	default:

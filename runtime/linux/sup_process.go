@@ -167,6 +167,7 @@ func Exe(pid int) (string, error) {
 // Signals a supervisor waits for.
 const (
 	SignalKill      = int(unix.SIGKILL)
+	SignalStop      = int(unix.SIGSTOP)
 	SignalTerminate = int(unix.SIGTERM)
 )
 
@@ -272,3 +273,12 @@ func SignalEverybody(sig int) {
 
 // Alone reports whether PID 1 of a PID namespace is its last process.
 func Alone() bool { return errors.Is(unix.Kill(-1, 0), unix.ESRCH) }
+
+// KeepOrphans makes the calling process the parent of its descendants' orphans,
+// in place of the init of their PID namespace. It survives an exec.
+func KeepOrphans() error {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("keep orphans: %w", err)
+	}
+	return nil
+}

@@ -143,7 +143,7 @@ func (c *container) ended(e *Exit) {
 	}
 	c.ending = e
 	c.in.close()
-	if c.mode == program.PIDHost {
+	if c.leavesOthers() {
 		c.killAll(time.Now().Add(killTime), func(error) {})
 	}
 	c.drainer = c.s.loop.after(drainTime, c.finish)
@@ -151,6 +151,13 @@ func (c *container) ended(e *Exit) {
 	c.err.drain(drainChunks)
 	c.balance()
 	c.outputEnded()
+}
+
+// leavesOthers says that the end of the main process does not end the others:
+// its PID namespace is not the container's own. A person's instance goes on with
+// what that leaves running.
+func (c *container) leavesOthers() bool {
+	return c.mode == program.PIDHost || c.mode != program.PIDContainer && !c.s.cfg.EndWithInit
 }
 
 func (c *container) startFailed() {

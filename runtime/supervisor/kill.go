@@ -127,31 +127,30 @@ func parseStat(pid int, b []byte) (stat, bool) {
 	return s, true
 }
 
-// killTree kills a process with its session and all descendants. Without
-// stopping anything first it looks again until it finds nobody new.
+// killTree kills a process with its session and all descendants. It looks again
+// until it finds nobody new. The root goes last and is stopped meanwhile: what
+// its descendants leave behind comes to it, if it was started to keep them.
 func killTree(root *process) {
 	if !root.alive() {
 		return
 	}
+	_ = root.signal(linux.SignalStop)
 	killed := map[int]string{}
 	for range 16 {
 		found := 0
 		for _, s := range tree(root, killed) {
-			if s.dead || killed[s.pid] == s.start {
+			if s.pid == root.pid || s.dead || killed[s.pid] == s.start {
 				continue
 			}
 			killed[s.pid] = s.start
 			found++
-			if s.pid == root.pid {
-				_ = root.signal(linux.SignalKill)
-				continue
-			}
 			killOne(s)
 		}
 		if found == 0 {
-			return
+			break
 		}
 	}
+	_ = root.signal(linux.SignalKill)
 }
 
 func killOne(s stat) {

@@ -120,6 +120,9 @@ type ExecRequest struct {
 	Terminal bool            `json:"terminal,omitempty"`
 	// Timeout kills the exec's own process tree; zero means none.
 	Timeout time.Duration `json:"timeout,omitempty"`
+	// Keep makes the process the parent of what its descendants leave behind, so
+	// that those who left its session are found when it is killed.
+	Keep bool `json:"keep,omitempty"`
 	// Which descriptors come with the request.
 	Stdin  bool `json:"stdin,omitempty"`
 	Stdout bool `json:"stdout,omitempty"`

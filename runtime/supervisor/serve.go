@@ -180,8 +180,8 @@ func (c *container) start(req *StartRequest) error {
 		spec.clone |= linux.CloneNewPID
 	case program.PIDHost:
 	case program.PIDShared:
-		if c.s.sinit == nil || !c.s.sinit.alive() {
-			return errors.New("the instance's init is not running")
+		if err := c.s.needInit(); err != nil {
+			return err
 		}
 		spec.pidns = c.s.sinit.pidfd
 	case program.PIDTarget:

@@ -173,6 +173,20 @@ func (s *server) awaitInit() error {
 	return nil
 }
 
+// needInit makes sure of an init to be under. An instance whose containers were
+// to have PID namespaces of their own has none before the first that shares one.
+func (s *server) needInit() error {
+	if s.sinit == nil {
+		if err := errors.Join(s.startInit(), s.awaitInit()); err != nil {
+			return err
+		}
+	}
+	if !s.sinit.alive() {
+		return errors.New("the instance's init is not running")
+	}
+	return nil
+}
+
 func (s *server) initEnded(e *Exit) {
 	if !s.cfg.EndWithInit && !s.end.begun && e.Code != 0 {
 		s.complain(InitName + " ended with " + exitText(e))

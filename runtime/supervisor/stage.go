@@ -38,6 +38,17 @@ type stageSpec struct {
 	clone   uintptr
 	pidns   linux.FD
 	cgroup  program.Cgroup
+	keep    bool // see ExecRequest
+}
+
+// KeepOrphans is a further argument of a stage that is to be their parent.
+const KeepOrphans = "keep-orphans"
+
+func (s *stageSpec) args() []string {
+	if s.keep {
+		return []string{StageName, s.role, KeepOrphans}
+	}
+	return []string{StageName, s.role}
 }
 
 type stage struct {
@@ -69,7 +80,7 @@ func (s *server) fork(spec *stageSpec) (*stage, error) {
 			born = "" // on v2 it joins when it has used the devices that the container may not
 		}
 		st.pid, st.pidfd, err = linux.Fork("/proc/self/exe", &linux.ForkAttr{
-			Args:         []string{StageName, spec.role},
+			Args:         spec.args(),
 			Env:          childEnv(),
 			Files:        []linux.FD{spec.stdio[0], spec.stdio[1], spec.stdio[2], theirs, prog, spec.extra},
 			CloneFlags:   spec.clone,
@@ -192,7 +203,12 @@ func (st *stage) abandon() {
 
 // PrepareStage undoes what a stage inherits from the supervisor. The calling
 // goroutine is locked to the main thread.
-func PrepareStage() error {
+func PrepareStage(keepOrphans bool) error {
+	if keepOrphans {
+		if err := linux.KeepOrphans(); err != nil {
+			return err
+		}
+	}
 	if err := linux.SetName(StageName); err != nil {
 		return err
 	}

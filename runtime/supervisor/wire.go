@@ -140,6 +140,8 @@ func readExec(r *program.Reader) *ExecRequest {
 			e.Terminal = r.Bool()
 		case "timeout":
 			e.Timeout = time.Duration(r.Int())
+		case "keep":
+			e.Keep = r.Bool()
 		case "stdin":
 			e.Stdin = r.Bool()
 		case "stdout":

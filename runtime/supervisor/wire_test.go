@@ -20,7 +20,7 @@ func sampleRequest() Request {
 			Stdin: true, StdinOnce: true, Terminal: true,
 		},
 		Exec: &ExecRequest{
-			Program: json.RawMessage(`[]`), Cgroup: cg, Terminal: true, Timeout: time.Hour,
+			Program: json.RawMessage(`[]`), Cgroup: cg, Terminal: true, Timeout: time.Hour, Keep: true,
 			Stdin: true, Stdout: true, Stderr: true,
 		},
 		Attach: &AttachRequest{Stdin: true, Stdout: true, Stderr: true},

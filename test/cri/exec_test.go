@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
@@ -41,10 +42,19 @@ func TestExecSyncCapsItsOutput(t *testing.T) {
 	a := start(t)
 	pod, p := a.hostPod("p")
 	id := a.launch(pod, containerConfig("c", busybox(t), "sleep", "1000"), p)
+	// What a client with the usual limits can receive.
 	const limit = 16 << 20
-	_, err := a.ExecSync(within(t), &criapi.ExecSyncRequest{ContainerId: id, Cmd: []string{"sh", "-c", "head -c 20000000 /dev/zero"}})
-	// As with other runtimes the capped output does not fit the largest message.
-	wantCode(t, "exec of 20 MB", err, "ResourceExhausted")
+	for command, want := range map[string][2]int{
+		"head -c 20000000 /dev/zero":                                 {limit - 64, 0},
+		"head -c 20000000 /dev/zero >&2; echo hi":                    {3, limit - 64 - 3},
+		"head -c 20000000 /dev/zero; head -c 20000000 /dev/zero >&2": {limit/2 - 32, limit/2 - 32},
+		"head -c 20000000 /dev/zero & head -c 9 /dev/zero >&2; wait": {limit - 64 - 9, 9},
+	} {
+		got, err := a.ExecSync(within(t), &criapi.ExecSyncRequest{ContainerId: id, Cmd: []string{"sh", "-c", command}}, grpc.MaxCallRecvMsgSize(limit))
+		if err != nil || len(got.Stdout) != want[0] || len(got.Stderr) != want[1] || got.ExitCode != 0 {
+			t.Errorf("%s: %d and %d bytes, exit code %d, %v; want %d bytes", command, len(got.GetStdout()), len(got.GetStderr()), got.GetExitCode(), err, want)
+		}
+	}
 	got := a.execSync(id, "sh", "-c", "head -c 16000000 /dev/zero")
 	if len(got.Stdout) != 16000000 || len(got.Stdout) > limit || got.ExitCode != 0 {
 		t.Errorf("got %d bytes, exit code %d; want 16000000, 0", len(got.Stdout), got.ExitCode)
