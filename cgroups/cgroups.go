@@ -84,6 +84,9 @@ func New(c Config) (*Manager, error) {
 		}
 		tree[0].controllers = strings.Fields(string(names))
 	}
+	for i := range tree {
+		tree[i].dir = new(mountPoint)
+	}
 	m.kill = m.unified() != nil && kernelAtLeast(5, 14)
 	m.swap = m.swapAccounting()
 	return m, nil

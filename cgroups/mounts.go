@@ -11,6 +11,7 @@ type hierarchy struct {
 	mount       string
 	controllers []string // v1: as mounted, "name=systemd" included
 	unified     bool     // cgroup2
+	dir         *mountPoint
 }
 
 // auxiliary tells the trees that only track processes from those that limit them.
@@ -87,6 +88,9 @@ func unescape(s string) string {
 // cleanPath makes a group's path absolute. It refuses what could lead out of
 // the tree.
 func cleanPath(path string) (string, error) {
+	if isClean(path) {
+		return path, nil
+	}
 	var parts []string
 	for part := range strings.SplitSeq(path, "/") {
 		if part == "" {
@@ -98,6 +102,22 @@ func cleanPath(path string) (string, error) {
 		parts = append(parts, part)
 	}
 	return "/" + strings.Join(parts, "/"), nil
+}
+
+// isClean is for the many paths that cleanPath has made.
+func isClean(path string) bool {
+	rest, ok := strings.CutPrefix(path, "/")
+	for ok && rest != "" {
+		var name string
+		name, rest, ok = strings.Cut(rest, "/")
+		if checkName(name) != nil {
+			return false
+		}
+		if !ok {
+			return true
+		}
+	}
+	return false
 }
 
 func checkName(name string) error {

@@ -23,8 +23,9 @@ const maxStat = 1 << 20
 // the first other error stays in err and ends all reading.
 type reader struct {
 	buf   [6 << 10]byte
-	path  [512]byte
-	dir   int // length of the directory in path
+	path  [512]byte // from root
+	root  int       // descriptor of a hierarchy's mount point, which shortens the kernel's walk by half
+	dir   int       // length of the directory in path
 	found int
 	err   error
 }
@@ -32,21 +33,28 @@ type reader struct {
 // in turns to the group's directory in the hierarchy of a v1 controller, and
 // reports whether there is one; "" is the v2 hierarchy.
 func (r *reader) in(g *Group, controller string) bool {
-	h := &g.m.tree[0]
+	h := g.m.unified()
 	if controller != "" {
 		h = g.m.find(controller)
 	}
 	if h == nil {
 		return false
 	}
-	if len(h.mount)+len(g.path)+64 > len(r.path) {
-		r.fail(fmt.Errorf("path of %d bytes: %w", len(h.mount)+len(g.path), ErrInvalid))
+	if len(g.path)+64 > len(r.path) {
+		r.fail(fmt.Errorf("path of %d bytes: %w", len(g.path), ErrInvalid))
 		return false
 	}
-	r.dir = copy(r.path[:], h.mount)
-	r.dir += copy(r.path[r.dir:], g.path)
-	r.path[r.dir] = '/'
-	r.dir++
+	root, err := h.dir.open(h.mount)
+	if err != nil {
+		r.fail(err)
+		return false
+	}
+	r.root = root
+	r.dir = copy(r.path[:], g.path[1:])
+	if r.dir > 0 {
+		r.path[r.dir] = '/'
+		r.dir++
+	}
 	return true
 }
 
@@ -63,7 +71,7 @@ func (r *reader) file(name string) []byte {
 	}
 	end := r.dir + copy(r.path[r.dir:], name)
 	r.path[end] = 0
-	fd, err := openRead(r.path[:end+1])
+	fd, err := openRead(r.root, r.path[:end+1])
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) {
 		return nil
 	}
@@ -100,23 +108,41 @@ func (r *reader) file(name string) []byte {
 }
 
 // number is a file of one number.
-func (r *reader) number(name string) uint64 {
-	n, _ := parseUint(bytes.TrimSpace(r.file(name)))
+func (r *reader) number(name string) (n uint64, ok bool) {
+	return parseUint(bytes.TrimSpace(r.file(name)))
+}
+
+// fact is number, noted as known if it is there.
+func (r *reader) fact(s *Stats, f Facts, name string) uint64 {
+	n, ok := r.number(name)
+	if ok {
+		s.Known |= f
+	}
 	return n
 }
 
 // limit is a file of one number or "max".
 func (r *reader) limit(name string) uint64 {
-	n, ok := parseUint(bytes.TrimSpace(r.file(name)))
+	n, ok := r.number(name)
 	if !ok {
 		return Unlimited
 	}
 	return n
 }
 
+func (s *Stats) blkio(r *reader) {
+	var ok bool
+	s.IO.ReadBytes, s.IO.WriteBytes, ok = r.blkio("blkio.throttle.io_service_bytes_recursive")
+	s.IO.ReadOps, s.IO.WriteOps, _ = r.blkio("blkio.throttle.io_serviced_recursive")
+	if ok {
+		s.Known |= KnowsIO
+	}
+}
+
 // blkio sums the lines "major:minor Read number" and those with Write.
-func (r *reader) blkio(name string) (read, write uint64) {
-	for data := r.file(name); len(data) > 0; {
+func (r *reader) blkio(name string) (read, write uint64, ok bool) {
+	data := r.file(name)
+	for ok = len(data) > 0; len(data) > 0; {
 		var row []byte
 		row, data = cutLine(data)
 		_, row = cutWord(row)
@@ -129,42 +155,49 @@ func (r *reader) blkio(name string) (read, write uint64) {
 			write += n
 		}
 	}
-	return read, write
+	return read, write, ok
 }
 
-// ioStat sums the lines "major:minor rbytes=1 wbytes=2 rios=3 wios=4 ...".
-func (r *reader) ioStat(name string) (sum IO) {
-	for data := r.file(name); len(data) > 0; {
+// ioStat sums the lines "major:minor rbytes=1 wbytes=2 rios=3 wios=4 ...". A
+// group that did nothing has none.
+func (s *Stats) ioStat(r *reader) {
+	before := r.found
+	for data := r.file("io.stat"); len(data) > 0; {
 		var row []byte
 		row, data = cutLine(data)
-		for len(row) > 0 {
-			var word []byte
-			word, row = cutWord(row)
-			equals := bytes.IndexByte(word, '=')
-			if equals < 0 {
-				continue
-			}
-			n, _ := parseUint(word[equals+1:])
-			switch string(word[:equals]) {
-			case "rbytes":
-				sum.ReadBytes += n
-			case "wbytes":
-				sum.WriteBytes += n
-			case "rios":
-				sum.ReadOps += n
-			case "wios":
-				sum.WriteOps += n
-			}
+		s.IO.add(row)
+	}
+	if r.found > before {
+		s.Known |= KnowsIO
+	}
+}
+
+func (sum *IO) add(row []byte) {
+	for len(row) > 0 {
+		var word []byte
+		word, row = cutWord(row)
+		equals := bytes.IndexByte(word, '=')
+		if equals < 0 {
+			continue
+		}
+		n, _ := parseUint(word[equals+1:])
+		switch string(word[:equals]) {
+		case "rbytes":
+			sum.ReadBytes += n
+		case "wbytes":
+			sum.WriteBytes += n
+		case "rios":
+			sum.ReadOps += n
+		case "wios":
+			sum.WriteOps += n
 		}
 	}
-	return sum
 }
 
 // pressure reads "some avg10=0.00 avg60=0.00 avg300=0.00 total=0" and "full".
-func (r *reader) pressure(name string, p *Pressure) bool {
-	data := r.file(name)
-	found := len(data) > 0
-	for len(data) > 0 {
+// Some kernels have no "full" for processors.
+func (r *reader) pressure(name string, p *Pressure) {
+	for data := r.file(name); len(data) > 0; {
 		var row []byte
 		row, data = cutLine(data)
 		kind, row := cutWord(row)
@@ -172,6 +205,7 @@ func (r *reader) pressure(name string, p *Pressure) bool {
 		if string(kind) == "full" {
 			stall = &p.Full
 		}
+		stall.Known = true
 		for len(row) > 0 {
 			var word []byte
 			word, row = cutWord(row)
@@ -182,7 +216,6 @@ func (r *reader) pressure(name string, p *Pressure) bool {
 			stall.set(word[:equals], word[equals+1:])
 		}
 	}
-	return found
 }
 
 func (s *Stall) set(key, value []byte) {

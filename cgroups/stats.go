@@ -3,26 +3,43 @@ package cgroups
 import (
 	"fmt"
 	"math"
-	goruntime "runtime"
-	"sync"
-	"sync/atomic"
 	"time"
 )
 
 // Unlimited is a limit that is not there.
 const Unlimited = math.MaxUint64
 
-// Stats is what a group and all below it use. What the machine has no
-// controller for is zero.
+// Stats is what a group and all below it use. What is not in Known is zero
+// because it was not asked for, or because the machine does not count it.
 type Stats struct {
-	Time   time.Time
-	CPU    CPU
-	Memory Memory
-	Pids   Pids
-	IO     IO
-	// Pressure is nil on v1 and on kernels without pressure stall information.
-	Pressure *Pressures
+	Time     time.Time
+	Known    Facts
+	CPU      CPU
+	Memory   Memory
+	Pids     Pids
+	IO       IO
+	Pressure Pressures
+	Details  *Details // nil unless asked for
 }
+
+// Facts are what a Stats can tell.
+type Facts uint16
+
+// The facts, by the fields they are about.
+const (
+	KnowsCPU        Facts = 1 << iota // CPU.Usage
+	KnowsModes                        // CPU.User, CPU.System
+	KnowsThrottling                   // CPU.Periods and those of throttling
+	KnowsMemory                       // Memory, without its swap
+	KnowsSwap                         // Memory.Swap
+	KnowsPids                         // Pids.Current
+	KnowsIO                           // IO
+	KnowsPeak                         // Details.Peak
+	KnowsOOM                          // Details.OOMKills
+)
+
+// Knows tells whether all of f are known.
+func (s *Stats) Knows(f Facts) bool { return s.Known&f == f }
 
 // CPU is in nanoseconds since the group was made.
 type CPU struct {
@@ -45,6 +62,8 @@ type Memory struct {
 	Available uint64
 	Swap      uint64
 	SwapLimit uint64
+
+	Cache, Mapped, ActiveFile, InactiveFile uint64
 }
 
 // Pids counts processes and threads.
@@ -57,7 +76,8 @@ type IO struct {
 	ReadBytes, WriteBytes, ReadOps, WriteOps uint64
 }
 
-// Pressures is the time that processes waited for something they lacked.
+// Pressures is the time that processes waited for something they lacked. On v1
+// there are some if the hybrid's cgroup2 hierarchy has the group.
 type Pressures struct {
 	CPU, Memory, IO Pressure
 }
@@ -69,47 +89,49 @@ type Pressure struct {
 
 // Stall is a share of time in percent over 10, 60 and 300 seconds, and a total.
 type Stall struct {
+	Known                bool
 	Avg10, Avg60, Avg300 float64
 	Total                time.Duration
 }
 
-// Stats reads all that g uses. It opens, reads and closes about ten files, and
-// keeps none. The error for a group that is gone wraps fs.ErrNotExist.
-func (g *Group) Stats() (Stats, error) { return g.measure(true) }
+// Parts are what Measure reads beyond the use of processors and memory.
+type Parts uint8
 
-// Usage is Stats without the files that cost time and change little or matter
-// seldom: it leaves out, IO and the limit of Pids, and on v1 CPU but for its Usage.
-func (g *Group) Usage() (Stats, error) { return g.measure(false) }
+// The parts. The more, the more files.
+const (
+	Processes Parts = 1 << iota // Pids.Current
+	Stalls                      // Pressure
+	Rest                        // all else but Details
+	Detailed                    // Details
+	// Everything is all of them.
+	Everything = Processes | Stalls | Rest | Detailed
+)
 
-// Usages is Usage for many groups, read on all processors. The slices are as
-// long as groups and in its order.
-func Usages(groups []*Group) ([]Stats, []error) {
-	all, errs := make([]Stats, len(groups)), make([]error, len(groups))
-	var next atomic.Int64
-	var workers sync.WaitGroup
-	// A worker costs more than it saves for a handful of groups.
-	for range min(goruntime.GOMAXPROCS(0), 1+len(groups)/16) {
-		workers.Go(func() {
-			for i := next.Add(1) - 1; i < int64(len(groups)); i = next.Add(1) - 1 {
-				all[i], errs[i] = groups[i].Usage()
-			}
-		})
-	}
-	workers.Wait()
-	return all, errs
-}
+// Stats reads all that g uses but its Details. It opens, reads and closes about
+// ten files, and keeps none. The error for a group that is gone wraps
+// fs.ErrNotExist.
+func (g *Group) Stats() (Stats, error) { return g.Measure(Everything &^ Detailed) }
 
-func (g *Group) measure(full bool) (Stats, error) {
+// Measure is Stats of the parts asked for.
+func (g *Group) Measure(parts Parts) (Stats, error) {
 	if g.invalid != nil {
 		return Stats{}, g.invalid
 	}
 	s := Stats{Time: time.Now()}
 	s.Memory.Limit, s.Memory.SwapLimit, s.Pids.Limit = Unlimited, Unlimited, Unlimited
+	if parts&Detailed != 0 {
+		s.Details = &Details{}
+	}
 	var r reader
 	if g.m.version == 2 {
-		g.statsV2(&r, &s, full)
+		g.statsV2(&r, &s, parts)
 	} else {
-		g.statsV1(&r, &s, full)
+		g.statsV1(&r, &s, parts)
+	}
+	if parts&Stalls != 0 && r.in(g, "") {
+		r.pressure("cpu.pressure", &s.Pressure.CPU)
+		r.pressure("memory.pressure", &s.Pressure.Memory)
+		r.pressure("io.pressure", &s.Pressure.IO)
 	}
 	if r.err != nil {
 		return Stats{}, fmt.Errorf("read statistics of cgroup %s: %w", g.path, r.err)
@@ -123,161 +145,10 @@ func (g *Group) measure(full bool) (Stats, error) {
 }
 
 func (m *Memory) finish() {
-	inactive := m.WorkingSet
-	m.WorkingSet = 0
-	if m.Usage > inactive {
-		m.WorkingSet = m.Usage - inactive
+	if m.Usage > m.InactiveFile {
+		m.WorkingSet = m.Usage - m.InactiveFile
 	}
 	if m.Limit != Unlimited && m.Limit > m.WorkingSet {
 		m.Available = m.Limit - m.WorkingSet
-	}
-}
-
-func (g *Group) statsV1(r *reader, s *Stats, full bool) {
-	if r.in(g, "cpuacct") {
-		s.CPU.Usage = r.number("cpuacct.usage")
-	}
-	if r.in(g, "memory") {
-		s.Memory.Usage = r.number("memory.usage_in_bytes")
-		s.Memory.statV1(r)
-	}
-	if r.in(g, "pids") {
-		s.Pids.Current = r.number("pids.current")
-		if full {
-			s.Pids.Limit = r.limit("pids.max")
-		}
-	}
-	if full {
-		g.restV1(r, s)
-	}
-}
-
-func (g *Group) restV1(r *reader, s *Stats) {
-	if r.in(g, "cpuacct") {
-		const tick = uint64(time.Second / 100) // USER_HZ is 100 everywhere
-		for data := r.file("cpuacct.stat"); len(data) > 0; {
-			var key []byte
-			var value uint64
-			key, value, data = cutPair(data)
-			switch string(key) {
-			case "user":
-				s.CPU.User = value * tick
-			case "system":
-				s.CPU.System = value * tick
-			}
-		}
-	}
-	if r.in(g, "cpu") {
-		for data := r.file("cpu.stat"); len(data) > 0; {
-			var key []byte
-			var value uint64
-			key, value, data = cutPair(data)
-			switch string(key) {
-			case "nr_periods":
-				s.CPU.Periods = value
-			case "nr_throttled":
-				s.CPU.ThrottledPeriods = value
-			case "throttled_time":
-				s.CPU.Throttled = value
-			}
-		}
-	}
-	if r.in(g, "blkio") {
-		s.IO.ReadBytes, s.IO.WriteBytes = r.blkio("blkio.throttle.io_service_bytes_recursive")
-		s.IO.ReadOps, s.IO.WriteOps = r.blkio("blkio.throttle.io_serviced_recursive")
-	}
-}
-
-// statV1 leaves the inactive file pages in WorkingSet, for finish.
-func (m *Memory) statV1(r *reader) {
-	var swapAndMemory uint64 = Unlimited
-	for data := r.file("memory.stat"); len(data) > 0; {
-		var key []byte
-		var value uint64
-		key, value, data = cutPair(data)
-		switch string(key) {
-		case "hierarchical_memory_limit":
-			m.Limit = boundV1(value)
-		case "hierarchical_memsw_limit":
-			swapAndMemory = boundV1(value)
-		case "total_rss":
-			m.RSS = value
-		case "total_swap":
-			m.Swap = value
-		case "total_pgfault":
-			m.Faults = value
-		case "total_pgmajfault":
-			m.MajorFaults = value
-		case "total_inactive_file":
-			m.WorkingSet = value
-		}
-	}
-	if swapAndMemory != Unlimited && swapAndMemory >= m.Limit {
-		m.SwapLimit = swapAndMemory - m.Limit
-	}
-}
-
-// boundV1 knows v1's way to say that there is no limit: the largest number of
-// whole pages, whatever their size.
-func boundV1(n uint64) uint64 {
-	if n >= math.MaxInt64-1<<20 {
-		return Unlimited
-	}
-	return n
-}
-
-func (g *Group) statsV2(r *reader, s *Stats, full bool) {
-	r.in(g, "")
-	for data := r.file("cpu.stat"); len(data) > 0; {
-		var key []byte
-		var value uint64
-		key, value, data = cutPair(data)
-		switch string(key) {
-		case "usage_usec":
-			s.CPU.Usage = value * 1000
-		case "user_usec":
-			s.CPU.User = value * 1000
-		case "system_usec":
-			s.CPU.System = value * 1000
-		case "nr_periods":
-			s.CPU.Periods = value
-		case "nr_throttled":
-			s.CPU.ThrottledPeriods = value
-		case "throttled_usec":
-			s.CPU.Throttled = value * 1000
-		}
-	}
-	s.Memory.Usage = r.number("memory.current")
-	for data := r.file("memory.stat"); len(data) > 0; {
-		var key []byte
-		var value uint64
-		key, value, data = cutPair(data)
-		switch string(key) {
-		case "anon":
-			s.Memory.RSS = value
-		case "inactive_file":
-			s.Memory.WorkingSet = value
-		case "pgfault":
-			s.Memory.Faults = value
-		case "pgmajfault":
-			s.Memory.MajorFaults = value
-		}
-	}
-	s.Memory.Limit = r.limit("memory.max")
-	if g.m.swap {
-		s.Memory.Swap = r.number("memory.swap.current")
-		s.Memory.SwapLimit = r.limit("memory.swap.max")
-	}
-	s.Pids.Current = r.number("pids.current")
-	if full {
-		s.Pids.Limit = r.limit("pids.max")
-		s.IO = r.ioStat("io.stat")
-	}
-	var p Pressures
-	some := r.pressure("cpu.pressure", &p.CPU)
-	some = r.pressure("memory.pressure", &p.Memory) || some
-	some = r.pressure("io.pressure", &p.IO) || some
-	if some {
-		s.Pressure = &p
 	}
 }

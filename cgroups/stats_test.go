@@ -1,12 +1,12 @@
 package cgroups
 
 import (
-	"errors"
 	"strconv"
 	"testing"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 func TestStatsShowUse(t *testing.T) {
@@ -39,8 +39,11 @@ func TestStatsShowUse(t *testing.T) {
 	if s.Pids.Current == 0 || s.Pids.Limit != 77 {
 		t.Errorf("Pids = %+v, want some of 77", s.Pids)
 	}
-	if m.Version() == 1 && s.Pressure != nil {
-		t.Error("pressure on v1")
+	if want := exists("/proc/pressure/cpu") && m.unified() != nil; s.Pressure.CPU.Some.Known != want {
+		t.Errorf("Pressure = %+v, want some: %t", s.Pressure, want)
+	}
+	if !s.Knows(KnowsCPU | KnowsModes | KnowsMemory | KnowsPids) {
+		t.Errorf("Known = %b, want processors, memory and processes", s.Known)
 	}
 }
 
@@ -78,28 +81,8 @@ func TestReaderTakesAnything(t *testing.T) {
 	}
 }
 
-func TestUsagesAreInOrder(t *testing.T) {
-	m, parent := testParent(t)
-	g, err := m.Create(parent, "web", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	start(t, g.Handle(), "wait")
-	groups := make([]*Group, 50)
-	for i := range groups {
-		groups[i] = m.Load(parent + "/none")
-	}
-	groups[20] = g
-	all, errs := Usages(groups)
-	for i, s := range all {
-		if (i == 20) != (errs[i] == nil) || (i == 20) != (s.Memory.Usage > 0) {
-			t.Errorf("Usages()[%d] = %+v, %v", i, s, errs[i])
-		}
-	}
-}
-
-func manyGroups(b *testing.B) []*Group {
-	b.Helper()
+// The wall clock of a busy machine says little: the figure is processor time.
+func benchmarkStats(b *testing.B, parts Parts) {
 	m, parent := testParent(b)
 	groups := make([]*Group, 200)
 	for i := range groups {
@@ -110,29 +93,24 @@ func manyGroups(b *testing.B) []*Group {
 		groups[i] = g
 	}
 	b.ReportAllocs()
-	return groups
-}
-
-func BenchmarkStats200(b *testing.B) {
-	groups := manyGroups(b)
+	var before, after unix.Rusage
+	_ = unix.Getrusage(unix.RUSAGE_SELF, &before)
 	for b.Loop() {
 		for _, g := range groups {
-			if _, err := g.Stats(); err != nil {
+			if _, err := g.Measure(parts); err != nil {
 				b.Fatal(err)
 			}
 		}
 	}
+	_ = unix.Getrusage(unix.RUSAGE_SELF, &after)
+	used := after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano()
+	b.ReportMetric(float64(used)/1e3/float64(b.N), "cpu-us/op")
 }
 
-func BenchmarkUsages200(b *testing.B) {
-	groups := manyGroups(b)
-	for b.Loop() {
-		_, errs := Usages(groups)
-		if err := errors.Join(errs...); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
+func BenchmarkAllOf200(b *testing.B)  { benchmarkStats(b, Everything) }
+func BenchmarkUseOf200(b *testing.B)  { benchmarkStats(b, 0) }
+func BenchmarkPodsOf200(b *testing.B) { benchmarkStats(b, Processes) }
+func BenchmarkPSIOf200(b *testing.B)  { benchmarkStats(b, Stalls) }
 
 func BenchmarkCreateInstanceAndContainer(b *testing.B) {
 	m, parent := testParent(b)

@@ -2,8 +2,6 @@ package cri
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -13,7 +11,7 @@ import (
 type reports interface {
 	InstanceStats(id string) (runtime.InstanceStats, error)
 	ContainerStats(id string) (runtime.ContainerStats, error)
-	AllStats() []runtime.InstanceStats
+	AllStats(want func(*runtime.Instance) bool, details bool) []runtime.InstanceStats
 	AllContainerStats(want func(*runtime.Container) bool) []runtime.ContainerStats
 	DiskUsage() runtime.Disk
 }
@@ -51,28 +49,16 @@ func (s *Server) listContainerStats(f *criapi.ContainerStatsFilter) []*criapi.Co
 	if f.GetPodSandboxId() != "" {
 		filter.pod = fullID(s.engine.Instances(), instanceID, f.GetPodSandboxId())
 	}
-	all := s.engine.AllContainerStats(filter.match)
+	var want func(*runtime.Container) bool
+	if f != nil {
+		want = filter.match
+	}
+	all := s.engine.AllContainerStats(want)
 	list := make([]*criapi.ContainerStats, 0, len(all))
 	for i := range all {
 		list = append(list, s.containerStats(&all[i]))
 	}
 	return list
-}
-
-// measure measures one pod, or all that are ready. A pod that is not there, or
-// not ready any more, has no statistics.
-func (s *Server) measure(pod string) ([]runtime.InstanceStats, error) {
-	if pod == "" {
-		return s.engine.AllStats(), nil
-	}
-	one, err := s.engine.InstanceStats(pod)
-	if errors.Is(err, runtime.ErrNotFound) || errors.Is(err, runtime.ErrNotReady) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return []runtime.InstanceStats{one}, nil
 }
 
 // PodSandboxStats measures a pod.
@@ -90,35 +76,29 @@ func (s *Server) PodSandboxStats(_ context.Context, r *criapi.PodSandboxStatsReq
 
 // ListPodSandboxStats measures the ready pods that pass a filter.
 func (s *Server) ListPodSandboxStats(_ context.Context, r *criapi.ListPodSandboxStatsRequest) (*criapi.ListPodSandboxStatsResponse, error) {
-	list, err := s.listPodStats(r.GetFilter())
-	return &criapi.ListPodSandboxStatsResponse{Stats: list}, err
+	return &criapi.ListPodSandboxStatsResponse{Stats: s.listPodStats(r.GetFilter())}, nil
 }
 
 // StreamPodSandboxStats is ListPodSandboxStats in parts.
 func (s *Server) StreamPodSandboxStats(r *criapi.StreamPodSandboxStatsRequest, stream criapi.RuntimeService_StreamPodSandboxStatsServer) error {
-	list, err := s.listPodStats(r.GetFilter())
-	if err != nil {
-		return err
-	}
-	return inParts(list, func(part []*criapi.PodSandboxStats) error {
+	return inParts(s.listPodStats(r.GetFilter()), func(part []*criapi.PodSandboxStats) error {
 		return stream.Send(&criapi.StreamPodSandboxStatsResponse{PodSandboxStats: part})
 	})
 }
 
-func (s *Server) listPodStats(f *criapi.PodSandboxStatsFilter) ([]*criapi.PodSandboxStats, error) {
+func (s *Server) listPodStats(f *criapi.PodSandboxStatsFilter) []*criapi.PodSandboxStats {
 	filter := podFilter{labels: f.GetLabelSelector()}
 	if f.GetId() != "" {
 		filter.id = fullID(s.engine.Instances(), instanceID, f.GetId())
 	}
-	pods, err := s.measure(filter.id)
-	if err != nil {
-		return nil, fmt.Errorf("pod statistics: %w", err)
+	var want func(*runtime.Instance) bool
+	if f != nil {
+		want = filter.match
 	}
-	list := make([]*criapi.PodSandboxStats, 0, len(pods))
+	pods := s.engine.AllStats(want, false)
+	list := make([]*criapi.PodSandboxStats, len(pods))
 	for i := range pods {
-		if filter.match(&pods[i].Instance) {
-			list = append(list, s.podStats(&pods[i]))
-		}
+		list[i] = s.podStats(&pods[i])
 	}
-	return list, nil
+	return list
 }

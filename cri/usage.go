@@ -1,11 +1,9 @@
 package cri
 
 import (
-	"math"
-	"time"
-
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/siflet/siflet/cgroups"
 	"github.com/siflet/siflet/runtime"
 )
 
@@ -19,14 +17,10 @@ func (s *Server) containerStats(st *runtime.ContainerStats) *criapi.ContainerSta
 		Attributes: &criapi.ContainerAttributes{
 			Id: c.ID, Metadata: containerMetadata(c), Labels: c.Spec.Metadata.Labels, Annotations: c.Spec.Metadata.Annotations,
 		},
-		Cpu: s.cpu(c.ID, st.Time, st.CPU.Usage), Memory: memory(at, &st.Memory), Swap: swap(at, &st.Memory),
+		Cpu: s.cpu(c.ID, &st.Stats), Memory: memory(at, &st.Stats), Swap: swap(at, &st.Stats), Io: ioUsage(at, &st.Stats),
 	}
 	if d := st.Disk; d != nil {
 		out.WritableLayer = filesystem(d.At, d.Path, d.Bytes, d.Inodes)
-	}
-	if p := st.Pressure; p != nil {
-		out.Cpu.Psi, out.Memory.Psi = psi(&p.CPU), psi(&p.Memory)
-		out.Io = &criapi.IoUsage{Timestamp: at, Psi: psi(&p.IO)}
 	}
 	return out
 }
@@ -35,19 +29,18 @@ func (s *Server) podStats(st *runtime.InstanceStats) *criapi.PodSandboxStats {
 	at := st.Time.UnixNano()
 	i := &st.Instance
 	linux := &criapi.LinuxPodSandboxStats{
-		Cpu: s.cpu(i.ID, st.Time, st.CPU.Usage), Memory: memory(at, &st.Memory),
-		Process: &criapi.ProcessUsage{Timestamp: at, ProcessCount: number(st.Pids.Current)},
+		Cpu: s.cpu(i.ID, &st.Stats), Memory: memory(at, &st.Stats), Io: ioUsage(at, &st.Stats),
+	}
+	if st.Knows(cgroups.KnowsPids) {
+		linux.Process = &criapi.ProcessUsage{Timestamp: at, ProcessCount: number(st.Pids.Current)}
 	}
 	for n := range st.Containers {
 		linux.Containers = append(linux.Containers, s.containerStats(&st.Containers[n]))
 	}
-	if p := st.Pressure; p != nil {
-		linux.Cpu.Psi, linux.Memory.Psi = psi(&p.CPU), psi(&p.Memory)
-		linux.Io = &criapi.IoUsage{Timestamp: at, Psi: psi(&p.IO)}
-	}
 	if len(st.Network) > 0 {
 		linux.Network = &criapi.NetworkUsage{Timestamp: at}
 	}
+	// Clients expect the default interface among the others, as cAdvisor has it.
 	for n := range st.Network {
 		c := &st.Network[n]
 		usage := &criapi.NetworkInterfaceUsage{
@@ -68,36 +61,67 @@ func (s *Server) podStats(st *runtime.InstanceStats) *criapi.PodSandboxStats {
 	}
 }
 
-func (s *Server) cpu(id string, at time.Time, usage uint64) *criapi.CpuUsage {
-	out := &criapi.CpuUsage{Timestamp: at.UnixNano(), UsageCoreNanoSeconds: number(usage)}
-	if cores, ok := s.rates.cores(id, at, usage); ok {
+// What the machine does not count is left out: no zero stands for it.
+
+func (s *Server) cpu(id string, st *cgroups.Stats) *criapi.CpuUsage {
+	if !st.Knows(cgroups.KnowsCPU) {
+		return nil
+	}
+	out := &criapi.CpuUsage{
+		Timestamp: st.Time.UnixNano(), UsageCoreNanoSeconds: number(st.CPU.Usage), Psi: psi(&st.Pressure.CPU),
+	}
+	if cores, ok := s.rates.cores(id, st.Time, st.CPU.Usage); ok {
 		out.UsageNanoCores = number(cores)
 	}
 	return out
 }
 
-func memory(at int64, m *runtime.Memory) *criapi.MemoryUsage {
+func memory(at int64, st *cgroups.Stats) *criapi.MemoryUsage {
+	if !st.Knows(cgroups.KnowsMemory) {
+		return nil
+	}
+	m := &st.Memory
 	out := &criapi.MemoryUsage{
 		Timestamp: at, WorkingSetBytes: number(m.WorkingSet), UsageBytes: number(m.Usage), RssBytes: number(m.RSS),
-		PageFaults: number(m.Faults), MajorPageFaults: number(m.MajorFaults),
+		PageFaults: number(m.Faults), MajorPageFaults: number(m.MajorFaults), Psi: psi(&st.Pressure.Memory),
 	}
-	if m.Available > 0 {
+	if m.Limit != cgroups.Unlimited {
 		out.AvailableBytes = number(m.Available)
 	}
 	return out
 }
 
-func swap(at int64, m *runtime.Memory) *criapi.SwapUsage {
+func swap(at int64, st *cgroups.Stats) *criapi.SwapUsage {
+	if !st.Knows(cgroups.KnowsSwap) {
+		return nil
+	}
+	m := &st.Memory
 	out := &criapi.SwapUsage{Timestamp: at, SwapUsageBytes: number(m.Swap)}
-	if m.SwapLimit >= m.Swap && m.SwapLimit != math.MaxUint64 {
-		out.SwapAvailableBytes = number(m.SwapLimit - m.Swap)
+	if m.SwapLimit != cgroups.Unlimited {
+		out.SwapAvailableBytes = number(m.SwapLimit - min(m.Swap, m.SwapLimit))
 	}
 	return out
 }
 
-func psi(p *runtime.Pressure) *criapi.PsiStats {
-	stall := func(s *runtime.Stall) *criapi.PsiData {
-		return &criapi.PsiData{Total: uint64(max(s.Total, 0)), Avg10: s.Avg10, Avg60: s.Avg60, Avg300: s.Avg300}
+func ioUsage(at int64, st *cgroups.Stats) *criapi.IoUsage {
+	p := psi(&st.Pressure.IO)
+	if p == nil {
+		return nil
 	}
-	return &criapi.PsiStats{Full: stall(&p.Full), Some: stall(&p.Some)}
+	return &criapi.IoUsage{Timestamp: at, Psi: p}
+}
+
+func psi(p *cgroups.Pressure) *criapi.PsiStats {
+	some, full := stall(&p.Some), stall(&p.Full)
+	if some == nil && full == nil {
+		return nil
+	}
+	return &criapi.PsiStats{Full: full, Some: some}
+}
+
+func stall(s *cgroups.Stall) *criapi.PsiData {
+	if !s.Known {
+		return nil
+	}
+	return &criapi.PsiData{Total: uint64(max(s.Total, 0)), Avg10: s.Avg10, Avg60: s.Avg60, Avg300: s.Avg300}
 }

@@ -94,6 +94,13 @@ func BenchmarkCounters(b *testing.B) {
 			}
 		}
 	})
+	b.Run("process", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := countersOf(os.Getpid()); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 	b.Run("inside", func(b *testing.B) {
 		for b.Loop() {
 			if _, err := Counters(req.Netns); err != nil {

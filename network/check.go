@@ -47,21 +47,3 @@ func (b *bridge) check(ctx context.Context, req Request, res Result) error {
 	}
 	return nil
 }
-
-func (b *bridge) counters(req Request) ([]InterfaceCounters, error) {
-	if err := b.sockets(); err != nil {
-		return nil, err
-	}
-	outer, err := b.host.linkByName(linkName(leaseKey(req.Owner, req.ID)))
-	if err != nil {
-		return nil, fmt.Errorf("counters: %w", err)
-	}
-	c := outer.stats // what this end sends, the other receives
-	return []InterfaceCounters{{
-		Name:    inner,
-		RxBytes: c.TxBytes, TxBytes: c.RxBytes,
-		RxPackets: c.TxPackets, TxPackets: c.RxPackets,
-		RxErrors: c.TxErrors, TxErrors: c.RxErrors,
-		RxDropped: c.TxDropped, TxDropped: c.RxDropped,
-	}}, nil
-}

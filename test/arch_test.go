@@ -25,7 +25,7 @@ var mayImport = map[string][]string{
 
 	"cri": {
 		"cri/streaming", "runtime", "runtime/image", "runtime/program", "runtime/registry", "runtime/supervisor", "runtime/trust",
-		"network",
+		"network", "cgroups",
 	},
 
 	"cri/streaming": {},
