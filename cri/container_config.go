@@ -62,6 +62,7 @@ func (s *Server) linuxPart(c *criapi.LinuxContainerConfig, list []*criapi.Device
 		adj := int(c.GetResources().GetOomScoreAdj())
 		spec.OOMScoreAdj = &adj
 	}
+	pod.Settings.Container(spec)
 	return nil
 }
 

@@ -3,7 +3,6 @@ package cri
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -75,7 +74,7 @@ func (s *Server) lookup(ref string) (*image.Image, error) {
 
 // ImageStatus describes an image; the answer is empty when it is absent.
 func (s *Server) ImageStatus(_ context.Context, r *criapi.ImageStatusRequest) (*criapi.ImageStatusResponse, error) {
-	ref, err := reference(r.GetImage())
+	ref, err := s.reference(r.GetImage())
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +92,7 @@ func (s *Server) ImageStatus(_ context.Context, r *criapi.ImageStatusRequest) (*
 // RemoveImage removes an image with all its names; one that is absent is
 // removed.
 func (s *Server) RemoveImage(ctx context.Context, r *criapi.RemoveImageRequest) (*criapi.RemoveImageResponse, error) {
-	ref, err := reference(r.GetImage())
+	ref, err := s.reference(r.GetImage())
 	if err != nil {
 		return nil, err
 	}
@@ -126,13 +125,9 @@ func filesystem(at time.Time, mountpoint string, bytes, inodes uint64) *criapi.F
 
 func number(n uint64) *criapi.UInt64Value { return &criapi.UInt64Value{Value: n} }
 
-func reference(i *criapi.ImageSpec) (string, error) {
-	switch ref := i.GetImage(); {
-	case ref == "":
+func (s *Server) reference(i *criapi.ImageSpec) (string, error) {
+	if i.GetImage() == "" {
 		return "", invalid("image.image", "is missing")
-	case !slices.Contains(handlers(), i.GetRuntimeHandler()):
-		return "", invalid("image.runtime_handler", "unknown handler %q", i.GetRuntimeHandler())
-	default:
-		return ref, nil
 	}
+	return i.GetImage(), s.checkHandler("image.runtime_handler", i.GetRuntimeHandler())
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"slices"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -67,7 +66,7 @@ func (s *Server) mountOf(field string, m *criapi.Mount) (runtime.Mount, error) {
 		return none, err
 	}
 	if m.GetImage() != nil {
-		return imageVolume(field, m, out)
+		return s.imageVolume(field, m, out)
 	}
 	if m.GetImageSubPath() != "" {
 		return none, invalid(field+".image_sub_path", "is set without an image")
@@ -96,7 +95,7 @@ func mountOptions(field string, options []string, out *runtime.Mount) error {
 }
 
 // imageVolume mounts an image.
-func imageVolume(field string, m *criapi.Mount, out runtime.Mount) (runtime.Mount, error) {
+func (s *Server) imageVolume(field string, m *criapi.Mount, out runtime.Mount) (runtime.Mount, error) {
 	sub, ref := m.GetImageSubPath(), m.GetImage().GetImage()
 	wrong := func(name, format string, args ...any) (runtime.Mount, error) {
 		return runtime.Mount{}, volumeError(invalid(field+"."+name, format, args...))
@@ -108,10 +107,11 @@ func imageVolume(field string, m *criapi.Mount, out runtime.Mount) (runtime.Moun
 		return wrong("readonly", "is not set: an image can be mounted read-only alone")
 	case ref == "":
 		return wrong("image.image", "is missing")
-	case m.GetImage().GetRuntimeHandler() != "" && !slices.Contains(handlers(), m.GetImage().GetRuntimeHandler()):
-		return wrong("image.runtime_handler", "unknown handler %q", m.GetImage().GetRuntimeHandler())
 	case sub != "" && (!fs.ValidPath(path.Clean(sub)) || strings.ContainsRune(sub, 0)):
 		return wrong("image_sub_path", "%q leaves the image", sub)
+	}
+	if err := s.checkHandler(field+".image.runtime_handler", m.GetImage().GetRuntimeHandler()); err != nil {
+		return out, volumeError(err)
 	}
 	// Nothing is mounted below it that could come or go.
 	out.Image, out.Source, out.Propagation = ref, sub, "private"

@@ -22,7 +22,6 @@ func (s *Server) Version(context.Context, *criapi.VersionRequest) (*criapi.Versi
 
 // Status says whether pods can run here, and with which features.
 func (s *Server) Status(ctx context.Context, r *criapi.StatusRequest) (*criapi.StatusResponse, error) {
-	features := &criapi.RuntimeHandlerFeatures{RecursiveReadOnlyMounts: s.node.RecursiveReadOnly}
 	out := &criapi.StatusResponse{
 		Status: &criapi.RuntimeStatus{Conditions: []*criapi.RuntimeCondition{
 			condition("RuntimeReady", "RuntimeNotReady", s.engine.Ready()),
@@ -30,13 +29,11 @@ func (s *Server) Status(ctx context.Context, r *criapi.StatusRequest) (*criapi.S
 		}},
 		Features: &criapi.RuntimeFeatures{SupplementalGroupsPolicy: true, MountOptions: true},
 	}
-	for _, name := range handlers() {
-		out.RuntimeHandlers = append(out.RuntimeHandlers, &criapi.RuntimeHandler{Name: name, Features: features})
-	}
+	out.RuntimeHandlers = s.handlerFeatures()
 	if !r.GetVerbose() {
 		return out, nil
 	}
-	config, err := json.Marshal(s.described)
+	config, err := json.Marshal(s.described())
 	if err != nil {
 		return nil, fmt.Errorf("verbose info: %w", err)
 	}

@@ -52,6 +52,7 @@ func (s *Server) instanceSpec(c *criapi.PodSandboxConfig, handler string) (runti
 	if spec.DNS, err = dns(c.GetDnsConfig()); err != nil {
 		return none, err
 	}
+	s.handlers()[handler].Instance(&spec)
 	if ns.Network != runtime.ModeHost {
 		if spec.Ports, err = ports(c.GetPortMappings()); err != nil {
 			return none, err

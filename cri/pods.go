@@ -11,13 +11,10 @@ import (
 	"github.com/siflet/siflet/runtime"
 )
 
-// Handlers that pods may name; the empty one is the default.
-func handlers() []string { return []string{"", "siflet"} }
-
 // RunPodSandbox makes a pod and returns when it is ready.
 func (s *Server) RunPodSandbox(ctx context.Context, r *criapi.RunPodSandboxRequest) (*criapi.RunPodSandboxResponse, error) {
-	if !slices.Contains(handlers(), r.GetRuntimeHandler()) {
-		return nil, invalid("runtime_handler", "unknown handler %q; there is %q", r.GetRuntimeHandler(), handlers()[1])
+	if err := s.checkHandler("runtime_handler", r.GetRuntimeHandler()); err != nil {
+		return nil, err
 	}
 	spec, err := s.instanceSpec(r.GetConfig(), r.GetRuntimeHandler())
 	if err != nil {

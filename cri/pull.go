@@ -18,7 +18,7 @@ import (
 // PullImage makes an image known to the node and returns its id. It ends when the
 // client leaves; what others pull at the same time goes on.
 func (s *Server) PullImage(ctx context.Context, r *criapi.PullImageRequest) (*criapi.PullImageResponse, error) {
-	ref, err := reference(r.GetImage())
+	ref, err := s.reference(r.GetImage())
 	if err != nil {
 		return nil, err
 	}

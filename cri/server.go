@@ -12,6 +12,7 @@ import (
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/siflet/siflet/cri/streaming"
+	"github.com/siflet/siflet/runtime"
 )
 
 // Config is what a server is made of.
@@ -27,8 +28,10 @@ type Config struct {
 	StreamAddress string
 	// StreamIdleTimeout ends streams on which nothing moves; 0 is 4 hours.
 	StreamIdleTimeout time.Duration
-	// Described is shown by Status when asked to be verbose.
-	Described any
+	// Described is asked for what Status shows when it is to be verbose; nil shows nothing.
+	Described func() any
+	// Handlers is asked for those that pods may name beside the default; nil for none.
+	Handlers func() map[string]*runtime.Handler
 	// Meter hears of pulls; it may be nil.
 	Meter Meter
 	Log   *slog.Logger
@@ -52,7 +55,8 @@ type Server struct {
 	images    Images
 	node      Node
 	version   string
-	described any
+	named     func() map[string]*runtime.Handler
+	described func() any
 	log       *slog.Logger
 
 	streams *streaming.Server
@@ -72,8 +76,11 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.Described == nil {
+		c.Described = func() any { return nil }
+	}
 	s := &Server{
-		engine: c.Engine, images: c.Images, node: c.Node, version: c.Version, described: c.Described, log: c.Log,
+		engine: c.Engine, images: c.Images, node: c.Node, version: c.Version, named: c.Handlers, described: c.Described, log: c.Log,
 		pulls: pulls{meter: c.Meter},
 	}
 	var err error

@@ -89,7 +89,7 @@ func (v *view) inputs(spec *ContainerSpec, image *resolvedImage, s surroundings)
 	for _, m := range spec.Mounts {
 		in.Mounts = append(in.Mounts, plan.Mount(m))
 	}
-	if security.Privileged {
+	if security.Privileged && !security.NoHostDev {
 		in.Node.Devices = hostDevices()
 	}
 	extra := plan.Extra{

@@ -49,6 +49,7 @@ type InstanceSpec struct {
 	Pod        bool           `json:"pod,omitempty"`
 	Metadata   Metadata       `json:"metadata"`
 	Handler    string         `json:"handler,omitempty"`
+	Settings   *Handler       `json:"settings,omitempty"` // the handler's; nil is siflet's own way
 	Namespaces Namespaces     `json:"namespaces"`
 	Hostname   string         `json:"hostname,omitempty"`
 	DNS        *network.DNS   `json:"dns,omitempty"` // nil: the host's resolv.conf
@@ -152,6 +153,8 @@ type Security struct {
 	AllCaps bool `json:"all_caps,omitempty"`
 	// AllDevices gives the host's whole /dev, as privileged does (CLI without --contain).
 	HostDev bool `json:"host_dev,omitempty"`
+	// NoHostDev keeps them from a privileged container, which gets those it asks for.
+	NoHostDev bool `json:"no_host_dev,omitempty"`
 }
 
 // ContainerSpec is what a container is made from. It is recorded as given;

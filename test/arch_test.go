@@ -14,11 +14,15 @@ const module = "github.com/siflet/siflet/"
 // It is the machine-checked form of the table in ARCHITECTURE.md.
 var mayImport = map[string][]string{
 	"cmd/siflet": {
-		"cmd/internal/setup", "runtime", "runtime/action", "runtime/convert", "runtime/image", "runtime/program",
+		"cmd/internal/config", "cmd/internal/setup", "runtime", "runtime/action", "runtime/convert", "runtime/image", "runtime/program",
 		"runtime/registry", "runtime/sif", "runtime/source", "runtime/trust",
 		"runtime/supervisor", "runtime/linux", "runtime/record", "network", "cgroups",
 	},
-	"cmd/siflet-agent":    {"cmd/internal/setup", "cri", "runtime", "runtime/image", "network", "cgroups"},
+	"cmd/siflet-agent": {
+		"cmd/internal/config", "cmd/internal/setup", "cri", "runtime", "runtime/image", "runtime/linux", "runtime/registry",
+		"runtime/trust", "network", "cgroups",
+	},
+	"cmd/internal/config": {"cmd/internal/setup", "runtime/plan"},
 	"cmd/internal/setup":  {"runtime/image", "runtime/registry", "runtime/trust"},
 	"cmd/siflet-instance": {"runtime/supervisor", "runtime/launch", "runtime/linux"},
 	"cmd/siflet-action":   {"runtime/action", "runtime/linux", "runtime/program"},

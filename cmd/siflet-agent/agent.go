@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/siflet/siflet/cgroups"
+	"github.com/siflet/siflet/cmd/internal/config"
 	"github.com/siflet/siflet/cmd/internal/setup"
 	"github.com/siflet/siflet/cri"
 	"github.com/siflet/siflet/network"
@@ -29,28 +29,30 @@ const stopTime = 10 * time.Second
 
 func agentCommand() *cobra.Command {
 	var (
-		options = defaultAgentOptions()
-		file    string
-		bins    setup.Programs
+		file string
+		bins setup.Programs
 	)
 	c := &cobra.Command{
 		Use: "agent", Short: "Run the node agent in the foreground", Args: cobra.NoArgs,
 		Long: "Run the node agent: it serves the Container Runtime Interface on a unix socket.\n" +
-			"SIGTERM stops it; pods go on and the next agent takes them over.\n\n" +
+			"SIGTERM stops it; pods go on and the next agent takes them over. SIGHUP makes it read its configuration again.\n\n" +
 			"A container that names neither command nor args runs what its image says: ENTRYPOINT and CMD of a Docker or\n" +
 			"OCI image; of a Singularity image the startscript or, if it has none, the runscript. command replaces ENTRYPOINT\n" +
 			"and CMD, or the script; args alone replace CMD, or are the script's arguments. The VOLUMEs of an image can be\n" +
 			"written even if its root can't; what is written goes with the container.",
 	}
-	options.flags(c.Flags())
-	c.Flags().StringVar(&file, "config", "", "TOML file with the same settings (default "+defaultConfigFile+", if there)")
+	flags := config.Register(c.Flags())
+	c.Flags().StringVar(&file, "config", "", "TOML file with the same settings and more (default "+config.File+", if there);\n"+
+		"\"siflet config default\" prints one, \"siflet config check\" checks it")
 	c.Flags().StringVar(&bins.Instance, "instance-binary", "", "siflet-instance to use")
 	c.Flags().StringVar(&bins.Action, "action-binary", "", "siflet-action to use")
 	for _, name := range []string{"instance-binary", "action-binary"} {
 		c.Flags().Lookup(name).Hidden = true
 	}
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		if err := options.load(file, c.Flags()); err != nil {
+		load := func() (*config.Config, error) { return config.Load(file, flags) }
+		settings, err := load()
+		if err != nil {
 			return err
 		}
 		ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
@@ -59,28 +61,27 @@ func agentCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return runAgent(ctx, options, bins)
+		return runAgent(ctx, settings, load, bins)
 	}
 	return c
 }
 
-// runAgent serves until ctx ends. Pods outlive it.
-func runAgent(ctx context.Context, o agentOptions, bins setup.Programs) (err error) {
+// runAgent serves until ctx ends. Pods outlive it. load reads the configuration
+// again.
+func runAgent(ctx context.Context, c *config.Config, load func() (*config.Config, error), bins setup.Programs) (err error) {
 	start := time.Now()
 	if os.Geteuid() != 0 {
 		return errors.New("the agent must be started by root: it makes namespaces, mounts and cgroups")
 	}
-	log, err := o.logger(os.Stderr)
-	if err != nil {
-		return err
-	}
-	nets, err := o.network(log)
+	l := &live{log: newLogbook(os.Stderr, c), now: c}
+	log := l.log.Logger
+	nets, err := newNetwork(c, log)
 	if err != nil {
 		return err
 	}
 	// The streaming library logs by itself.
 	klog.SetSlogLogger(log)
-	engine, images, err := openEngine(ctx, o, bins, nets, log)
+	engine, images, err := openEngine(ctx, l, bins, nets)
 	if err != nil {
 		return err
 	}
@@ -88,14 +89,16 @@ func runAgent(ctx context.Context, o agentOptions, bins setup.Programs) (err err
 		err = errors.Join(err, engine.Close())
 		nets.Close()
 	}()
-	meter := newMetrics(images.Usage)
-	stopMetrics, err := meter.serve(ctx, o.MetricsListen, log)
-	if err != nil {
+	l.meter = newMetrics(images.Usage)
+	if err := l.meter.serve(ctx, c.MetricsListen, log); err != nil {
 		return err
 	}
-	defer stopMetrics()
+	defer l.meter.close()
 	server, err := cri.New(ctx, cri.Config{
-		Engine: engine, Images: images, Meter: meter, Version: semanticVersion(version), StreamAddress: o.StreamAddress, Described: o, Log: log,
+		Engine: engine, Images: images, Meter: l.meter, Version: semanticVersion(version), StreamAddress: c.StreamAddress, Log: log,
+		StreamIdleTimeout: c.StreamIdleTimeout,
+		Handlers:          func() map[string]*runtime.Handler { return handlers(l.current()) },
+		Described:         func() any { return l.current() },
 		Node: cri.Node{
 			AppArmor: hasAppArmor(), SELinux: hasSELinux(), Devices: runtime.Devices,
 			RecursiveReadOnly: runtime.RecursiveReadOnly(),
@@ -104,13 +107,14 @@ func runAgent(ctx context.Context, o agentOptions, bins setup.Programs) (err err
 	if err != nil {
 		return err
 	}
-	socket, err := cri.Listen(ctx, o.Listen)
+	socket, err := cri.Listen(ctx, c.Listen)
 	if err != nil {
 		return errors.Join(err, server.Stop(ctx))
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(socket) }() // waited for below
-	log.Info("agent is serving", "socket", o.Listen, "state_dir", o.StateDir, "took", time.Since(start))
+	defer l.reloadOnHangUp(ctx, load)()
+	log.Info("agent is serving", "socket", c.Listen, "state_dir", c.StateDir, "took", time.Since(start))
 	notifyReady(ctx, log)
 	select {
 	case <-ctx.Done():
@@ -123,35 +127,39 @@ func runAgent(ctx context.Context, o agentOptions, bins setup.Programs) (err err
 	return errors.Join(err, server.Stop(grace), <-served)
 }
 
-func (o agentOptions) network(log *slog.Logger) (*network.Network, error) {
-	subnets, err := o.subnets()
-	if err != nil {
-		return nil, err
-	}
-	mode := network.Mode(o.Network)
-	if o.Network == "auto" {
+func newNetwork(c *config.Config, log *slog.Logger) (*network.Network, error) {
+	mode := network.Mode(c.Network)
+	if c.Network == "auto" {
 		mode = network.Auto
 	}
 	return network.New(network.Config{
-		Mode: mode, CNIConfDir: o.CNIConfDir, CNIBinDirs: o.CNIBinDirs, StateDir: filepath.Join(o.StateDir, "network"),
-		Bridge: o.Bridge, Subnets: subnets, Log: log,
+		Mode: mode, CNIConfDir: c.CNIConfDir, CNIBinDirs: c.CNIBinDirs, StateDir: filepath.Join(c.StateDir, "network"),
+		Bridge: c.Bridge, Subnets: c.Ranges(), Log: log,
 	})
 }
 
-func openEngine(ctx context.Context, o agentOptions, bins setup.Programs, nets *network.Network, log *slog.Logger) (*runtime.Engine, *image.Store, error) {
+func openEngine(ctx context.Context, l *live, bins setup.Programs, nets *network.Network) (*runtime.Engine, *image.Store, error) {
+	c, log := l.now, l.log.Logger
 	groups, err := cgroups.New(cgroups.Config{})
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w; mount the cgroup file systems first", err)
 	}
-	policy := o.sources().Trust(log)
+	from := sources(c)
+	l.registry, l.policy = from.Registry(log), from.Trust(log)
 	// One that is of no use is in the log now. The agent serves all the same: pods go on,
 	// and a mended one counts from the next pull or start on.
-	_ = policy.Err()
-	options := o.sources().Store(log, policy)
-	images := setup.NewImages(filepath.Join(o.StateDir, "images"), func() image.Options { return options })
+	_ = l.policy.Err()
+	images := setup.NewImages(filepath.Join(c.StateDir, "images"), func() image.Options {
+		return image.Options{Registry: l.registry, Policy: l.policy, Log: log, Parallel: c.ParallelLayers}
+	})
+	drain := c.ExecDrainTimeout
+	if drain == 0 {
+		drain = -1 // zero is what the engine thinks best
+	}
 	engine, err := runtime.Open(ctx, runtime.Config{
-		StateDir: o.StateDir, RunDir: o.RunDir, InstanceBinary: bins.Instance, ActionBinary: bins.Action,
-		Images: images, Trust: policy, Cgroups: groups, CgroupParent: o.CgroupParent, Network: nets, Log: log,
+		StateDir: c.StateDir, RunDir: c.RunDir, InstanceBinary: bins.Instance, ActionBinary: bins.Action,
+		Images: images, Trust: l.policy, Cgroups: groups, CgroupParent: c.CgroupParent, Network: nets, Log: log,
+		ExecDrain: drain,
 	})
 	if errors.Is(err, runtime.ErrBusy) {
 		return nil, nil, fmt.Errorf("%w; stop that agent, or give this one a --state-dir and a --run-dir of its own", err)
@@ -192,20 +200,4 @@ func hasAppArmor() bool {
 func hasSELinux() bool {
 	_, err := os.Stat("/sys/fs/selinux/enforce")
 	return err == nil
-}
-
-// notifyReady tells systemd, if it started us, that we serve.
-func notifyReady(ctx context.Context, log *slog.Logger) {
-	path := os.Getenv("NOTIFY_SOCKET")
-	if path == "" {
-		return
-	}
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unixgram", path)
-	if err == nil {
-		_, err = conn.Write([]byte("READY=1"))
-		err = errors.Join(err, conn.Close())
-	}
-	if err != nil {
-		log.Warn("systemd was not told that the agent is ready", "error", err)
-	}
 }

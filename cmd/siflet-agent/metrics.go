@@ -22,6 +22,8 @@ type metrics struct {
 	pulls    *prometheus.CounterVec
 	running  prometheus.Gauge
 	duration prometheus.Histogram
+
+	stop func() // ends what serve began; nil if nothing is served
 }
 
 // pullBuckets are for pulls from a file at hand to tens of gigabytes, in seconds.
@@ -104,16 +106,31 @@ func (m *metrics) PullEnds(result string, took time.Duration) {
 	}
 }
 
-// serve serves /metrics on address until the function it returns is
-// called; an empty address serves nothing.
-func (m *metrics) serve(ctx context.Context, address string, log *slog.Logger) (stop func(), err error) {
-	if address == "" {
-		return func() {}, nil
+// serve serves /metrics on address, and no more where it did before; an empty
+// address serves nothing. After an error nothing has changed. close ends it.
+func (m *metrics) serve(ctx context.Context, address string, log *slog.Logger) error {
+	stop := func() {}
+	if address != "" {
+		place, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+		if err != nil {
+			return fmt.Errorf("serve metrics: %w", err)
+		}
+		stop = m.serveOn(place, log)
 	}
-	place, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("serve metrics: %w", err)
+	m.close()
+	m.stop = stop
+	return nil
+}
+
+func (m *metrics) close() {
+	if m.stop != nil {
+		m.stop()
 	}
+	m.stop = nil
+}
+
+// serveOn serves until the function it returns is called.
+func (m *metrics) serveOn(place net.Listener, log *slog.Logger) (stop func()) {
 	errorLog := slog.NewLogLogger(log.Handler(), slog.LevelWarn)
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
@@ -133,5 +150,5 @@ func (m *metrics) serve(ctx context.Context, address string, log *slog.Logger) (
 	return func() {
 		_ = server.Close() // scrapes under way end
 		<-done
-	}, nil
+	}
 }

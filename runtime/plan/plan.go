@@ -111,6 +111,7 @@ type Security struct {
 	User          program.User
 	AllCaps       bool
 	HostDev       bool
+	NoHostDev     bool
 }
 
 // Container joins the input into an OCI runtime spec. What that format can't

@@ -135,7 +135,7 @@ func devices(in Input) ([]specs.LinuxDevice, *specs.LinuxResources) {
 	if in.Security.Privileged {
 		nodes = slices.Concat(in.Node.Devices, in.Devices)
 	}
-	if in.Security.Privileged || in.Security.HostDev || in.NoDefaultMounts {
+	if in.Security.Privileged && !in.Security.NoHostDev || in.Security.HostDev || in.NoDefaultMounts {
 		// No list leaves every device usable, as far as the nodes go.
 		return nodes, &r
 	}

@@ -50,7 +50,8 @@ func (c *Client) endpoints(host string) ([]*endpoint, error) {
 	if reason := checkHost(host); reason != "" {
 		return nil, wrong(host, reason)
 	}
-	directory, err := settingsOf(c.o.Hosts, host)
+	hosts := c.current().hosts
+	directory, err := settingsOf(hosts, host)
 	if err != nil {
 		return nil, err
 	}
@@ -63,8 +64,8 @@ func (c *Client) endpoints(host string) ([]*endpoint, error) {
 		}
 		settings = filepath.Join(directory, "hosts.toml")
 		c.tellUnknown(settings, unknown)
-	case len(c.o.Hosts) > 0:
-		settings = filepath.Join(c.o.Hosts[0], host, "hosts.toml")
+	case len(hosts) > 0:
+		settings = filepath.Join(hosts[0], host, "hosts.toml")
 	}
 	for _, e := range list {
 		e.settings, e.shared = settings, filepath.Base(directory) == "_default"

@@ -54,10 +54,11 @@ func (c *Client) login(ctx context.Context, e *endpoint, auth *Auth) (login, err
 
 // kept are the keychain's credentials for a host.
 func (c *Client) kept(ctx context.Context, host string) (login, error) {
-	if c.o.Keychain == nil {
+	keychain := c.current().keychain
+	if keychain == nil {
 		return login{}, nil
 	}
-	found, err := c.o.Keychain.Credentials(ctx, canonicalHost(host))
+	found, err := keychain.Credentials(ctx, canonicalHost(host))
 	if err != nil {
 		return login{}, err
 	}

@@ -62,6 +62,7 @@ type Client struct {
 	o Options
 
 	mu         sync.Mutex
+	access     access
 	transports map[[sha256.Size]byte]*http.Transport // by settings
 	plain      map[string]bool                       // by endpoint: it turned out to speak plain HTTP
 	challenges map[string]challenge                  // by endpoint: what it wants to see
@@ -88,10 +89,31 @@ func New(o Options) *Client {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Client{
-		o: o, transports: map[[sha256.Size]byte]*http.Transport{}, plain: map[string]bool{},
+		o: o, access: access{o.Hosts, o.Keychain}, transports: map[[sha256.Size]byte]*http.Transport{}, plain: map[string]bool{},
 		challenges: map[string]challenge{}, tokens: map[tokenKey]token{},
 		told: map[string]bool{},
 	}
+}
+
+// access is what may change in a client's life.
+type access struct {
+	hosts    []string
+	keychain Keychain
+}
+
+// Change gives the client other directories and credentials, as in Options, from the
+// next call on.
+func (c *Client) Change(hosts []string, keychain Keychain) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.access = access{hosts, keychain}
+	clear(c.tokens) // they were given for the old ones
+}
+
+func (c *Client) current() access {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.access
 }
 
 func pause(ctx context.Context, d time.Duration) error {

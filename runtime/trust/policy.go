@@ -16,7 +16,7 @@ import (
 // image run. It follows its file: a change counts from the next Check on, and as long
 // as the file is broken no image may run.
 type Policy struct {
-	file   PolicyFile
+	file   atomic.Pointer[PolicyFile]
 	loaded atomic.Pointer[loadedPolicy]
 }
 
@@ -33,6 +33,7 @@ type PolicyFile struct {
 
 // loadedPolicy is what was read, when the files had these stamps.
 type loadedPolicy struct {
+	file  *PolicyFile
 	files []watched
 	read  time.Time
 	sum   [sha256.Size]byte
@@ -44,7 +45,18 @@ type loadedPolicy struct {
 
 // NewPolicy is the policy in a file, which is read when it is first needed.
 // Fingerprints are looked up in the directory "keys" beside the file.
-func NewPolicy(f PolicyFile) *Policy { return &Policy{file: f} }
+func NewPolicy(f PolicyFile) *Policy {
+	p := &Policy{}
+	p.file.Store(&f)
+	return p
+}
+
+// Change makes it the policy in another file from the next Check on.
+func (p *Policy) Change(f PolicyFile) {
+	if old := p.file.Load(); old == nil || *old != f {
+		p.file.Store(&f)
+	}
+}
 
 // Err says why no image may run, if the file, or a key that it names, can't be read
 // now.
@@ -57,49 +69,60 @@ func (p *Policy) Err() error {
 }
 
 // none says that there is no file to ask.
-func (p *Policy) none() bool { return p == nil || p.file.Path == "" }
+func (p *Policy) none() bool { return p == nil || p.path() == "" }
+
+func (p *Policy) path() string {
+	if f := p.file.Load(); f != nil {
+		return f.Path
+	}
+	return ""
+}
 
 // current is the policy as it is on disk now: one stat for every file if
 // none has changed.
 func (p *Policy) current() (*loadedPolicy, error) {
-	old := p.loaded.Load()
+	held, file := p.loaded.Load(), p.file.Load()
+	old := held
+	if old != nil && old.file != file {
+		old = nil
+	}
 	if old != nil && old.fresh() {
 		return old, old.err
 	}
-	now := readPolicy(p.file)
+	now := readPolicy(file)
 	if old != nil && old.err == nil && now.err == nil && old.sum == now.sum {
 		// Only touched: what was found with these keys still holds.
 		now.rules, now.known = old.rules, old.known
 	}
 	// Of those who saw the change at once, one tells of it.
-	if p.loaded.CompareAndSwap(old, now) && p.file.Log != nil {
-		p.tell(old, now)
+	if p.loaded.CompareAndSwap(held, now) && file.Log != nil {
+		now.tell(old)
 	}
 	return now, now.err
 }
 
 // tell logs what has become of the file.
-func (p *Policy) tell(old, now *loadedPolicy) {
-	log := p.file.Log.With("policy", p.file.Path)
+func (l *loadedPolicy) tell(old *loadedPolicy) {
+	log := l.file.Log.With("policy", l.file.Path)
 	switch {
-	case now.err != nil:
-		if old == nil || old.err == nil || old.err.Error() != now.err.Error() {
-			log.Error("the policy is of no use, so no image may be pulled or started until it is mended", "error", now.err)
+	case l.err != nil:
+		if old == nil || old.err == nil || old.err.Error() != l.err.Error() {
+			log.Error("the policy is of no use, so no image may be pulled or started until it is mended", "error", l.err)
 		}
 	case old == nil:
 	case old.err != nil:
 		log.Info("the policy is mended")
-	case now.rules.absent && !old.rules.absent:
+	case l.rules.absent && !old.rules.absent:
 		log.Warn("the policy was removed, so every image may run")
-	case old.sum != now.sum:
+	case old.sum != l.sum:
 		log.Info("the policy has changed")
 	}
 }
 
-func readPolicy(f PolicyFile) *loadedPolicy {
+func readPolicy(f *PolicyFile) *loadedPolicy {
 	var r policyReader
-	l := &loadedPolicy{read: time.Now()}
-	l.rules, l.err = r.policy(f)
+	l := &loadedPolicy{file: f, read: time.Now()}
+	l.rules, l.err = r.policy(*f)
 	if l.err != nil {
 		l.err = fmt.Errorf("policy %s: %w", f.Path, unwrapPath(l.err))
 	} else {
@@ -139,7 +162,7 @@ func (p *Policy) Check(ctx context.Context, s Subject) error {
 	}
 	demands := policy.rules.demands(s.names(), s.Namespace)
 	if len(demands) == 0 && policy.rules.fallback == reject {
-		return fmt.Errorf("%w: %s: policy %s: no rule accepts it, and the default rejects", ErrPolicy, s.label(), p.file.Path)
+		return fmt.Errorf("%w: %s: policy %s: no rule accepts it, and the default rejects", ErrPolicy, s.label(), policy.file.Path)
 	}
 	for _, r := range demands {
 		err := policy.check(ctx, s, r)
@@ -147,7 +170,7 @@ func (p *Policy) Check(ctx context.Context, s Subject) error {
 			return fmt.Errorf("check the signatures of %s: %w", s.label(), stopped)
 		}
 		if err != nil {
-			return fmt.Errorf("%w: %s: policy %s: %s %w", ErrPolicy, s.label(), p.file.Path, r, err)
+			return fmt.Errorf("%w: %s: policy %s: %s %w", ErrPolicy, s.label(), policy.file.Path, r, err)
 		}
 	}
 	return nil

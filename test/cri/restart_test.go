@@ -86,7 +86,7 @@ func TestStartUpErrorsSayWhatToDo(t *testing.T) {
 	other := func(more ...string) []string {
 		return append([]string{"--state-dir", dir + "/state", "--run-dir", dir + "/run", "--cgroup-parent", a.parent}, more...)
 	}
-	config := filepath.Join(dir, "agent.toml")
+	config := filepath.Join(dir, "config.toml")
 	if err := os.WriteFile(config, []byte("# settings\nlog_level = \"debug\"\ncolour = \"red\"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func TestStartUpErrorsSayWhatToDo(t *testing.T) {
 		{"no socket", other("--listen", "unix://"+plain), []string{"no socket"}},
 		{"no unix address", other("--listen", "tcp://1.2.3.4:5"), []string{"unix:///path"}},
 		{"missing configuration", other("--config", dir+"/none.toml"), []string{"none.toml", "no such file"}},
-		{"unknown key", other("--config", config), []string{"agent.toml:3", `unknown key "colour"`}},
+		{"unknown key", other("--config", config), []string{"config.toml:3", `unknown key "colour"`}},
 		{"log level", other("--log-level", "loud"), []string{"--log-level", "loud"}},
 		{"subnet", other("--subnet", "10.0.0.0"), []string{"--subnet", "10.0.0.0"}},
 	} {
@@ -134,7 +134,7 @@ func TestAStaleSocketIsReplaced(t *testing.T) {
 }
 
 func TestSettingsComeFromTheFileUnlessAFlagSaysOtherwise(t *testing.T) {
-	config := filepath.Join(t.TempDir(), "agent.toml")
+	config := filepath.Join(t.TempDir(), "config.toml")
 	if err := os.WriteFile(config, []byte("log_level = \"error\"\nlog_format = \"json\"\nbridge = \"siftest0\"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -49,7 +49,12 @@ func (s Sources) Registry(log *slog.Logger) *registry.Client {
 // Trust is the policy, which is read when it is needed. While it is of no use, no
 // image may run. log, if not nil, hears of that.
 func (s Sources) Trust(log *slog.Logger) *trust.Policy {
-	return trust.NewPolicy(trust.PolicyFile{Path: s.Policy, Optional: !s.PolicyNamed, Log: log})
+	return trust.NewPolicy(s.PolicyFile(log))
+}
+
+// PolicyFile is where the policy is.
+func (s Sources) PolicyFile(log *slog.Logger) trust.PolicyFile {
+	return trust.PolicyFile{Path: s.Policy, Optional: !s.PolicyNamed, Log: log}
 }
 
 // Store are the options of an image store that goes by the policy.

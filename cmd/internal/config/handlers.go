@@ -1,0 +1,83 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+)
+
+// handlersTable is the table that has a table for each handler.
+const handlersTable = "handlers"
+
+// Handler is what pods get that name it as their RuntimeClass's handler.
+type Handler struct {
+	Seccomp                      string
+	Capabilities                 []string
+	PrivilegedWithoutHostDevices bool
+	Writable, Network            string
+}
+
+// DefaultHandler is one of which nothing is said.
+func DefaultHandler() Handler {
+	return Handler{Seccomp: "runtime/default", Capabilities: defaultCapabilities(), Writable: "disk", Network: "node"}
+}
+
+// handlerSettings are the keys of a table [handlers.NAME].
+func handlerSettings() []setting[Handler] {
+	return []setting[Handler]{
+		{
+			name: "seccomp", kind: seccomp(), reload: true, value: func(h *Handler) any { return &h.Seccomp },
+			doc: "what a container gets that asks for the runtime's default seccomp profile",
+		},
+		{
+			name: "capabilities", kind: capability(), reload: true, value: func(h *Handler) any { return &h.Capabilities },
+			doc: "what containers have that are not privileged, before they add some and drop others",
+		},
+		{
+			name: "writable", kind: oneOf("disk", "tmpfs"), reload: true, value: func(h *Handler) any { return &h.Writable },
+			doc: "where containers keep what they write to their root: below state_dir, or in memory that counts as theirs",
+		},
+		{
+			name: "network", kind: oneOf("node", "bridge", "none"), reload: true, value: func(h *Handler) any { return &h.Network },
+			doc: "network of the pods: as the node's other pods, the built-in bridge whatever CNI configuration there is,\n" +
+				"or nothing but the loopback interface",
+		},
+		{
+			name: "privileged_without_host_devices", reload: true, value: func(h *Handler) any { return &h.PrivilegedWithoutHostDevices },
+			doc: "give privileged containers the devices that they ask for instead of all of the node's",
+		},
+	}
+}
+
+// readHandlers reads the tables of handlers.
+func (c *Config) readHandlers(value any, at places) (problems Problems) {
+	if value == nil {
+		return nil
+	}
+	tables, ok := value.(map[string]any)
+	if !ok {
+		return Problems{{at.of(handlersTable), "handlers: want tables [handlers.NAME]"}}
+	}
+	c.Handlers = map[string]Handler{}
+	name := regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+	for _, key := range slices.Sorted(maps.Keys(tables)) {
+		above := handlersTable + "." + key
+		table, ok := tables[key].(map[string]any)
+		switch {
+		case !ok:
+			problems = append(problems, Problem{at.of(above), fmt.Sprintf("%s: want a table [%s]", above, above)})
+			continue
+		case !name.MatchString(key):
+			problems = append(problems, Problem{
+				at.of(above),
+				above + ": a RuntimeClass can't name such a handler; want at most 63 small letters, digits and \"-\"",
+			})
+			continue
+		}
+		h := DefaultHandler()
+		problems = append(problems, fill(&h, handlerSettings(), table, above+".", at)...)
+		c.Handlers[key] = h
+	}
+	return problems
+}

@@ -1,0 +1,157 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/siflet/siflet/runtime/plan"
+)
+
+// oneOf are words to choose from.
+func oneOf(words ...string) kind {
+	last := len(words) - 1
+	list := strings.Join(words[:last], ", ") + " or " + words[last]
+	return kind{name: list, check: func(text string) error {
+		if slices.Contains(words, text) {
+			return nil
+		}
+		return errors.New("want " + list)
+	}}
+}
+
+func absolute(text string) error {
+	if !filepath.IsAbs(text) || strings.ContainsRune(text, 0) {
+		return errors.New("want an absolute path, such as /etc/siflet")
+	}
+	return nil
+}
+
+// directory is one that must be there once it is looked for.
+func directory(look func(string) finding) kind {
+	return kind{name: "directory", check: absolute, look: look}
+}
+
+// anyPath is made absolute later, and must not be empty.
+func anyPath(look func(string) finding) kind {
+	return kind{name: "directory", look: look, check: func(text string) error {
+		if text == "" || strings.ContainsRune(text, 0) {
+			return errors.New("want a directory")
+		}
+		return nil
+	}}
+}
+
+// file is one that somebody names.
+func file(look func(string) finding) kind {
+	return kind{name: "file", look: look, check: func(text string) error {
+		if text == "" {
+			return errors.New("want a file; without one, leave the setting out")
+		}
+		return nil
+	}}
+}
+
+func socket() kind {
+	return kind{name: "unix:// and a path", check: func(text string) error {
+		if path, ok := strings.CutPrefix(text, "unix://"); text != "" && (!ok || absolute(path) != nil) {
+			return errors.New("want unix:///path, such as unix:///run/siflet/siflet.sock")
+		}
+		return nil
+	}}
+}
+
+// address is a host and a port; empty, if there may be none.
+func address(example string, optional bool) kind {
+	return kind{name: "address and port", look: lookAddress, check: func(text string) error {
+		if text == "" && optional {
+			return nil
+		}
+		if _, _, err := net.SplitHostPort(text); err != nil {
+			return errors.New("want an address such as " + example)
+		}
+		return nil
+	}}
+}
+
+func prefix() kind {
+	return kind{name: "range of addresses", check: func(text string) error {
+		if _, err := netip.ParsePrefix(text); err != nil {
+			return errors.New("want a range such as 10.213.0.0/16")
+		}
+		return nil
+	}}
+}
+
+func cgroup() kind {
+	return kind{name: "path of a cgroup", check: func(text string) error {
+		if text == "" || strings.ContainsRune(text, 0) || slices.Contains(strings.Split(text, "/"), "..") {
+			return errors.New("want the path of a cgroup, such as /siflet")
+		}
+		return nil
+	}}
+}
+
+func linkName() kind {
+	return kind{name: "name of a network link", check: func(text string) error {
+		const most = 15
+		if text == "" || len(text) > most || strings.ContainsAny(text, "/ \x00") || text == "." || text == ".." {
+			return fmt.Errorf("want a name of 1 to %d bytes without a slash or a blank", most)
+		}
+		return nil
+	}}
+}
+
+// Ranges are the addresses of the built-in bridge.
+func (c *Config) Ranges() (list []netip.Prefix) {
+	for _, text := range c.Subnets {
+		if p, err := netip.ParsePrefix(text); err == nil {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+func (c *Config) checkSubnets(at places) (problems Problems) {
+	v4, v6 := 0, 0
+	for _, p := range c.Ranges() {
+		if p.Addr().Is4() {
+			v4++
+		} else {
+			v6++
+		}
+	}
+	if v4 > 1 || v6 > 1 {
+		problems = append(problems, Problem{at.of("subnet"), fmt.Sprintf("subnet: %d IPv4 and %d IPv6 ranges; want at most one of each", v4, v6)})
+	}
+	return problems
+}
+
+// seccomp is a profile by the names that Kubernetes had for them.
+func seccomp() kind {
+	return kind{name: "runtime/default, unconfined or localhost/ and a file", look: lookProfile, check: func(text string) error {
+		path, local := strings.CutPrefix(text, "localhost/")
+		if text == "runtime/default" || text == "unconfined" || local && path != "" {
+			return nil
+		}
+		return errors.New("want runtime/default, unconfined, or localhost/ and the path of a profile")
+	}}
+}
+
+func defaultCapabilities() []string {
+	caps, _ := plan.Capabilities(plan.Security{}) // no name that could be wrong
+	return caps.Bounding
+}
+
+func capability() kind {
+	return kind{name: "names of capabilities", check: func(text string) error {
+		if _, err := plan.Capabilities(plan.Security{AddCaps: []string{text}}); err != nil || strings.EqualFold(strings.TrimPrefix(text, "CAP_"), "all") {
+			return errors.New("want the name of a capability, such as CAP_NET_RAW")
+		}
+		return nil
+	}}
+}

@@ -1,0 +1,135 @@
+package config
+
+import "time"
+
+// Defaults is what holds where nobody says otherwise.
+func Defaults() *Config {
+	return &Config{
+		StateDir: "/var/lib/siflet", RunDir: "/run/siflet",
+		LogLevel: "info", LogFormat: "text",
+		RegistryHosts: []string{"/etc/siflet/certs.d", "/etc/containerd/certs.d"},
+		Network:       "auto", CNIConfDir: "/etc/cni/net.d", CNIBinDirs: []string{"/opt/cni/bin", "/usr/lib/cni"},
+		Bridge: "siflet0", Subnets: []string{"10.213.0.0/16", "fd51:f1e7:a213::/64"}, StreamAddress: "127.0.0.1:0",
+		StreamIdleTimeout: 4 * time.Hour, ExecDrainTimeout: time.Second,
+		CgroupParent: "/siflet",
+	}
+}
+
+// settings are the keys of the file that stand alone, in its order.
+func settings() (all []setting[Config]) {
+	for _, some := range [][]setting[Config]{placeSettings(), logSettings(), imageSettings(), networkSettings(), cgroupSettings()} {
+		all = append(all, some...)
+	}
+	return all
+}
+
+func placeSettings() []setting[Config] {
+	return []setting[Config]{
+		{
+			name: "state_dir", section: "Places", kind: anyPath(lookMade), value: func(c *Config) any { return &c.StateDir },
+			doc: "keep what survives a reboot here",
+		},
+		{
+			name: "run_dir", kind: anyPath(lookMade), value: func(c *Config) any { return &c.RunDir },
+			doc: "keep what does not survive a reboot here",
+		},
+		{
+			name: "listen", kind: socket(), value: func(c *Config) any { return &c.Listen },
+			doc: "serve CRI on this socket", unset: "unix:// and RUN-DIR/siflet.sock", example: `"unix:///run/siflet/siflet.sock"`,
+		},
+	}
+}
+
+func logSettings() []setting[Config] {
+	return []setting[Config]{
+		{
+			name: "log_level", section: "Logs and metrics", kind: oneOf("debug", "info", "warn", "error"), reload: true,
+			value: func(c *Config) any { return &c.LogLevel },
+			doc:   "log what is at least that important",
+		},
+		{
+			name: "log_format", kind: oneOf("text", "json"), reload: true, value: func(c *Config) any { return &c.LogFormat },
+			doc: "write the log in this format",
+		},
+		{
+			name: "metrics_listen", kind: address("127.0.0.1:9213", true), reload: true, value: func(c *Config) any { return &c.MetricsListen },
+			doc:   "serve Prometheus metrics at /metrics on this address, such as 127.0.0.1:9213; there is no access control",
+			unset: "off", example: `"127.0.0.1:9213"`,
+		},
+	}
+}
+
+func imageSettings() []setting[Config] {
+	return []setting[Config]{
+		{
+			name: "registry_hosts", section: "Images", kind: directory(lookHosts), reload: true,
+			value: func(c *Config) any { return &c.RegistryHosts },
+			doc: "read settings of registries (mirrors, TLS) here, in containerd's hosts.toml layout;\n" +
+				"of several directories that know a registry the first counts",
+			more: "The files below are read again at each pull",
+		},
+		{
+			name: "auth_file", kind: file(lookCredentials), reload: true, value: func(c *Config) any { return &c.AuthFile },
+			doc:   "file with credentials for registries, as Docker's config.json; those of a pull go before it",
+			unset: "that of \"siflet registry login\", then Docker's", example: `"/etc/siflet/auth.json"`,
+		},
+		{
+			name: "policy", kind: file(lookPolicy), reload: true, value: func(c *Config) any { return &c.Policy },
+			doc: "file that says whose signatures images need, at every pull and every start; one that is\n" +
+				"named but not there, or has a mistake in it, lets none run",
+			unset: "/etc/siflet/policy.toml; without that file every image runs", example: `"/etc/siflet/policy.toml"`,
+		},
+		{
+			name: "max_parallel_layers", unit: "layers", value: func(c *Config) any { return &c.ParallelLayers },
+			doc: "convert that many layers of images at the same time; 0 chooses by the machine",
+		},
+	}
+}
+
+func networkSettings() []setting[Config] {
+	return []setting[Config]{
+		{
+			name: "network", section: "Network", kind: oneOf("auto", "cni", "bridge"), value: func(c *Config) any { return &c.Network },
+			doc: "give pods their network by: auto, CNI if it is configured, else the built-in bridge; cni, no pod before CNI is\n" +
+				"configured, as where a pod sets it up; bridge, the built-in bridge, whatever is configured",
+		},
+		{
+			name: "cni_conf_dir", kind: directory(nil), value: func(c *Config) any { return &c.CNIConfDir },
+			doc: "read CNI configuration here",
+		},
+		{
+			name: "cni_bin_dir", kind: directory(nil), value: func(c *Config) any { return &c.CNIBinDirs },
+			doc: "look for CNI plugins here",
+		},
+		{
+			name: "bridge", kind: linkName(), value: func(c *Config) any { return &c.Bridge },
+			doc: "name of the built-in bridge",
+		},
+		{
+			name: "subnet", kind: prefix(), value: func(c *Config) any { return &c.Subnets },
+			doc: "addresses of the built-in bridge: at most one IPv4 and one IPv6 range",
+		},
+		{
+			name: "stream_address", kind: address("127.0.0.1:0", false), value: func(c *Config) any { return &c.StreamAddress },
+			doc: "serve exec, attach and port-forward here, on an IP address; port 0 is any free one",
+		},
+		{
+			name: "stream_idle_timeout", least: 1, value: func(c *Config) any { return &c.StreamIdleTimeout },
+			doc: "end exec, attach and port-forward streams on which nothing has moved for so long",
+		},
+		{
+			name: "exec_drain_timeout", value: func(c *Config) any { return &c.ExecDrainTimeout },
+			doc: "wait so long, once the command of an exec has ended, for the output of background processes that hold its pipes;\n" +
+				"0s waits not at all",
+		},
+	}
+}
+
+func cgroupSettings() []setting[Config] {
+	return []setting[Config]{
+		{
+			name: "cgroup_parent", section: "Control groups", kind: cgroup(), value: func(c *Config) any { return &c.CgroupParent },
+			doc: "put pods that name no parent below this cgroup",
+		},
+	}
+}

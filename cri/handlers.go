@@ -1,0 +1,40 @@
+package cri
+
+import (
+	"maps"
+	"slices"
+
+	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/siflet/siflet/runtime"
+)
+
+// ownHandler is a name for the default, unless the configuration says otherwise.
+const ownHandler = "siflet"
+
+// handlers are those that pods may name; the empty one is the default.
+func (s *Server) handlers() map[string]*runtime.Handler {
+	all := map[string]*runtime.Handler{"": nil, ownHandler: nil}
+	if s.named != nil {
+		maps.Copy(all, s.named())
+	}
+	return all
+}
+
+func (s *Server) checkHandler(field, name string) error {
+	all := s.handlers()
+	if _, ok := all[name]; ok {
+		return nil
+	}
+	names := slices.Sorted(maps.Keys(all))
+	return invalid(field, "unknown handler %q; there is %q", name, names[1:])
+}
+
+func (s *Server) handlerFeatures() (list []*criapi.RuntimeHandler) {
+	for _, name := range slices.Sorted(maps.Keys(s.handlers())) {
+		list = append(list, &criapi.RuntimeHandler{
+			Name: name, Features: &criapi.RuntimeHandlerFeatures{RecursiveReadOnlyMounts: s.node.RecursiveReadOnly},
+		})
+	}
+	return list
+}
