@@ -16,23 +16,33 @@ import (
 // Update changes the limits of g to those in r; what r leaves unset stays.
 // Either all of r is in force afterwards, or none and the error says why.
 func (g *Group) Update(r *specs.LinuxResources) error {
+	_, err := g.Change(r)
+	return err
+}
+
+// Change is Update, and returns what puts the former limits back, for a caller
+// whose own part of the work fails.
+func (g *Group) Change(r *specs.LinuxResources) (undo func() error, err error) {
 	if err := g.usable(); err != nil {
-		return fmt.Errorf("update cgroup: %w", err)
+		return nil, fmt.Errorf("update cgroup: %w", err)
 	}
 	settings, err := g.m.settings(r)
 	if err == nil {
-		err = g.apply(settings, false)
+		err = g.m.checkFiles(g.path, settings)
+	}
+	var old []setting
+	if err == nil {
+		old, err = g.apply(settings, false)
 	}
 	if err != nil {
-		return fmt.Errorf("update cgroup %s: %w", g.path, err)
+		return nil, fmt.Errorf("update cgroup %s: %w", g.path, err)
 	}
-	return nil
+	return func() error { return g.restore(old, false) }, nil
 }
 
-// apply writes settings. A fresh group is removed when that fails, so its old
-// values need not be put back.
-func (g *Group) apply(settings []setting, fresh bool) error {
-	var undo []setting
+// apply writes settings, all or none, and returns what undoes that. A fresh
+// group is removed when it fails, so its old values need not be put back.
+func (g *Group) apply(settings []setting, fresh bool) (undo []setting, err error) {
 	pending := settings
 	var failure error
 	// The kernel holds some values against each other at every write (memory
@@ -46,28 +56,46 @@ func (g *Group) apply(settings []setting, fresh bool) error {
 			undo = append(undo, old...)
 			switch {
 			case err == nil:
-			case errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EBUSY) || errors.Is(err, unix.ERANGE):
+			case isRefusal(err):
 				refused = append(refused, s)
 				if len(refused) == 1 {
 					failure = err
 				}
 			default:
-				return errors.Join(err, g.restore(undo, fresh))
+				return nil, errors.Join(err, g.restore(undo, fresh))
 			}
 		}
 		if len(refused) == len(pending) {
-			return errors.Join(&refusal{failure}, g.restore(undo, fresh))
+			return nil, errors.Join(&refusal{failure}, g.restore(undo, fresh))
 		}
 		pending = refused
 	}
-	return nil
+	return undo, nil
+}
+
+// isRefusal tells whether the kernel found fault with the value: with what it
+// says or, EACCES, with what the group above has (a v1 cpuset).
+func isRefusal(err error) bool {
+	for _, errno := range []unix.Errno{unix.EINVAL, unix.EBUSY, unix.ERANGE, unix.EOVERFLOW, unix.EACCES, unix.ENOSPC} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
 }
 
 // refusal is a value that the kernel does not take: the caller's mistake.
 type refusal struct{ err error }
 
 func (r *refusal) Error() string {
-	return r.err.Error() + "; the kernel refuses the value: a limit can't be below what is in use"
+	why := "the kernel knows no such value here"
+	switch {
+	case errors.Is(r.err, unix.EBUSY):
+		why = "the kernel refuses it: a limit can't be below what is in use"
+	case errors.Is(r.err, unix.EACCES):
+		why = "the kernel refuses it: a group can't have more than the one above it"
+	}
+	return r.err.Error() + "; " + why
 }
 
 func (r *refusal) Unwrap() []error { return []error{r.err, ErrInvalid} }
@@ -78,7 +106,7 @@ func (g *Group) restore(undo []setting, fresh bool) error {
 		return nil
 	}
 	slices.Reverse(undo)
-	if err := g.apply(undo, true); err != nil {
+	if _, err := g.apply(undo, true); err != nil {
 		return fmt.Errorf("restore limits: %w", err)
 	}
 	return nil
@@ -102,7 +130,7 @@ func (g *Group) write(s setting, fresh bool) (undo []setting, err error) {
 		}
 		old = string(data)
 	}
-	if s.ceiling > 0 {
+	if s.ceiling > 0 && !fresh {
 		if err := g.checkUsage(h, s.ceiling); err != nil {
 			return nil, err
 		}
@@ -138,17 +166,27 @@ func (g *Group) writeOther(s setting, fresh bool, err error) ([]setting, error) 
 	return nil, fmt.Errorf("%s: no file %s: %w", s.controller, s.file, ErrNoController)
 }
 
-// checkUsage keeps a lowered limit from killing the group.
+// checkUsage keeps a lowered limit from killing the group. As v1 kernels do by
+// themselves it has what can be dropped, such as read files, dropped first.
 func (g *Group) checkUsage(h *hierarchy, ceiling uint64) error {
-	data, err := os.ReadFile(g.file(h, "memory.current"))
-	if err != nil {
-		return err
+	used, err := g.memoryUsed(h)
+	if err == nil && used > ceiling {
+		// It may not reach that much, or be of Linux before 5.19.
+		_ = writeFile(g.file(h, "memory.reclaim"), strconv.FormatUint(used-ceiling, 10))
+		used, err = g.memoryUsed(h)
 	}
-	used, err := strconv.ParseUint(strings.TrimSpace(string(data)), 10, 64)
 	if err == nil && used > ceiling {
 		return fmt.Errorf("memory limit of %d is below the %d in use: %w", ceiling, used, ErrInvalid)
 	}
 	return err
+}
+
+func (g *Group) memoryUsed(h *hierarchy) (uint64, error) {
+	data, err := os.ReadFile(g.file(h, "memory.current"))
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseUint(strings.TrimSpace(string(data)), 10, 64)
 }
 
 // before is the setting that puts a file back that held old.

@@ -94,7 +94,10 @@ func (m *Manager) create(parent, name string, r *specs.LinuxResources) (*Group, 
 	}
 	made, err := m.makeGroup(parent, g.path)
 	if err == nil {
-		err = g.apply(settings, true)
+		err = m.checkFiles(g.path, settings)
+	}
+	if err == nil {
+		_, err = g.apply(settings, true)
 	}
 	if err != nil {
 		for _, dir := range slices.Backward(made) {

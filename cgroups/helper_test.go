@@ -53,6 +53,14 @@ func member(what string) int {
 		_, _ = fmt.Fprintln(os.Stdout, "ready")
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		return int(block[0]) - 1
+	case "write":
+		name, size, _ := strings.Cut(arg, " ")
+		n, _ := strconv.Atoi(size)
+		if err := os.WriteFile(name, make([]byte, n), 0o600); err != nil {
+			return 6
+		}
+		_, _ = fmt.Fprintln(os.Stdout, "ready")
+		_, _ = io.Copy(io.Discard, os.Stdin)
 	case "fork":
 		for range 20 {
 			if err := exec.CommandContext(context.Background(), "/proc/self/exe", "-test.run=^$").Start(); err != nil {

@@ -1,8 +1,6 @@
 package cgroups
 
 import (
-	"errors"
-	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -101,60 +99,6 @@ func TestUpdateKeepsQuotaWhenOnlyPeriodChanges(t *testing.T) {
 	}
 }
 
-func TestUpdateIsAllOrNothing(t *testing.T) {
-	m, parent := testParent(t)
-	g, err := m.Create(parent, "web", &specs.LinuxResources{
-		Memory: &specs.LinuxMemory{Limit: new(int64(64 << 20))},
-		CPU:    &specs.LinuxCPU{Shares: new(uint64(512))},
-		Pids:   &specs.LinuxPids{Limit: new(int64(33))},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := pick(m, map[string]string{
-		"memory": "memory.limit_in_bytes", "cpu": "cpu.shares", "cpuset": "cpuset.cpus", "pids": "pids.max",
-	}, map[string]string{
-		"memory": "memory.max", "cpu": "cpu.weight", "cpuset": "cpuset.cpus", "pids": "pids.max",
-	})
-	content := func() map[string]string {
-		got := map[string]string{}
-		for controller, file := range files {
-			got[file] = controlFile(t, g, controller, file)
-		}
-		return got
-	}
-	before := content()
-	err = g.Update(&specs.LinuxResources{
-		Memory: &specs.LinuxMemory{Limit: new(int64(128 << 20))},
-		CPU:    &specs.LinuxCPU{Shares: new(uint64(1024)), Cpus: "0"},
-		Pids:   &specs.LinuxPids{Limit: new(int64(1 << 62))},
-	})
-	if err == nil {
-		t.Fatal("Update() with an absurd pids limit succeeded")
-	}
-	if after := content(); !maps.Equal(before, after) {
-		t.Errorf("limits after a refused Update() = %v, want %v", after, before)
-	}
-}
-
-func TestUpdateRefusesLimitBelowUseWhenAsked(t *testing.T) {
-	m, parent := testParent(t)
-	if m.Version() == 1 {
-		t.Skip("v1 kernels check this themselves")
-	}
-	g, err := m.Create(parent, "web", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	start(t, g.Handle(), "allocate 33554432")
-	err = g.Update(&specs.LinuxResources{Memory: &specs.LinuxMemory{
-		Limit: new(int64(16 << 20)), CheckBeforeUpdate: new(true),
-	}})
-	if !errors.Is(err, ErrInvalid) {
-		t.Errorf("Update() below use = %v, want ErrInvalid", err)
-	}
-}
-
 func TestPidsLimitHolds(t *testing.T) {
 	m, parent := testParent(t)
 	g, err := m.Create(parent, "web", &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: new(int64(15))}})
@@ -227,29 +171,6 @@ func TestDevicesAreDeniedUnlessListed(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("/dev/zero rw", true)
-}
-
-func TestUnifiedFilesNeedV2(t *testing.T) {
-	m, parent := testParent(t)
-	files := map[string]string{"memory.high": "50331648"}
-	g, err := m.Create(parent, "web", &specs.LinuxResources{Unified: files})
-	if m.Version() == 1 {
-		if !errors.Is(err, ErrNoController) {
-			t.Errorf("Create() = %v, want ErrNoController", err)
-		}
-		return
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := controlFile(t, g, "memory", "memory.high"); got != "50331648" {
-		t.Errorf("memory.high = %q", got)
-	}
-	for _, name := range []string{"cgroup.procs", "cgroup.kill", "../memory.max", "memory", "memory.none", "x.y"} {
-		if err := g.Update(&specs.LinuxResources{Unified: map[string]string{name: "1"}}); err == nil {
-			t.Errorf("Update() of %s succeeded", name)
-		}
-	}
 }
 
 func TestBlockThrottleReachesTheKernel(t *testing.T) {

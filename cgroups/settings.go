@@ -23,6 +23,9 @@ type setting struct {
 	optional bool
 	// devices, instead of a value, are the rules of the devices controller.
 	devices []specs.LinuxDeviceCgroup
+	// named settings are files that the request names itself, or by a number that
+	// need not be right: see checkFiles.
+	named bool
 	// ceiling makes the setting fail when the group uses more than this already.
 	ceiling uint64
 }
@@ -127,7 +130,7 @@ func (b *builder) hugetlb(limits []specs.LinuxHugepageLimit) {
 			file = "limit_in_bytes"
 		}
 		value := strconv.FormatUint(l.Limit, 10)
-		b.set("hugetlb", "hugetlb."+l.Pagesize+"."+file, value)
+		b.add(setting{controller: "hugetlb", file: "hugetlb." + l.Pagesize + "." + file, value: value, named: true})
 		b.add(setting{
 			controller: "hugetlb", file: "hugetlb." + l.Pagesize + ".rsvd." + file,
 			value: value, optional: true,
@@ -139,9 +142,10 @@ func (b *builder) hugetlb(limits []specs.LinuxHugepageLimit) {
 // are not limits and not for a request to write.
 func (b *builder) unified(files map[string]string) {
 	if len(files) > 0 && b.v1() {
-		b.fail("unified: cgroup v2: %w", ErrNoController)
+		b.fail("unified: this machine has cgroup v1, and such files only cgroup v2: %w", ErrNoController)
 		return
 	}
+	fields := b.out // of the request's other fields
 	names := make([]string, 0, len(files))
 	for name := range files {
 		names = append(names, name)
@@ -150,12 +154,16 @@ func (b *builder) unified(files map[string]string) {
 	for _, name := range names {
 		controller, _, ok := strings.Cut(name, ".")
 		if err := checkName(name); err != nil || !ok || controller == "cgroup" || strings.Contains(name, "..") {
-			b.fail("unified file %q: %w", name, ErrInvalid)
+			b.fail("unified file %q: not the name of a limit, such as memory.high: %w", name, ErrInvalid)
+			return
+		}
+		if slices.ContainsFunc(fields, func(s setting) bool { return s.file == name }) {
+			b.fail("unified file %q: another field of the request sets it too; leave out one of them: %w", name, ErrInvalid)
 			return
 		}
 		// A file takes one line at a time.
 		for line := range strings.SplitSeq(strings.TrimSpace(files[name]), "\n") {
-			s := setting{controller: controller, file: name, value: strings.TrimSpace(line)}
+			s := setting{controller: controller, file: name, value: strings.TrimSpace(line), named: true}
 			if key, _, ok := strings.Cut(s.value, " "); ok && strings.Contains(key, ":") {
 				s.key, s.unset = key, unsetIO(name)
 			}

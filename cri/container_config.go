@@ -52,15 +52,14 @@ func (s *Server) linuxPart(c *criapi.LinuxContainerConfig, list []*criapi.Device
 	if spec.Security, err = s.security(c.GetSecurityContext(), pod); err != nil {
 		return err
 	}
-	if spec.Resources, err = resources("linux.resources", c.GetResources()); err != nil {
+	if spec.Resources, err = s.containerResources("linux.resources", c.GetResources(), nil); err != nil {
 		return err
 	}
 	if err := s.devices(list, spec); err != nil {
 		return err
 	}
 	if c.GetResources() != nil {
-		adj := int(c.GetResources().GetOomScoreAdj())
-		spec.OOMScoreAdj = &adj
+		spec.OOMScoreAdj = s.oomScore(c.GetResources().GetOomScoreAdj())
 	}
 	pod.Settings.Container(spec)
 	return nil

@@ -150,12 +150,16 @@ func (s *Server) UpdateContainerResources(ctx context.Context, r *criapi.UpdateC
 	if err != nil {
 		return nil, err
 	}
-	limits, err := resources("linux", r.GetLinux())
+	limits, err := s.containerResources("linux", r.GetLinux(), c.Resources)
 	if err != nil {
 		return nil, err
 	}
-	if limits != nil {
-		if err := s.engine.UpdateContainer(ctx, c.ID, limits); err != nil {
+	u := runtime.Update{Resources: limits}
+	if adj := r.GetLinux().GetOomScoreAdj(); adj != 0 { // as for all others, zero is not given
+		u.OOMScoreAdj = s.oomScore(adj)
+	}
+	if u != (runtime.Update{}) {
+		if err := s.engine.UpdateContainer(ctx, c.ID, u); err != nil {
 			return nil, err
 		}
 	}

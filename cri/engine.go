@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -16,6 +15,7 @@ import (
 type Engine interface {
 	instances
 	containers
+	updates
 	processes
 	reports
 	node
@@ -40,7 +40,11 @@ type changes interface {
 	StartContainer(ctx context.Context, id string) error
 	StopContainer(ctx context.Context, id string, grace time.Duration, o runtime.StopOptions) error
 	RemoveContainer(ctx context.Context, id string) error
-	UpdateContainer(ctx context.Context, id string, r *specs.LinuxResources) error
+}
+
+type updates interface {
+	UpdateInstance(ctx context.Context, id string, l runtime.PodLimits) error
+	UpdateContainer(ctx context.Context, id string, u runtime.Update) error
 }
 
 // pod is the instance with this id, or the only one whose id starts with it.

@@ -61,14 +61,8 @@ func (s *Server) instanceSpec(c *criapi.PodSandboxConfig, handler string) (runti
 	if err := bandwidth(c.GetAnnotations(), &spec); err != nil {
 		return none, err
 	}
-	// The kubelet has set these on the pod's cgroup, our parent, already.
-	for _, r := range []struct {
-		field string
-		value *criapi.LinuxContainerResources
-	}{{"linux.overhead", c.GetLinux().GetOverhead()}, {"linux.resources", c.GetLinux().GetResources()}} {
-		if _, err := resources(r.field, r.value); err != nil {
-			return none, err
-		}
+	if spec.PodLimits, err = s.podLimits("linux.", c.GetLinux().GetResources(), c.GetLinux().GetOverhead()); err != nil {
+		return none, err
 	}
 	return spec, checkSysctls("linux.sysctls", spec.Sysctls, ns)
 }

@@ -2,7 +2,6 @@ package cri
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"time"
 
@@ -93,19 +92,30 @@ func (s *Server) listPods(f *criapi.PodSandboxFilter) []*criapi.PodSandbox {
 	return items
 }
 
-// UpdatePodSandboxResources comes after the kubelet has changed the pod's
-// cgroup, which holds our limits too: there is nothing left to do.
-func (s *Server) UpdatePodSandboxResources(_ context.Context, r *criapi.UpdatePodSandboxResourcesRequest) (*criapi.UpdatePodSandboxResourcesResponse, error) {
-	if _, err := s.pod(r.GetPodSandboxId()); err != nil {
+// UpdatePodSandboxResources comes after the kubelet has changed the cgroup that it
+// made for the pod. In a parent that is the agent's own the agent changes the limits,
+// all or none.
+func (s *Server) UpdatePodSandboxResources(ctx context.Context, r *criapi.UpdatePodSandboxResourcesRequest) (*criapi.UpdatePodSandboxResourcesResponse, error) {
+	pod, err := s.pod(r.GetPodSandboxId())
+	if err != nil {
 		return nil, err
 	}
-	parts := map[string]*criapi.LinuxContainerResources{"overhead": r.GetOverhead(), "resources": r.GetResources()}
-	for _, name := range slices.Sorted(maps.Keys(parts)) {
-		if _, err := resources(name, parts[name]); err != nil {
-			return nil, err
-		}
+	l, err := s.podLimits("", r.GetResources(), r.GetOverhead())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.engine.UpdateInstance(ctx, pod.ID, l); err != nil {
+		return nil, err
 	}
 	return &criapi.UpdatePodSandboxResourcesResponse{}, nil
+}
+
+func (s *Server) podLimits(at string, resources, overhead *criapi.LinuxContainerResources) (l runtime.PodLimits, err error) {
+	if l.Resources, err = s.resources(at+"resources", resources); err != nil {
+		return l, err
+	}
+	l.Overhead, err = s.resources(at+"overhead", overhead)
+	return l, err
 }
 
 func criPodMetadata(m runtime.Metadata) *criapi.PodSandboxMetadata {

@@ -13,7 +13,7 @@ import (
 
 // resources are CRI's limits as the runtime spec has them; in CRI a zero is no
 // limit. The result is nil when r sets none.
-func resources(field string, r *criapi.LinuxContainerResources) (*specs.LinuxResources, error) {
+func (s *Server) resources(field string, r *criapi.LinuxContainerResources) (*specs.LinuxResources, error) {
 	if r == nil {
 		return nil, nil //nolint:nilnil // no limits and no error
 	}
@@ -30,8 +30,13 @@ func resources(field string, r *criapi.LinuxContainerResources) (*specs.LinuxRes
 		}, true
 	}
 	for _, h := range r.GetHugepageLimits() {
-		out.HugepageLimits = append(out.HugepageLimits, specs.LinuxHugepageLimit{Pagesize: h.GetPageSize(), Limit: h.GetLimit()})
-		used = true
+		switch {
+		case s.node.Limits.Hugetlb:
+			out.HugepageLimits = append(out.HugepageLimits, specs.LinuxHugepageLimit{Pagesize: h.GetPageSize(), Limit: h.GetLimit()})
+			used = true
+		case h.GetLimit() != 0: // the kubelet names all sizes, whatever the pod wants
+			s.log.Warn("a limit of huge pages is left out: the kernel has no hugetlb controller", "field", field, "size", h.GetPageSize())
+		}
 	}
 	if len(r.GetUnified()) > 0 {
 		out.Unified, used = maps.Clone(r.GetUnified()), true
@@ -40,6 +45,39 @@ func resources(field string, r *criapi.LinuxContainerResources) (*specs.LinuxRes
 		return nil, nil //nolint:nilnil // no limits and no error
 	}
 	return out, nil
+}
+
+// containerResources are resources with what goes without saying: a container
+// with a limit of memory may not swap, unless it says how much. before is what it
+// had until now.
+func (s *Server) containerResources(field string, r *criapi.LinuxContainerResources, before *specs.LinuxResources) (*specs.LinuxResources, error) {
+	out, err := s.resources(field, r)
+	if err != nil || out == nil || out.Memory == nil {
+		return out, err
+	}
+	const file = "memory.swap.max"
+	_, named := out.Unified[file]
+	if before != nil && !named {
+		_, named = before.Unified[file]
+	}
+	m := out.Memory
+	switch {
+	case !s.node.Limits.Swap && m.Swap != nil && value(m.Swap) == value(m.Limit):
+		m.Swap = nil // no swap: there is nothing to account for it
+	case s.node.Limits.Swap && m.Swap == nil && !named:
+		limit := *m.Limit
+		m.Swap = &limit
+	}
+	return out, nil
+}
+
+// oomScore is adj, or what comes nearest to it of what the agent may give.
+func (s *Server) oomScore(adj int64) *int {
+	n := int(adj)
+	if floor := s.node.Limits.OOMScoreFloor; floor != nil {
+		n = max(n, *floor)
+	}
+	return &n
 }
 
 func cpuLimits(r *criapi.LinuxContainerResources) *specs.LinuxCPU {
@@ -74,12 +112,23 @@ func checkResources(field string, r *criapi.LinuxContainerResources) error {
 	if p := r.GetCpuPeriod(); p != 0 && p < 1000 {
 		return invalid(at("cpu_period"), "%d is less than 1000 microseconds", p)
 	}
+	if q := r.GetCpuQuota(); q > 0 && q < 1000 {
+		return invalid(at("cpu_quota"), "%d is less than 1000 microseconds", q)
+	}
+	if limit, both := r.GetMemoryLimitInBytes(), r.GetMemorySwapLimitInBytes(); both > 0 && both < limit {
+		return invalid(at("memory_swap_limit_in_bytes"), "%d is less than the memory limit of %d, which is part of it", both, limit)
+	}
 	for name, list := range map[string]string{"cpuset_cpus": r.GetCpusetCpus(), "cpuset_mems": r.GetCpusetMems()} {
 		if strings.Trim(list, "0123456789,-") != "" {
 			return invalid(at(name), "%q is not a list of numbers", list)
 		}
 	}
+	seen := map[string]bool{}
 	for i, h := range r.GetHugepageLimits() {
+		if seen[h.GetPageSize()] {
+			return invalid(at(fmt.Sprintf("hugepage_limits[%d].page_size", i)), "%q is there twice", h.GetPageSize())
+		}
+		seen[h.GetPageSize()] = true
 		if size := h.GetPageSize(); size == "" || strings.ContainsAny(size, "/.\x00") {
 			return invalid(at(fmt.Sprintf("hugepage_limits[%d].page_size", i)), "%q is not a size such as 2MB", size)
 		}

@@ -42,6 +42,7 @@ type Node struct {
 	AppArmor, SELinux bool
 	// RecursiveReadOnly says that mounts below a mount can be made read-only with it.
 	RecursiveReadOnly bool
+	Limits            runtime.NodeLimits
 	// Devices finds a device of the node, or those below a directory.
 	Devices func(hostPath, containerPath string) ([]specs.LinuxDevice, error)
 }

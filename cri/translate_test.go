@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,7 +27,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 func testServer() *Server {
-	return &Server{node: Node{RecursiveReadOnly: true, Devices: func(host, container string) ([]specs.LinuxDevice, error) {
+	return &Server{log: slog.New(slog.DiscardHandler), node: Node{RecursiveReadOnly: true, Limits: runtime.NodeLimits{Swap: true, Hugetlb: true}, Devices: func(host, container string) ([]specs.LinuxDevice, error) {
 		return []specs.LinuxDevice{{Path: container, Type: "c", Major: 10, Minor: 229}}, nil
 	}}}
 }

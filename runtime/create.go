@@ -137,6 +137,9 @@ func (e *Engine) prepare(ctx context.Context, c *container) error {
 	if err != nil {
 		return err
 	}
+	if err := e.cfg.Cgroups.Load(c.inst.rec.Cgroup).CheckSub(planned.resources); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(filepath.Dir(c.dir), 0o700); err != nil {
 		return err
 	}

@@ -75,7 +75,7 @@ func (e *Engine) makeGroup(i *instance) (*cgroups.Group, error) {
 	parent, name := filepath.Split(i.rec.Cgroup)
 	parent = filepath.Clean(parent)
 	if parent == filepath.Join("/", e.cfg.CgroupParent) {
-		return makeGroup(e.cfg.Cgroups, parent, name, i.rec.Spec.Resources)
+		return makeGroup(e.cfg.Cgroups, parent, name, e.instanceLimits(&i.rec.Spec))
 	}
 	return e.cfg.Cgroups.Create(parent, name, i.rec.Spec.Resources)
 }

@@ -61,6 +61,9 @@ type InstanceSpec struct {
 	// CgroupParent must exist; empty means the engine's own.
 	CgroupParent string                `json:"cgroup_parent,omitempty"`
 	Resources    *specs.LinuxResources `json:"resources,omitempty"`
+	// PodLimits are for whoever made CgroupParent to enforce; in the engine's own
+	// parent the engine does.
+	PodLimits PodLimits `json:"pod_limits,omitzero"`
 	// SharedMemory is the size of /dev/shm in bytes; zero means 64 MiB.
 	SharedMemory int64  `json:"shared_memory,omitempty"`
 	LogDir       string `json:"log_dir,omitempty"`

@@ -41,16 +41,15 @@ const (
 )
 
 // legal says whether an operation may be begun in a state. Stopping and
-// removing are always legal: they bring about what is asked, whatever was.
+// removing are always legal: they bring about what is asked, whatever was. So is
+// an update, which only goes into the records of what does not run.
 func legal(op operation, s ContainerState) bool {
 	switch op {
 	case opStart:
 		return s == ContainerCreated
 	case opExec:
 		return s == ContainerRunning
-	case opUpdate:
-		return s == ContainerCreated || s == ContainerRunning
-	case opStop, opRemove:
+	case opStop, opRemove, opUpdate:
 		return true
 	}
 	return false

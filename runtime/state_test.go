@@ -30,7 +30,7 @@ func TestLegalOperations(t *testing.T) {
 	for op, want := range map[operation][]bool{
 		opStart:  {true, false, false, false},
 		opExec:   {false, true, false, false},
-		opUpdate: {true, true, false, false},
+		opUpdate: {true, true, true, true},
 		opStop:   {true, true, true, true},
 		opRemove: {true, true, true, true},
 		"other":  {false, false, false, false},

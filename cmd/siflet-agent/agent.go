@@ -101,7 +101,7 @@ func runAgent(ctx context.Context, c *config.Config, load func() (*config.Config
 		Described:         func() any { return l.current() },
 		Node: cri.Node{
 			AppArmor: hasAppArmor(), SELinux: hasSELinux(), Devices: runtime.Devices,
-			RecursiveReadOnly: runtime.RecursiveReadOnly(),
+			RecursiveReadOnly: runtime.RecursiveReadOnly(), Limits: engine.Limits(),
 		},
 	})
 	if err != nil {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -111,3 +113,19 @@ func Unshare(flags uintptr) error {
 
 // ThreadID is the calling thread's, under which /proc knows it.
 func ThreadID() int { return unix.Gettid() }
+
+// OOMScoreFloor is this process's oom_score_adj. If restricted it may give no other
+// a lower one: it lacks CAP_SYS_RESOURCE.
+func OOMScoreFloor() (own int, restricted bool) {
+	const name, longest = "/proc/self/oom_score_adj", 16
+	text, err := Slurp(name, longest)
+	if err != nil {
+		return 0, false
+	}
+	own, err = strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return 0, false
+	}
+	caps, err := PermittedCaps()
+	return own, err == nil && caps&(1<<unix.CAP_SYS_RESOURCE) == 0
+}

@@ -2,7 +2,6 @@ package cri_test
 
 import (
 	"context"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -108,38 +107,6 @@ func TestEventsTellTheWholeLifeInOrder(t *testing.T) {
 	}
 	cancel()
 	<-ended
-}
-
-func TestUpdateChangesLimitsOfARunningContainer(t *testing.T) {
-	a := start(t)
-	pod, p := a.hostPod("p")
-	c := containerConfig("c", busybox(t), "sleep", "1000")
-	c.Linux.Resources = &criapi.LinuxContainerResources{MemoryLimitInBytes: 64 << 20, CpuShares: 512, OomScoreAdj: 500}
-	id := a.launch(pod, c, p)
-	_, err := a.UpdateContainerResources(within(t), &criapi.UpdateContainerResourcesRequest{
-		ContainerId: id, Linux: &criapi.LinuxContainerResources{MemoryLimitInBytes: 128 << 20, CpuPeriod: 100000, CpuQuota: 50000},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := a.status(id).Resources.Linux
-	if got.MemoryLimitInBytes != 128<<20 || got.CpuQuota != 50000 || got.CpuShares != 512 || got.OomScoreAdj != 500 {
-		t.Errorf("resources = %v", got)
-	}
-	_, err = a.UpdateContainerResources(within(t), &criapi.UpdateContainerResourcesRequest{
-		ContainerId: id, Linux: &criapi.LinuxContainerResources{MemoryLimitInBytes: -5},
-	})
-	wantCode(t, "negative limit", err, "InvalidArgument")
-	if _, err := os.Stat("/sys/fs/cgroup/memory"); err != nil {
-		return // cgroup v2 takes it and makes room
-	}
-	_, err = a.UpdateContainerResources(within(t), &criapi.UpdateContainerResourcesRequest{
-		ContainerId: id, Linux: &criapi.LinuxContainerResources{MemoryLimitInBytes: 4096},
-	})
-	wantCode(t, "limit below what is in use", err, "InvalidArgument")
-	if got := a.status(id).Resources.Linux.MemoryLimitInBytes; got != 128<<20 {
-		t.Errorf("memory limit = %d, want it unchanged", got)
-	}
 }
 
 func TestStreamedListsEqualTheOthers(t *testing.T) {
