@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,7 +29,7 @@ func (g *Group) Change(r *specs.LinuxResources) (undo func() error, err error) {
 	}
 	settings, err := g.m.settings(r)
 	if err == nil {
-		err = g.m.checkFiles(g.path, settings)
+		err = g.m.check(g.path, path.Dir(g.path), settings)
 	}
 	var old []setting
 	if err == nil {
@@ -52,7 +53,17 @@ func (g *Group) apply(settings []setting, fresh bool) (undo []setting, err error
 	for len(pending) > 0 {
 		var refused []setting
 		for _, s := range pending {
+			if len(refused) > 0 && s.rank() > 0 {
+				refused = append(refused, s)
+				continue // its turn is when all else is done
+			}
 			old, err := g.write(s, fresh)
+			if s.emptyCpuset && errors.Is(err, unix.ENOSPC) {
+				// It has members now and must name something: what it had without.
+				if s.value, err = g.m.effective(g.m.find("cpuset"), path.Dir(g.path), s.file); err == nil {
+					old, err = g.write(s, fresh)
+				}
+			}
 			undo = append(undo, old...)
 			switch {
 			case err == nil:
@@ -192,6 +203,7 @@ func (g *Group) memoryUsed(h *hierarchy) (uint64, error) {
 // before is the setting that puts a file back that held old.
 func (s setting) before(old string) setting {
 	back := setting{controller: s.controller, file: s.file, value: strings.TrimSpace(old)}
+	back.emptyCpuset = back.controller == "cpuset" && back.value == ""
 	if s.file == "memory.oom_control" {
 		first, _, _ := strings.Cut(old, "\n")
 		back.value = strings.TrimPrefix(first, "oom_kill_disable ")

@@ -22,12 +22,21 @@ func (g *Group) CheckSub(r *specs.LinuxResources) error {
 	settings, err := g.m.settings(r)
 	if err == nil && exists(g.m.primary().mount+g.path) {
 		// A child has the files that g itself has.
-		err = g.m.checkFiles(g.path, settings)
+		err = g.m.check(g.path, g.path, settings)
 	}
 	if err != nil {
 		return fmt.Errorf("limits of a cgroup in %s: %w", g.path, err)
 	}
 	return nil
+}
+
+// check finds what the kernel would not tell, or too late: group is one that has
+// the files, parent the one above the group that the settings are for.
+func (m *Manager) check(group, parent string, settings []setting) error {
+	if err := m.checkFiles(group, settings); err != nil {
+		return err
+	}
+	return m.checkCpusets(parent, settings)
 }
 
 // checkFiles sees that the files exist that a request names itself and that they

@@ -94,7 +94,7 @@ func (m *Manager) create(parent, name string, r *specs.LinuxResources) (*Group, 
 	}
 	made, err := m.makeGroup(parent, g.path)
 	if err == nil {
-		err = m.checkFiles(g.path, settings)
+		err = m.check(g.path, parent, settings)
 	}
 	if err == nil {
 		_, err = g.apply(settings, true)

@@ -26,6 +26,8 @@ type setting struct {
 	// named settings are files that the request names itself, or by a number that
 	// need not be right: see checkFiles.
 	named bool
+	// emptyCpuset puts back a v2 cpuset that named nothing.
+	emptyCpuset bool
 	// ceiling makes the setting fail when the group uses more than this already.
 	ceiling uint64
 }
@@ -49,6 +51,8 @@ func (m *Manager) settings(r *specs.LinuxResources) ([]setting, error) {
 	}
 	b.refuse("rdma", len(r.Rdma) > 0)
 	b.unified(r.Unified)
+	// A cpuset with members can't be made empty again, so it comes last.
+	slices.SortStableFunc(b.out, func(x, y setting) int { return x.rank() - y.rank() })
 	if len(r.Devices) > 0 {
 		rules, err := deviceRules(r.Devices)
 		if err != nil {
@@ -61,6 +65,13 @@ func (m *Manager) settings(r *specs.LinuxResources) ([]setting, error) {
 		b.out = append(b.out, setting{controller: "devices", devices: rules})
 	}
 	return b.out, b.err
+}
+
+func (s *setting) rank() int {
+	if s.controller == "cpuset" {
+		return 1
+	}
+	return 0
 }
 
 // builder collects settings and keeps the first error.

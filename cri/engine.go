@@ -15,7 +15,6 @@ import (
 type Engine interface {
 	instances
 	containers
-	updates
 	processes
 	reports
 	node
@@ -31,6 +30,7 @@ type instances interface {
 
 type containers interface {
 	changes
+	updates
 	Container(id string) (runtime.Container, error)
 	Containers() []runtime.Container
 }

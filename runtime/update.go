@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -85,8 +86,8 @@ type undoing []func() error
 
 func (u undoing) undo() error {
 	var errs error
-	for n := len(u) - 1; n >= 0; n-- {
-		errs = errors.Join(errs, u[n]())
+	for _, step := range slices.Backward(u) {
+		errs = errors.Join(errs, step())
 	}
 	return errs
 }
