@@ -2,7 +2,6 @@ package cri
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
