@@ -20,7 +20,7 @@ func (s *Server) containerStatus(c *runtime.Container) *criapi.ContainerStatus {
 		Labels: c.Spec.Metadata.Labels, Annotations: c.Spec.Metadata.Annotations,
 		Mounts: criMounts(c), LogPath: c.LogPath,
 		Resources:  &criapi.ContainerResources{Linux: limits(c.Resources, c.Spec.OOMScoreAdj)},
-		User:       s.users.of(c),
+		User:       s.userOf(c),
 		StopSignal: signalOf(c.StopSignal),
 	}
 	switch c.State {

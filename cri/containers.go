@@ -61,7 +61,7 @@ func (s *Server) StartContainer(ctx context.Context, r *criapi.StartContainerReq
 		return nil, mountError(err)
 	}
 	if c, err := s.engine.Container(c.ID); err == nil {
-		s.users.of(&c)
+		s.userOf(&c)
 	}
 	return &criapi.StartContainerResponse{}, nil
 }

@@ -101,5 +101,6 @@ func absent(err error) error {
 type node interface {
 	Ready() error
 	NetworkReady(ctx context.Context) error
+	UserNamespaces() error
 	Subscribe(ctx context.Context) <-chan runtime.Event
 }

@@ -30,10 +30,12 @@ func (s *Server) checkHandler(field, name string) error {
 	return invalid(field, "unknown handler %q; there is %q", name, names[1:])
 }
 
-func (s *Server) handlerFeatures() (list []*criapi.RuntimeHandler) {
+func (s *Server) handlerFeatures(mapped bool) (list []*criapi.RuntimeHandler) {
 	for _, name := range slices.Sorted(maps.Keys(s.handlers())) {
 		list = append(list, &criapi.RuntimeHandler{
-			Name: name, Features: &criapi.RuntimeHandlerFeatures{RecursiveReadOnlyMounts: s.node.RecursiveReadOnly},
+			Name: name, Features: &criapi.RuntimeHandlerFeatures{
+				RecursiveReadOnlyMounts: s.node.RecursiveReadOnly, UserNamespaces: mapped,
+			},
 		})
 	}
 	return list

@@ -22,7 +22,7 @@ type identities struct {
 
 // of is the identity of a container's first process: nil before it runs, and
 // when it had ended before anybody asked.
-func (i *identities) of(c *runtime.Container) *criapi.ContainerUser {
+func (i *identities) of(c *runtime.Container, instance func(id string) (runtime.Instance, error)) *criapi.ContainerUser {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if user := i.users[c.ID]; user != nil {
@@ -39,11 +39,21 @@ func (i *identities) of(c *runtime.Container) *criapi.ContainerUser {
 	if user == nil {
 		return nil
 	}
+	pod, err := instance(c.InstanceID)
+	if err != nil {
+		return nil // it is being removed
+	}
+	insideUser(user, pod.Spec.Namespaces.User)
 	if i.users == nil {
 		i.users = map[string]*criapi.ContainerUser{}
 	}
 	i.users[c.ID] = user
 	return user
+}
+
+// userOf is the identity of a container's first process, as the container sees it.
+func (s *Server) userOf(c *runtime.Container) *criapi.ContainerUser {
+	return s.users.of(c, func(id string) (runtime.Instance, error) { return s.engine.Instance(id) })
 }
 
 // keep forgets all but those that alive says are there.

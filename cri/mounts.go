@@ -38,8 +38,8 @@ func (s *Server) mountOf(field string, m *criapi.Mount) (runtime.Mount, error) {
 		target = path.Join("/", target)
 	}
 	out := runtime.Mount{Target: target, Readonly: m.GetReadonly(), Relabel: m.GetSelinuxRelabel()}
-	if len(m.GetUidMappings())+len(m.GetGidMappings()) > 0 {
-		return none, unsupported(field+".uidMappings", "mounts with ids of their own need user namespaces, which siflet has not yet")
+	if err := mountMappings(field, m, &out); err != nil {
+		return none, err
 	}
 	switch p := m.GetPropagation(); p {
 	case criapi.MountPropagation_PROPAGATION_PRIVATE:
@@ -140,6 +140,7 @@ func criMounts(of *runtime.Container) []*criapi.Mount {
 		m := &list[i]
 		c := &criapi.Mount{
 			ContainerPath: m.Target, HostPath: m.Source, Readonly: m.Readonly, RecursiveReadOnly: m.RecursiveRO,
+			UidMappings: idMappings(m.UIDs), GidMappings: idMappings(m.GIDs),
 			SelinuxRelabel: m.Relabel,
 		}
 		switch m.Propagation {

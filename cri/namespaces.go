@@ -9,7 +9,8 @@ import (
 // podNamespaces are an instance's namespaces for CRI's options.
 func podNamespaces(field string, o *criapi.NamespaceOption) (runtime.Namespaces, error) {
 	var ns runtime.Namespaces
-	if err := checkUserns(field, o.GetUsernsOptions()); err != nil {
+	var err error
+	if ns.User, err = userNamespace(field+".userns_options", o.GetUsernsOptions()); err != nil {
 		return ns, err
 	}
 	if o.GetTargetId() != "" {
@@ -40,7 +41,7 @@ func podNamespaces(field string, o *criapi.NamespaceOption) (runtime.Namespaces,
 	}
 	// A pod on the node's network has the node's name too, as everywhere.
 	ns.UTS = ns.Network
-	return ns, nil
+	return ns, checkOwned(field, ns)
 }
 
 func sharedMode(field string, m criapi.NamespaceMode) (runtime.Mode, error) {
@@ -56,31 +57,14 @@ func sharedMode(field string, m criapi.NamespaceMode) (runtime.Mode, error) {
 	}
 }
 
-// checkUserns lets the node's user namespace through, the only one there is.
-func checkUserns(field string, u *criapi.UserNamespace) error {
-	field += ".userns_options"
-	switch mode := u.GetMode(); {
-	case u == nil, mode == criapi.NamespaceMode_NODE && len(u.GetUids())+len(u.GetGids()) == 0:
-		return nil
-	case mode == criapi.NamespaceMode_POD:
-		return unsupported(field, "pods have no user namespace of their own yet")
-	case mode == criapi.NamespaceMode_NODE:
-		return invalid(field, "mode NODE takes no mappings")
-	case mode == criapi.NamespaceMode_CONTAINER, mode == criapi.NamespaceMode_TARGET:
-		return invalid(field+".mode", "mode %s is not possible here; POD or NODE is", mode)
-	default:
-		return invalid(field+".mode", "unknown mode %d", mode)
-	}
-}
-
 // containerPID is a container's PID mode. The other namespaces are the pod's:
 // options that contradict it are refused.
 func containerPID(field string, o *criapi.NamespaceOption, pod runtime.Namespaces) (runtime.Mode, string, error) {
-	if err := checkUserns(field, o.GetUsernsOptions()); err != nil {
-		return "", "", err
-	}
 	if o == nil {
 		return podPID(pod), "", nil
+	}
+	if err := sameUserNamespace(field+".userns_options", o.GetUsernsOptions(), pod.User); err != nil {
+		return "", "", err
 	}
 	for _, n := range []struct {
 		name string
@@ -104,7 +88,7 @@ func containerPID(field string, o *criapi.NamespaceOption, pod runtime.Namespace
 	case criapi.NamespaceMode_CONTAINER:
 		return runtime.ModeContainer, "", nil
 	case criapi.NamespaceMode_NODE:
-		return runtime.ModeHost, "", nil
+		return runtime.ModeHost, "", checkOwned(field, runtime.Namespaces{PID: runtime.ModeHost, User: pod.User})
 	case criapi.NamespaceMode_TARGET:
 		if o.GetTargetId() == "" {
 			return "", "", invalid(field+".target_id", "mode TARGET needs a container")
@@ -138,5 +122,7 @@ func namespaceOptions(ns runtime.Namespaces) *criapi.NamespaceOption {
 			return criapi.NamespaceMode_POD
 		}
 	}
-	return &criapi.NamespaceOption{Network: mode(ns.Network), Pid: mode(ns.PID), Ipc: mode(ns.IPC)}
+	return &criapi.NamespaceOption{
+		Network: mode(ns.Network), Pid: mode(ns.PID), Ipc: mode(ns.IPC), UsernsOptions: usernsOptions(ns.User),
+	}
 }

@@ -22,14 +22,15 @@ func (s *Server) Version(context.Context, *criapi.VersionRequest) (*criapi.Versi
 
 // Status says whether pods can run here, and with which features.
 func (s *Server) Status(ctx context.Context, r *criapi.StatusRequest) (*criapi.StatusResponse, error) {
+	mapped := s.engine.UserNamespaces() == nil
 	out := &criapi.StatusResponse{
 		Status: &criapi.RuntimeStatus{Conditions: []*criapi.RuntimeCondition{
 			condition("RuntimeReady", "RuntimeNotReady", s.engine.Ready()),
 			condition("NetworkReady", "NetworkNotReady", s.engine.NetworkReady(ctx)),
 		}},
-		Features: &criapi.RuntimeFeatures{SupplementalGroupsPolicy: true, MountOptions: true},
+		Features: &criapi.RuntimeFeatures{SupplementalGroupsPolicy: true, UserNamespacesHostNetwork: mapped, MountOptions: true},
 	}
-	out.RuntimeHandlers = s.handlerFeatures()
+	out.RuntimeHandlers = s.handlerFeatures(mapped)
 	if !r.GetVerbose() {
 		return out, nil
 	}

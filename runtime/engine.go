@@ -60,6 +60,8 @@ type Engine struct {
 	warm   warmth
 	stop   context.CancelFunc
 	life   lifetime
+	// mapping tells, having tried once, whether user namespaces work here.
+	mapping func() error
 
 	owners sync.WaitGroup // of goroutines
 }
@@ -113,7 +115,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 		return nil, fmt.Errorf("open engine on %s: %w", cfg.StateDir, err)
 	}
 	life, stop := context.WithCancel(context.Background())
-	e := &Engine{lock: lock, stop: stop, life: lifetime{life.Done()}, warm: warmth{log: cfg.Log}}
+	e := &Engine{lock: lock, stop: stop, life: lifetime{life.Done()}, warm: warmth{log: cfg.Log}, mapping: sync.OnceValue(probeMapping)}
 	e.init(cfg)
 	if e.binary, err = supervisor.OpenBinary(cfg.InstanceBinary); err != nil {
 		return nil, errors.Join(fmt.Errorf("open siflet-instance: %w", err), e.Close())

@@ -39,7 +39,21 @@ func (e *Engine) writeEtc(i *instance) error {
 		writeNew(filepath.Join(i.run, hostnameFile), name+"\n"),
 		writeNew(filepath.Join(i.run, hostsFile), hosts),
 		writeNew(filepath.Join(i.run, resolvFile), resolvText(spec)),
+		giveEtc(i),
 	)
+}
+
+// giveEtc gives the files to the root of the instance's user namespace.
+func giveEtc(i *instance) error {
+	u := i.rec.Spec.Namespaces.User
+	if u == nil {
+		return nil
+	}
+	var errs error
+	for _, name := range []string{hostnameFile, hostsFile, resolvFile} {
+		errs = errors.Join(errs, os.Chown(filepath.Join(i.run, name), int(u.UIDs.Host), int(u.GIDs.Host)))
+	}
+	return errs
 }
 
 // writeHosts adds an instance's own addresses, in place: a container may have

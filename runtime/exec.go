@@ -87,9 +87,11 @@ func (v *view) execRequest(c *container, spec *ExecSpec) (supervisor.ExecRequest
 	if err != nil {
 		return supervisor.ExecRequest{}, err
 	}
-	return supervisor.ExecRequest{
-		Program: p.text, Cgroup: cgroup, Terminal: spec.Terminal, Timeout: spec.Timeout, Keep: spec.Keep,
-	}, nil
+	request := supervisor.ExecRequest{Program: p.text, Cgroup: cgroup, Terminal: spec.Terminal, Timeout: spec.Timeout, Keep: spec.Keep}
+	if instance.Namespaces.User != nil && len(p.program.Process.Action) > 0 {
+		request.Action = p.program.Process.ActionPath
+	}
+	return request, nil
 }
 
 // ReopenLog starts a new log file after the old one was moved away.

@@ -79,6 +79,7 @@ func (v *view) inputs(spec *ContainerSpec, image *resolvedImage, s surroundings)
 	}
 	if s.spec != nil {
 		in.Process.Hostname = s.spec.Hostname
+		in.BindSys = s.spec.Namespaces.User != nil && s.spec.Namespaces.Network == ModeHost
 	}
 	if s.run != "" && !spec.NoDefaultMounts {
 		in.Etc = plan.Etc{
@@ -112,7 +113,8 @@ func (v *view) inputs(spec *ContainerSpec, image *resolvedImage, s surroundings)
 
 func namespacesOf(spec *ContainerSpec, s surroundings) []specs.LinuxNamespace {
 	out := []specs.LinuxNamespace{{Type: specs.MountNamespace}}
-	if s.unified && !spec.Security.Privileged && !spec.NoDefaultMounts {
+	mapped := s.spec != nil && s.spec.Namespaces.User != nil // it can mount no other cgroups
+	if s.unified && (!spec.Security.Privileged || mapped) && !spec.NoDefaultMounts {
 		out = append(out, specs.LinuxNamespace{Type: specs.CgroupNamespace})
 	}
 	return out

@@ -120,11 +120,22 @@ func (e *Engine) startSupervisor(ctx context.Context, i *instance, group *cgroup
 		cfg.Hostname = spec.Hostname
 	}
 	attr := supervisor.SpawnAttr{CloneFlags: cloneFlags(spec.Namespaces)}
+	if u := spec.Namespaces.User; u != nil {
+		cfg.UIDMap, cfg.GIDMap = u.UIDs.String(), u.GIDs.String()
+		cfg.Owned, attr.CloneFlags = uint64(attr.CloneFlags), 0
+	}
 	leave, err := bornIn(&cfg.Cgroup, &attr, i.rec.Cgroup)
 	if err != nil {
 		return err
 	}
 	defer leave()
+	if spec.Namespaces.User != nil {
+		// The network namespace is there when the supervisor is ready.
+		if err := e.runSupervisor(ctx, i, cfg, attr); err != nil {
+			return err
+		}
+		return e.attachNetwork(ctx, i, i.rec.SupervisorPID)
+	}
 	attached := make(chan error, 1)
 	attaching := false
 	attr.Forked = func(pid int) {

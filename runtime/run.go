@@ -44,6 +44,9 @@ func (s *InstanceSpec) validate() error {
 			return errorf(ErrInvalid, "namespace mode %q is not for an instance", m)
 		}
 	}
+	if err := s.Namespaces.checkUser(); err != nil {
+		return err
+	}
 	switch s.Namespaces.PID {
 	case ModeInstance, ModeContainer, ModeHost:
 		return nil
@@ -69,6 +72,11 @@ func mapsPorts(ports []network.Port) bool {
 func (e *Engine) RunInstance(ctx context.Context, spec InstanceSpec) (Instance, error) {
 	if err := spec.validate(); err != nil {
 		return Instance{}, fmt.Errorf("run instance: %w", err)
+	}
+	if spec.Namespaces.User != nil {
+		if err := e.UserNamespaces(); err != nil {
+			return Instance{}, fmt.Errorf("run instance: %w", errorf(ErrInvalid, "no user namespaces on this node: %w", err))
+		}
 	}
 	i, c, err := e.reserve(spec) //nolint:contextcheck // the making goes on when the caller leaves
 	if err != nil {

@@ -28,6 +28,15 @@ type Namespaces struct {
 	PID     Mode `json:"pid,omitempty"`     // default for its containers; ModeInstance runs sinit
 	IPC     Mode `json:"ipc,omitempty"`     // ModeInstance or ModeHost
 	UTS     Mode `json:"uts,omitempty"`     // ModeInstance or ModeHost
+	// User is a user namespace of the instance's own, to which its other namespaces
+	// belong; nil is the node's.
+	User *UserNamespace `json:"user,omitempty"`
+}
+
+// UserNamespace says which ids of the node those of a user namespace are.
+type UserNamespace struct {
+	UIDs program.IDMap `json:"uids"`
+	GIDs program.IDMap `json:"gids"`
 }
 
 // Metadata is what a caller wants to find again: the engine stores and filters,
@@ -134,6 +143,9 @@ type Mount struct {
 	Relabel     bool   `json:"relabel,omitempty"` // give the source the container's SELinux label
 	// Image mounts another image (its reference) at Target; Source is a path in it.
 	Image string `json:"image,omitempty"`
+	// UIDs and GIDs map the ids of what is bound (an idmapped mount).
+	UIDs *program.IDMap `json:"uids,omitempty"`
+	GIDs *program.IDMap `json:"gids,omitempty"`
 }
 
 // Security is a container's privileges. The zero value is an ordinary

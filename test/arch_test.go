@@ -36,7 +36,7 @@ var mayImport = map[string][]string{
 
 	"runtime": {
 		"runtime/action", "runtime/image", "runtime/linux", "runtime/plan", "runtime/program",
-		"runtime/record", "runtime/supervisor", "runtime/trust", "cgroups", "network",
+		"runtime/record", "runtime/squashfs", "runtime/supervisor", "runtime/trust", "cgroups", "network",
 	},
 	"runtime/image": {
 		"runtime/layer", "runtime/linux", "runtime/record", "runtime/registry", "runtime/sif",

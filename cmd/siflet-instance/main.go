@@ -5,6 +5,8 @@
 //	init       PID 1 of the instance's PID namespace
 //	launch     becomes a container
 //	exec       becomes a further process of a container
+//	prepare    opens and mounts what a container in a user namespace needs,
+//	inside     which becomes that container
 //
 // It is started by the engine and by itself, not by people.
 //
@@ -44,7 +46,15 @@ func run() int {
 		}
 	case "exec":
 		if err = supervisor.PrepareStage(slices.Contains(os.Args[2:], supervisor.KeepOrphans)); err == nil {
-			return launch.ExecMain()
+			return launch.ExecMain(slices.Contains(os.Args[2:], supervisor.Joined), slices.Contains(os.Args[2:], supervisor.Action))
+		}
+	case "prepare":
+		if err = supervisor.PrepareStage(false); err == nil {
+			return launch.PrepareMain()
+		}
+	case "inside":
+		if err = supervisor.PrepareStage(false); err == nil {
+			return launch.InsideMain()
 		}
 	default:
 		err = fmt.Errorf("unknown role %q", role)

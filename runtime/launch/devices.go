@@ -56,11 +56,10 @@ func (s *stage) makeDevice(d *program.Device, host int) error {
 		defer linux.Close(host)
 		return s.bindDevice(host, d.Path)
 	}
-	const maxMajor, maxMinor = 1<<12 - 1, 1<<20 - 1
-	if d.Major < 0 || d.Major > maxMajor || d.Minor < 0 || d.Minor > maxMinor {
-		return fail(kindInvalid, fmt.Errorf("no such device number: %d:%d", d.Major, d.Minor), "device %s", d.Path)
+	major, minor, err := deviceNumber(d)
+	if err != nil {
+		return err
 	}
-	major, minor := uint32(d.Major), uint32(d.Minor)
 	clean := path.Clean("/" + d.Path)
 	dir, err := linux.MakeIn(s.root, path.Dir(clean), true)
 	if err != nil {
@@ -80,6 +79,14 @@ func (s *stage) makeDevice(d *program.Device, host int) error {
 		return s.bindDevice(tree, clean)
 	}
 	return err
+}
+
+func deviceNumber(d *program.Device) (major, minor uint32, err error) {
+	const maxMajor, maxMinor = 1<<12 - 1, 1<<20 - 1
+	if d.Major < 0 || d.Major > maxMajor || d.Minor < 0 || d.Minor > maxMinor {
+		return 0, 0, fail(kindInvalid, fmt.Errorf("no such device number: %d:%d", d.Major, d.Minor), "device %s", d.Path)
+	}
+	return uint32(d.Major), uint32(d.Minor), nil
 }
 
 // checkDevice accepts the same node where the image or the host's /dev has it

@@ -25,14 +25,16 @@ type entry struct {
 	labelText, labelStep string
 }
 
+// plainUmask is for a stage's own files, whatever the caller's is.
+const plainUmask = 0o022
+
 func newEntry(p *program.Process) *entry {
 	return &entry{p: p, env: p.Env, action: -1, label: -1}
 }
 
 // prepare opens and sets what needs the host's /proc and file system.
 func (e *entry) prepare() error {
-	const plain = 0o022 // for the stage's own files, whatever the caller's is
-	e.umask = linux.Umask(plain)
+	e.umask = linux.Umask(plainUmask)
 	if !e.p.User.Keep {
 		// A person's own processes keep their keys: AFS and Kerberos need them.
 		if err := linux.NewKeyring(); err != nil {
@@ -45,16 +47,25 @@ func (e *entry) prepare() error {
 	if err := e.openLabel(); err != nil {
 		return err
 	}
-	if len(e.p.Action) > 0 && e.p.ActionPath != "" {
-		// From a read-only mount of its own: the container can't write to the
-		// host's program through /proc/self/exe (CVE-2019-5736).
-		action, err := linux.ReadOnlyClone(e.p.ActionPath)
-		if err != nil {
-			return err
-		}
-		e.action = int(action)
+	if err := e.openAction(); err != nil {
+		return err
 	}
 	return e.wantedCaps()
+}
+
+// openAction opens siflet-action, if it is wanted and not there yet.
+func (e *entry) openAction() error {
+	if len(e.p.Action) == 0 || e.p.ActionPath == "" || e.action >= 0 {
+		return nil
+	}
+	// From a read-only mount of its own: the container can't write to the
+	// host's program through /proc/self/exe (CVE-2019-5736).
+	action, err := linux.ReadOnlyClone(e.p.ActionPath)
+	if err != nil {
+		return err
+	}
+	e.action = int(action)
+	return nil
 }
 
 func (e *entry) scoreOOM() error {

@@ -38,6 +38,7 @@ const (
 	statusFD    = 3
 	programFD   = 4
 	namespaceFD = 5
+	sixthFD     = 6 // see inside.go, and ExecMain
 )
 
 // Exit statuses of a stage that failed; those a shell uses.
@@ -58,8 +59,20 @@ const (
 // of the stage when that did not work, having reported why.
 func Main() int { return run(launch) }
 
-// ExecMain joins a container and becomes a further process of it.
-func ExecMain() int { return run(join) }
+// ExecMain joins a container and becomes a further process of it. joined says that
+// it is in the container's cgroup already, action that descriptor 6 is siflet-action.
+func ExecMain(joined, action bool) int {
+	return run(func(p *program.Program) error {
+		if joined {
+			p.Cgroup.Join = nil
+		}
+		e := newEntry(&p.Process)
+		if action {
+			e.action = sixthFD
+		}
+		return join(p, e)
+	})
+}
 
 func run(stage func(*program.Program) error) int {
 	// Credentials and namespaces belong to threads; the one that execs is the
@@ -68,6 +81,9 @@ func run(stage func(*program.Program) error) int {
 	p, err := read()
 	if err == nil {
 		err = stage(p)
+	}
+	if err == nil {
+		return 0
 	}
 	f := asFailure(err)
 	_ = linux.WriteAll(statusFD, f.Encode()) // nobody is left to tell otherwise
@@ -145,8 +161,7 @@ func launch(p *program.Program) error {
 }
 
 // join enters a running container and returns only an error.
-func join(p *program.Program) error {
-	e := newEntry(&p.Process)
+func join(p *program.Program, e *entry) error {
 	s := &stage{p: p, scratch: -1, root: -1, entry: e}
 	if p.Cgroup.Dir != "" && slices.Contains(p.Cgroup.Join, p.Cgroup.Dir+"/cgroup.procs") {
 		p.Cgroup.Join = nil // it was born there

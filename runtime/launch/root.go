@@ -100,6 +100,9 @@ func (s *stage) mountExtent(e *program.Extent, noSuid, noDev bool) (name string,
 	if err != nil {
 		return "", -1, err
 	}
+	if err := s.mapLayer(mount, e.FS); err != nil {
+		return "", -1, err
+	}
 	name, at, err := s.scratchDir()
 	if err != nil {
 		return "", -1, err
@@ -131,6 +134,9 @@ func (s *stage) bindLayer(e *program.Extent, noSuid, noDev bool) (name string, f
 		return "", -1, err
 	}
 	if err := linux.MountSetattr(tree, linux.Attr{Readonly: true, NoSuid: noSuid, NoDev: noDev, Propagation: linux.Private}, false); err != nil {
+		return "", -1, err
+	}
+	if err := s.mapLayer(tree, "its file system"); err != nil {
 		return "", -1, err
 	}
 	name, at, err := s.scratchDir()

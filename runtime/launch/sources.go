@@ -15,7 +15,7 @@ func (s *stage) openSources() error {
 	s.trees = make([]int, len(s.p.Mounts))
 	for i := range s.p.Mounts {
 		m := &s.p.Mounts[i]
-		tree, err := openSource(m)
+		tree, err := s.openSource(m)
 		s.trees[i] = tree
 		if err == nil && m.Type == "cgroup" && !s.p.Namespaces.Cgroup {
 			err = s.openHierarchies(attributes(m))
@@ -43,13 +43,13 @@ func (s *stage) openSources() error {
 	return nil
 }
 
-func openSource(m *program.Mount) (int, error) {
+func (s *stage) openSource(m *program.Mount) (int, error) {
 	if len(m.Image) > 0 {
 		return -1, nil
 	}
 	switch m.Type {
 	case "bind":
-		return openBind(m)
+		return s.openBind(m)
 	case "shm":
 		tree, err := linux.RootOf(namespaceFD)
 		if err != nil {
@@ -60,7 +60,7 @@ func openSource(m *program.Mount) (int, error) {
 	return -1, nil
 }
 
-func openBind(m *program.Mount) (int, error) {
+func (s *stage) openBind(m *program.Mount) (int, error) {
 	if m.Propagation == "shared" {
 		if err := requireShared(m.Source); err != nil {
 			return -1, err
@@ -89,7 +89,10 @@ func openBind(m *program.Mount) (int, error) {
 	default:
 		return -1, fail(kindInvalid, fs.ErrInvalid, "mount %s: propagation %q", m.Target, m.Propagation)
 	}
-	return tree, linux.MountSetattr(tree, a, m.Recursive)
+	if err := linux.MountSetattr(tree, a, m.Recursive); err != nil {
+		return -1, err
+	}
+	return tree, s.mapBind(m, tree)
 }
 
 // requireShared refuses to promise what the host can't keep: mounts made in the

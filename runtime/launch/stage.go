@@ -27,7 +27,13 @@ type stage struct {
 	hostDevices []int
 	scratch     int // a tmpfs: layers' mount points, upper layer, files
 	root        int // the container's root mount
-	names       int // of things in scratch
+	// user is the container's user namespace, to which ids are mapped; 0 without.
+	user linux.FD
+	// inside is set in that user namespace.
+	inside bool
+	// mapping is the last one made for a mount.
+	mapping mapping
+	names   int // of things in scratch
 }
 
 // openCgroup opens the way into the cgroup while the host's /sys is in sight.

@@ -23,7 +23,7 @@ func (s *stage) mountVolume(m *program.Mount) error {
 	if !st.IsDir() {
 		return fail(kindInvalid, errors.New("the image's volume is no directory"), "mount %s", m.Target)
 	}
-	if m.Source == "" {
+	if m.Source == "" || s.inside { // it is there already
 		return nil
 	}
 	dir, err := makeHostDir(m.Source)

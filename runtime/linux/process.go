@@ -38,7 +38,9 @@ func JoinContainer(fd int) error {
 		return fmt.Errorf("unshare file system state: %w", err)
 	}
 	err := unix.Setns(fd, unix.CLONE_NEWNS|unix.CLONE_NEWCGROUP)
-	if errors.Is(err, unix.EINVAL) { // no pidfd
+	// No pidfd; or the cgroup namespace is the node's, where this thread is
+	// already, which in a user namespace it may not enter.
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EPERM) {
 		err = unix.Setns(fd, unix.CLONE_NEWNS)
 	}
 	if err != nil {

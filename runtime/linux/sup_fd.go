@@ -160,6 +160,9 @@ func OpenWrite(path string, mode uint32) (FD, error) {
 	return openFD(path, unix.O_WRONLY|unix.O_CREAT|unix.O_NOFOLLOW, mode)
 }
 
+// OpenWriteOnly opens an existing file such as one of a cgroup for writing.
+func OpenWriteOnly(path string) (FD, error) { return openFD(path, unix.O_WRONLY, 0) }
+
 // Truncate cuts the file off at size.
 func (f FD) Truncate(size int64) error { return unix.Ftruncate(int(f), size) }
 

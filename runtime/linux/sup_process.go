@@ -26,6 +26,11 @@ type ForkAttr struct {
 	// CgroupFD is the same as an open directory; 0 is none.
 	CgroupFD FD
 	Setsid   bool
+	// UserNamespace is what the child enters, as its root, together with new
+	// mount and PID namespaces; 0 is none. Join are cgroup files that it writes
+	// itself to before.
+	UserNamespace FD
+	Join          []FD
 }
 
 // Clone flags for ForkAttr.
@@ -72,7 +77,13 @@ func Fork(path string, a *ForkAttr) (pid int, pidfd FD, err error) {
 			return 0, NoFD, err
 		}
 	}
-	pid, err = syscall.ForkExec(path, a.Args, &syscall.ProcAttr{Env: a.Env, Files: files, Sys: sys})
+	if a.UserNamespace > 0 {
+		if pid, err = forkInside(path, a, files, FD(sys.CgroupFD)); err == nil {
+			raw, err = unix.PidfdOpen(pid, 0) // nobody else collects it
+		}
+	} else {
+		pid, err = syscall.ForkExec(path, a.Args, &syscall.ProcAttr{Env: a.Env, Files: files, Sys: sys})
+	}
 	if err2 := back(); err2 != nil && err == nil {
 		// Every later child would be born in the wrong place.
 		_ = unix.Kill(pid, unix.SIGKILL)
@@ -226,6 +237,10 @@ func Processes() ([]int, error) {
 		}
 	}
 }
+
+// OnMainThread reports whether the calling thread is the process's first, whose
+// namespaces /proc/PID/ns shows.
+func OnMainThread() bool { return unix.Gettid() == unix.Getpid() }
 
 // PID returns the process's own PID.
 func PID() int { return unix.Getpid() }

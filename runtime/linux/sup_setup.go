@@ -89,9 +89,9 @@ func ReadOnlyClone(path string) (FD, error) {
 }
 
 // TmpfsNamespace makes a mount namespace with nothing in it but a tmpfs at its
-// root, and returns it. The calling goroutine is locked to its thread; the
+// root, with further options, and returns it. The calling goroutine is locked to its thread; the
 // thread's working directory becomes /.
-func TmpfsNamespace(dir string, size int64) (ns FD, err error) {
+func TmpfsNamespace(dir string, size int64, options string) (ns FD, err error) {
 	own, err := OpenRead("/proc/thread-self/ns/mnt")
 	if err != nil {
 		return NoFD, err
@@ -100,18 +100,18 @@ func TmpfsNamespace(dir string, size int64) (ns FD, err error) {
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return NoFD, fmt.Errorf("mount namespace: %w", err)
 	}
-	ns, err = onlyTmpfs(dir, size)
+	ns, err = onlyTmpfs(dir, size, options)
 	if back := unix.Setns(int(own), unix.CLONE_NEWNS); back != nil {
 		return NoFD, errors.Join(err, fmt.Errorf("leave mount namespace: %w", back), ns.Close())
 	}
 	return ns, err
 }
 
-func onlyTmpfs(dir string, size int64) (FD, error) {
+func onlyTmpfs(dir string, size int64, options string) (FD, error) {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return NoFD, fmt.Errorf("make mounts private: %w", err)
 	}
-	data := "mode=1777,size=" + strconv.FormatInt(size, 10)
+	data := "mode=1777,size=" + strconv.FormatInt(size, 10) + options
 	const flags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 	if err := unix.Mount("shm", dir, "tmpfs", flags, data); err != nil {
 		return NoFD, fmt.Errorf("mount tmpfs: %w", err)

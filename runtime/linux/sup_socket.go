@@ -20,6 +20,24 @@ func Socketpair() (a, b FD, err error) {
 	return FD(p[0]), FD(p[1]), nil
 }
 
+// PacketPair makes two connected sockets that keep messages apart.
+func PacketPair() (a, b FD, err error) {
+	p, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return NoFD, NoFD, fmt.Errorf("socketpair: %w", err)
+	}
+	return FD(p[0]), FD(p[1]), nil
+}
+
+// SendPacket sends a message with a descriptor, or NoFD, waiting for room.
+func (f FD) SendPacket(p []byte, fd FD) error {
+	var rights []byte
+	if fd != NoFD {
+		rights = unix.UnixRights(int(fd))
+	}
+	return retry(func() error { return unix.Sendmsg(int(f), p, rights, nil, unix.MSG_NOSIGNAL) })
+}
+
 // atDir calls f with an address of name in dir; the address stays short
 // however long dir is.
 func atDir(dir, name string, f func(*unix.SockaddrUnix) error) error {

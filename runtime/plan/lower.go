@@ -154,6 +154,7 @@ func lowerMount(m specs.Mount, images map[string][]program.Extent) (program.Moun
 			data = append(data, option)
 		}
 	}
+	out.UIDMap, out.GIDMap = mapText(m.UIDMappings), mapText(m.GIDMappings)
 	switch m.Type {
 	case typeShm:
 		out.Type, out.Source = "shm", ""
@@ -162,6 +163,13 @@ func lowerMount(m specs.Mount, images map[string][]program.Extent) (program.Moun
 	}
 	out.Data = strings.Join(data, ",")
 	return out, nil
+}
+
+func mapText(list []specs.LinuxIDMapping) string {
+	if len(list) == 0 {
+		return ""
+	}
+	return program.IDMap{Container: list[0].ContainerID, Host: list[0].HostID, Length: list[0].Size}.String()
 }
 
 // withDefaults adds the nodes every container has and the caller did not name.

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/siflet/siflet/runtime/program"
 )
 
 // Mount types and options of ours that the OCI runtime spec has no word for.
@@ -87,11 +89,16 @@ func defaultMounts(in Input) []specs.Mount {
 	}
 	out := []specs.Mount{{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}}}
 	out = append(out, dev...)
+	sys := specs.Mount{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", mode}}
+	if in.BindSys {
+		sys.Type, sys.Source = "bind", "/sys"
+		sys.Options = []string{"rbind", "rprivate", "rro", "nosuid", "noexec", "nodev"}
+	}
 	return append(
 		out,
 		specs.Mount{Destination: "/dev/shm", Type: typeShm, Source: "shm", Options: []string{"nosuid", "noexec", "nodev"}},
 		specs.Mount{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
-		specs.Mount{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", mode}},
+		sys,
 		specs.Mount{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"nosuid", "noexec", "nodev", "relatime", mode}},
 	)
 }
@@ -134,11 +141,18 @@ func mount(m Mount) (specs.Mount, error) {
 			out.Source = m.Type
 		}
 	}
+	if m.UIDs != nil && m.GIDs != nil && m.Image == "" {
+		out.UIDMappings, out.GIDMappings = idMappings(*m.UIDs), idMappings(*m.GIDs)
+	}
 	out.Options = append(out.Options, flags(m)...)
 	if m.Data != "" {
 		out.Options = append(out.Options, strings.Split(m.Data, ",")...)
 	}
 	return out, nil
+}
+
+func idMappings(m program.IDMap) []specs.LinuxIDMapping {
+	return []specs.LinuxIDMapping{{ContainerID: m.Container, HostID: m.Host, Size: m.Length}}
 }
 
 func flags(m Mount) (options []string) {

@@ -30,6 +30,9 @@ type Input struct {
 	// Volumes is the beginning of the host paths where the image's volumes are kept
 	// that the root itself can't hold, because it is read-only.
 	Volumes string
+	// BindSys shows the host's /sys, read-only, where sysfs can't be mounted: in a
+	// user namespace that the network namespace does not belong to.
+	BindSys bool
 	// Etc are files of the instance, bound where the caller binds nothing.
 	Etc     Etc
 	Devices []specs.LinuxDevice
@@ -93,6 +96,7 @@ type Mount struct {
 	NoDev       bool
 	Relabel     bool
 	Image       string
+	UIDs, GIDs  *program.IDMap
 }
 
 // Security is a container's privileges; see runtime.Security.

@@ -155,6 +155,10 @@ func (m *Mount) field(s *Reader, key string) {
 		m.Optional = s.Bool()
 	case "image":
 		m.Image = s.extents()
+	case "uid_map":
+		m.UIDMap = s.Text()
+	case "gid_map":
+		m.GIDMap = s.Text()
 	default:
 		s.Skip()
 	}

@@ -160,3 +160,23 @@ func AppendText(b []byte, s string) []byte {
 	}
 	return append(b, '"')
 }
+
+// DecodeFailure reads what Encode wrote.
+func DecodeFailure(b []byte) (*Failure, error) {
+	r, f := NewReader(b), &Failure{}
+	r.Object(func(key string) {
+		switch key {
+		case "step":
+			f.Step = r.Text()
+		case "reason":
+			f.Reason = r.Text()
+		case "kind":
+			f.Kind = r.Text()
+		case "code":
+			f.Code = int(r.Int())
+		default:
+			r.Skip()
+		}
+	})
+	return f, r.End()
+}

@@ -8,6 +8,8 @@
 // an older siflet-instance working (see Version).
 package program
 
+import "strconv"
+
 // Version is the format this package writes. A launch stage refuses a program
 // with a higher version and carries out a lower one.
 const Version = 1
@@ -135,6 +137,25 @@ type Mount struct {
 	// Image mounts these extents (read-only) at Target; Source is then a path
 	// inside them ("" = their root).
 	Image []Extent `json:"image,omitempty"`
+	// UIDMap and GIDMap, texts as in /proc/PID/uid_map, map the ids of what is
+	// bound (an idmapped mount).
+	UIDMap string `json:"uid_map,omitempty"`
+	GIDMap string `json:"gid_map,omitempty"`
+}
+
+// IDMap maps Length ids from Container on to those of the host from Host on.
+type IDMap struct {
+	Container uint32 `json:"container"`
+	Host      uint32 `json:"host"`
+	Length    uint32 `json:"length"`
+}
+
+// String is the map as /proc/PID/uid_map takes it.
+func (m IDMap) String() string {
+	const decimal = 10
+	b := strconv.AppendUint(nil, uint64(m.Container), decimal)
+	b = strconv.AppendUint(append(b, ' '), uint64(m.Host), decimal)
+	return string(strconv.AppendUint(append(b, ' '), uint64(m.Length), decimal))
 }
 
 // Device is a device node to make (or bind, where mknod is not permitted).

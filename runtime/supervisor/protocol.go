@@ -39,6 +39,12 @@ type Config struct {
 	// EndWithInit ends the supervisor when sinit ends (a person's instances:
 	// "kill $(cat web.pid)" stops the instance).
 	EndWithInit bool `json:"end_with_init,omitempty"`
+	// UIDMap and GIDMap, texts as in /proc/PID/uid_map, make a user namespace for
+	// all that runs in the instance. Owned are flags of clone(2): the namespaces
+	// that belong to it and are made with it, instead of by who starts the supervisor.
+	UIDMap string `json:"uid_map,omitempty"`
+	GIDMap string `json:"gid_map,omitempty"`
+	Owned  uint64 `json:"owned,omitempty"`
 }
 
 // Hello is the supervisor's first message, written on file descriptor 3 (then
@@ -123,6 +129,9 @@ type ExecRequest struct {
 	// Keep makes the process the parent of what its descendants leave behind, so
 	// that those who left its session are found when it is killed.
 	Keep bool `json:"keep,omitempty"`
+	// Action is siflet-action's path, where the instance has a user namespace: it
+	// is opened with the host's privileges.
+	Action string `json:"action,omitempty"`
 	// Which descriptors come with the request.
 	Stdin  bool `json:"stdin,omitempty"`
 	Stdout bool `json:"stdout,omitempty"`

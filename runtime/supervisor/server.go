@@ -29,6 +29,7 @@ type server struct {
 	listener   linux.FD
 	null       linux.FD // /dev/null on a read-only mount; see openNull
 	shm        linux.FD // mount namespace with the instance's /dev/shm
+	user       userns
 	sinit      *process
 	witness    linux.FD // the other end of which sinit has
 	containers []*container

@@ -30,6 +30,9 @@ func (s *server) setup() error {
 	if err := linux.JoinCgroups(s.cfg.Cgroup.Join); err != nil {
 		return err
 	}
+	if err := s.makeUser(); err != nil {
+		return err
+	}
 	if err := s.namespaces(); err != nil {
 		return err
 	}
@@ -78,7 +81,7 @@ func (s *server) namespaces() error {
 		}
 	}
 	for k, v := range s.cfg.Sysctls {
-		if err := linux.SetSysctl(k, v); err != nil {
+		if err := s.user.as(func() error { return linux.SetSysctl(k, v) }); err != nil {
 			return err
 		}
 	}
@@ -101,7 +104,7 @@ func (s *server) sharedMemory() (linux.FD, error) {
 	if s.shm != linux.NoFD || s.cfg.SharedMemory <= 0 {
 		return s.shm, nil
 	}
-	ns, err := linux.TmpfsNamespace(s.cfg.Dir, s.cfg.SharedMemory)
+	ns, err := linux.TmpfsNamespace(s.cfg.Dir, s.cfg.SharedMemory, s.user.owner())
 	if err != nil {
 		return linux.NoFD, fmt.Errorf("shared memory: %w", err)
 	}
@@ -153,6 +156,7 @@ func (s *server) startInit() error {
 		// Our end stays open until we die, which is how sinit sees it.
 		Files:      []linux.FD{null, null, 2, theirs},
 		CloneFlags: linux.CloneNewPID | linux.CloneNewMount, PIDNamespace: linux.NoFD, Setsid: true,
+		UserNamespace: s.user.fd,
 	})
 	if err != nil {
 		return errors.Join(fmt.Errorf("start %s: %w", InitName, err), ours.Close())

@@ -17,6 +17,13 @@ const StageName = "siflet-stage"
 const (
 	roleLaunch = "launch"
 	roleExec   = "exec"
+	// In a user namespace two processes share the work of roleLaunch.
+	rolePrepare = "prepare"
+	roleInside  = "inside"
+	// Joined is a further argument of an exec that is in its cgroups already,
+	// Action of one that has siflet-action as descriptor 6.
+	Joined = "joined"
+	Action = "action"
 	// terminalMark comes with the terminal's descriptor on the report socket.
 	terminalMark = 'T'
 	maxReport    = 64 << 10
@@ -30,6 +37,8 @@ const (
 //	       (the exec happened) or a program.Failure in JSON
 //	4      the program, JSON
 //	5      exec: pidfd of the container; launch: mount namespace with /dev/shm
+//
+// For stages of an instance with a user namespace see userns.go.
 type stageSpec struct {
 	role    string
 	program []byte
@@ -39,6 +48,7 @@ type stageSpec struct {
 	pidns   linux.FD
 	cgroup  program.Cgroup
 	keep    bool // see ExecRequest
+	action  string
 }
 
 // KeepOrphans is a further argument of a stage that is to be their parent.
@@ -75,19 +85,11 @@ func (s *server) fork(spec *stageSpec) (*stage, error) {
 	if err == nil {
 		defer prog.Close() //nolint:errcheck // the child has its copy
 		st.process = process{s: s, pidfd: linux.NoFD, cgroup: spec.cgroup, oomBase: oomKills(spec.cgroup.OOM)}
-		born := spec.cgroup.Dir
-		if spec.role == roleLaunch && slices.Contains(spec.cgroup.Join, born+"/cgroup.procs") {
-			born = "" // on v2 it joins when it has used the devices that the container may not
+		if s.user.fd > 0 {
+			st.pid, st.pidfd, err = s.forkInside(spec, theirs, prog)
+		} else {
+			st.pid, st.pidfd, err = forkOutside(spec, theirs, prog)
 		}
-		st.pid, st.pidfd, err = linux.Fork("/proc/self/exe", &linux.ForkAttr{
-			Args:         spec.args(),
-			Env:          childEnv(),
-			Files:        []linux.FD{spec.stdio[0], spec.stdio[1], spec.stdio[2], theirs, prog, spec.extra},
-			CloneFlags:   spec.clone,
-			PIDNamespace: spec.pidns,
-			CgroupDir:    born,
-			Setsid:       true,
-		})
 	}
 	if err != nil {
 		_ = ours.Close()
@@ -110,6 +112,23 @@ func (s *server) fork(spec *stageSpec) (*stage, error) {
 		return nil, err
 	}
 	return st, nil
+}
+
+// forkOutside forks a stage that has the host's user namespace.
+func forkOutside(spec *stageSpec, report, prog linux.FD) (int, linux.FD, error) {
+	born := spec.cgroup.Dir
+	if spec.role == roleLaunch && slices.Contains(spec.cgroup.Join, born+"/cgroup.procs") {
+		born = "" // on v2 it joins when it has used the devices that the container may not
+	}
+	return linux.Fork("/proc/self/exe", &linux.ForkAttr{
+		Args:         spec.args(),
+		Env:          childEnv(),
+		Files:        []linux.FD{spec.stdio[0], spec.stdio[1], spec.stdio[2], report, prog, spec.extra},
+		CloneFlags:   spec.clone,
+		PIDNamespace: spec.pidns,
+		CgroupDir:    born,
+		Setsid:       true,
+	})
 }
 
 type reportSource struct{ st *stage }
@@ -152,7 +171,7 @@ func (st *stage) eof() {
 		st.report = st.report[1:]
 	}
 	if len(st.report) > 0 {
-		f, err := decodeFailure(st.report)
+		f, err := program.DecodeFailure(st.report)
 		if err != nil {
 			f = &program.Failure{Step: "read the stage's report", Reason: err.Error()}
 		}

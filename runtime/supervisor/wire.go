@@ -40,6 +40,12 @@ func decodeConfig(b []byte) (Config, error) {
 			}
 		case "end_with_init":
 			c.EndWithInit = r.Bool()
+		case "uid_map":
+			c.UIDMap = r.Text()
+		case "gid_map":
+			c.GIDMap = r.Text()
+		case "owned":
+			c.Owned = r.Uint(64)
 		default:
 			r.Skip()
 		}
@@ -142,6 +148,8 @@ func readExec(r *program.Reader) *ExecRequest {
 			e.Timeout = time.Duration(r.Int())
 		case "keep":
 			e.Keep = r.Bool()
+		case "action":
+			e.Action = r.Text()
 		case "stdin":
 			e.Stdin = r.Bool()
 		case "stdout":
@@ -170,23 +178,4 @@ func readAttach(r *program.Reader) *AttachRequest {
 		}
 	})
 	return a
-}
-
-func decodeFailure(b []byte) (*program.Failure, error) {
-	r, f := program.NewReader(b), &program.Failure{}
-	r.Object(func(key string) {
-		switch key {
-		case "step":
-			f.Step = r.Text()
-		case "reason":
-			f.Reason = r.Text()
-		case "kind":
-			f.Kind = r.Text()
-		case "code":
-			f.Code = int(r.Int())
-		default:
-			r.Skip()
-		}
-	})
-	return f, r.End()
 }

@@ -101,7 +101,7 @@ func FuzzRequest(f *testing.F) {
 	f.Add([]byte(`{"start":{"program":` + `[[[[]]]]` + `},"attach":null,"exec":{}}`))
 	f.Fuzz(func(t *testing.T, doc []byte) {
 		_, _ = decodeConfig(doc)
-		_, _ = decodeFailure(doc)
+		_, _ = program.DecodeFailure(doc)
 		_, _ = decodeRequest(doc)
 		var loose, want Request
 		if json.Unmarshal(doc, &loose) != nil {

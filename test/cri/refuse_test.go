@@ -29,7 +29,7 @@ func TestPodsThatAreRefusedLeaveNothing(t *testing.T) {
 		{"no metadata", func(c *criapi.PodSandboxConfig) { c.Metadata = nil }, "InvalidArgument", "metadata.name"},
 		{"unknown mode", namespaces(func(o *criapi.NamespaceOption) { o.Pid = 7 }), "InvalidArgument", "linux.security_context.namespace_options.pid: unknown mode 7"},
 		{"network of a container", namespaces(func(o *criapi.NamespaceOption) { o.Network = criapi.NamespaceMode_CONTAINER }), "InvalidArgument", "namespace_options.network"},
-		{"user namespace", namespaces(func(o *criapi.NamespaceOption) { o.UsernsOptions = &criapi.UserNamespace{} }), "InvalidArgument", "userns_options: not supported"},
+		{"user namespace", namespaces(func(o *criapi.NamespaceOption) { o.UsernsOptions = &criapi.UserNamespace{} }), "InvalidArgument", "userns_options.uids: one mapping is needed"},
 		{"cgroup parent", func(c *criapi.PodSandboxConfig) { c.Linux.CgroupParent = "/no/such/parent" }, "InvalidArgument", "/no/such/parent"},
 		{"slice", func(c *criapi.PodSandboxConfig) { c.Linux.CgroupParent = "kubepods.slice" }, "InvalidArgument", "linux.cgroup_parent: not supported"},
 		{"node's sysctl", func(c *criapi.PodSandboxConfig) { c.Linux.Sysctls = map[string]string{"vm.swappiness": "1"} }, "InvalidArgument", `linux.sysctls["vm.swappiness"]`},
@@ -128,7 +128,7 @@ func TestContainersThatAreRefusedLeaveNothing(t *testing.T) {
 		{"relative bind source", mount(&criapi.Mount{ContainerPath: "/x", HostPath: "x"}), "mounts[0].host_path"},
 		{"propagation", mount(&criapi.Mount{ContainerPath: "/x", HostPath: "/tmp", Propagation: 9}), "mounts[0].propagation: unknown mode 9"},
 		{"recursive read-only", mount(&criapi.Mount{ContainerPath: "/x", HostPath: "/tmp", RecursiveReadOnly: true}), "mounts[0].recursive_read_only"},
-		{"mapped mount", mount(&criapi.Mount{ContainerPath: "/x", HostPath: "/tmp", UidMappings: []*criapi.IDMapping{{Length: 1}}}), "not supported"},
+		{"mapped mount", mount(&criapi.Mount{ContainerPath: "/x", HostPath: "/tmp", UidMappings: []*criapi.IDMapping{{Length: 1}}}), "uidMappings[0].host_id"},
 		{"mount option", mount(&criapi.Mount{ContainerPath: "/x", HostPath: "/tmp", MountOptions: []string{"suid"}}), "mounts[0].mount_options[0]"},
 		{"capability", security(func(s *criapi.LinuxContainerSecurityContext) {
 			s.Capabilities = &criapi.Capability{AddCapabilities: []string{"FLY"}}

@@ -315,7 +315,7 @@ func TestContainersShareMemoryThroughTheHolder(t *testing.T) {
 	go func() {
 		goruntime.LockOSThread()
 		must(t, unix.Unshare(unix.CLONE_FS))
-		fd, err := linux.TmpfsNamespace(t.TempDir(), 1<<20)
+		fd, err := linux.TmpfsNamespace(t.TempDir(), 1<<20, "")
 		if err != nil {
 			t.Error(err)
 		}

@@ -1,0 +1,244 @@
+package linux
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// inside is a child that enters a user namespace between its birth and its exec,
+// which no process with several threads can do. It is prepared to the last
+// byte: a copy of one thread of a Go program can't allocate, nor grow its stack.
+type inside struct {
+	clone     cloneArgs
+	user      uintptr
+	cgroups   []FD
+	zero      [1]byte
+	newPID    bool
+	newMount  bool
+	setsid    bool
+	files     []FD // above all the numbers that they are to have
+	mask      unix.Sigset_t
+	path      *byte
+	argv      []*byte
+	envv      []*byte
+	report    FD
+	reportTwo [2]uint32
+}
+
+// What a report is about; all but the first come with an error number.
+const (
+	reportPID = iota
+	reportCgroup
+	reportUser
+	reportPIDNamespace
+	reportFork
+	reportMounts
+	reportRoot
+	reportFiles
+	reportExec
+)
+
+// forkInside is Fork for a child in a.UserNamespace. Its new mount and PID
+// namespaces belong to that one, in which it is root.
+func forkInside(path string, a *ForkAttr, files []uintptr, cgroup FD) (pid int, err error) {
+	c := &inside{
+		user: uintptr(a.UserNamespace), cgroups: a.Join, zero: [1]byte{'0'}, setsid: a.Setsid,
+		newPID: a.CloneFlags&CloneNewPID != 0, newMount: a.CloneFlags&CloneNewMount != 0,
+		clone: cloneArgs{exitSignal: uint64(unix.SIGCHLD)},
+	}
+	if a.CloneFlags&^(CloneNewPID|CloneNewMount) != 0 {
+		return 0, fmt.Errorf("fork: flags %#x in a user namespace: %w", a.CloneFlags, unix.EINVAL)
+	}
+	if cgroup > 0 {
+		c.clone.flags, c.clone.cgroup = unix.CLONE_INTO_CGROUP, uint64(cgroup)
+	}
+	defer func() {
+		for _, f := range c.files {
+			_ = f.Close()
+		}
+	}()
+	for _, f := range files {
+		high := NoFD
+		if FD(f) != NoFD {
+			if high, err = FD(f).dupFrom(len(files)); err != nil {
+				return 0, err
+			}
+		}
+		c.files = append(c.files, high)
+	}
+	if c.path, err = unix.BytePtrFromString(path); err != nil {
+		return 0, err
+	}
+	if c.argv, err = syscall.SlicePtrFromStrings(a.Args); err != nil {
+		return 0, err
+	}
+	if c.envv, err = syscall.SlicePtrFromStrings(a.Env); err != nil {
+		return 0, err
+	}
+	return c.start(len(files))
+}
+
+// start forks and waits until the program runs.
+func (c *inside) start(above int) (pid int, err error) {
+	r, w, err := NewPipe()
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close() //nolint:errcheck // read only
+	c.report, err = w.dupFrom(above)
+	if err = errors.Join(err, w.Close()); err != nil {
+		return 0, err
+	}
+	first, errno := c.fork()
+	if err := c.report.Close(); err != nil || errno != 0 {
+		return 0, errors.Join(errno, err)
+	}
+	pid = int(first)
+	var b [8]byte
+	for {
+		n, rerr := r.Read(b[:])
+		if n != len(b) || rerr != nil {
+			break
+		}
+		what, value := binary.NativeEndian.Uint32(b[:4]), binary.NativeEndian.Uint32(b[4:])
+		if what == reportPID {
+			pid = int(value)
+			continue
+		}
+		err = errors.Join(err, fmt.Errorf("%s: %w", reportText(what), unix.Errno(value)))
+	}
+	if pid != int(first) || err != nil {
+		_, _ = unix.Wait4(int(first), nil, 0, nil)
+	}
+	if pid != int(first) && err != nil {
+		_, _ = unix.Wait4(pid, nil, 0, nil)
+	}
+	return pid, err
+}
+
+func reportText(what uint32) string {
+	switch what {
+	case reportCgroup:
+		return "join cgroup"
+	case reportUser:
+		return "enter user namespace"
+	case reportPIDNamespace:
+		return "new pid namespace"
+	case reportFork:
+		return "fork"
+	case reportMounts:
+		return "new mount namespace"
+	case reportRoot:
+		return "become root of the user namespace"
+	case reportFiles:
+		return "place descriptors"
+	}
+	return "exec"
+}
+
+// fork returns in the parent only.
+//
+//go:noinline
+//go:norace
+func (c *inside) fork() (pid uintptr, errno unix.Errno) {
+	c.mask = blockSignals()
+	pid, _, errno = unix.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&c.clone)), unsafe.Sizeof(c.clone), 0)
+	if errno == 0 && pid == 0 {
+		c.child()
+	}
+	restoreSignals(c.mask)
+	return pid, errno
+}
+
+// child never returns.
+//
+//go:nosplit
+//go:norace
+func (c *inside) child() {
+	for _, f := range c.cgroups {
+		if _, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(f), uintptr(unsafe.Pointer(&c.zero)), 1); errno != 0 {
+			c.fail(reportCgroup, errno)
+		}
+	}
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETNS, c.user, CloneNewUser, 0); errno != 0 {
+		c.fail(reportUser, errno)
+	}
+	if c.newPID {
+		c.again()
+	}
+	if c.newMount {
+		if _, _, errno := unix.RawSyscall(unix.SYS_UNSHARE, CloneNewMount, 0, 0); errno != 0 {
+			c.fail(reportMounts, errno)
+		}
+	}
+	c.become()
+}
+
+// again goes on in a child of the same parent, PID 1 of a new PID namespace.
+//
+//go:nosplit
+//go:norace
+func (c *inside) again() {
+	if _, _, errno := unix.RawSyscall(unix.SYS_UNSHARE, CloneNewPID, 0, 0); errno != 0 {
+		c.fail(reportPIDNamespace, errno)
+	}
+	c.clone.flags, c.clone.exitSignal = unix.CLONE_PARENT, 0 // it is the parent's
+	pid, _, errno := unix.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&c.clone)), unsafe.Sizeof(c.clone), 0)
+	switch {
+	case errno != 0:
+		c.fail(reportFork, errno)
+	case pid != 0:
+		c.fail(reportPID, unix.Errno(pid))
+	}
+}
+
+// become makes the process the program.
+//
+//go:nosplit
+//go:norace
+func (c *inside) become() {
+	_, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, 0, 0, 0)
+	if errno == 0 {
+		_, _, errno = unix.RawSyscall(unix.SYS_SETRESGID, 0, 0, 0)
+	}
+	if errno == 0 {
+		_, _, errno = unix.RawSyscall(unix.SYS_SETRESUID, 0, 0, 0)
+	}
+	if errno != 0 {
+		c.fail(reportRoot, errno)
+	}
+	if c.setsid {
+		_, _, _ = unix.RawSyscall(unix.SYS_SETSID, 0, 0, 0)
+	}
+	for i, f := range c.files {
+		if f == NoFD {
+			_, _, _ = unix.RawSyscall(unix.SYS_CLOSE, uintptr(i), 0, 0)
+			continue
+		}
+		if _, _, errno := unix.RawSyscall(unix.SYS_DUP3, uintptr(f), uintptr(i), 0); errno != 0 {
+			c.fail(reportFiles, errno)
+		}
+	}
+	const size = 8 // of the kernel's sigset_t
+	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&c.mask)), 0, size, 0, 0)
+	_, _, errno = unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(c.path)),
+		uintptr(unsafe.Pointer(&c.argv[0])), uintptr(unsafe.Pointer(&c.envv[0])))
+	c.fail(reportExec, errno)
+}
+
+// fail reports and ends.
+//
+//go:nosplit
+//go:norace
+func (c *inside) fail(what uint32, value unix.Errno) {
+	c.reportTwo[0], c.reportTwo[1] = what, uint32(value)
+	_, _, _ = unix.RawSyscall(unix.SYS_WRITE, uintptr(c.report), uintptr(unsafe.Pointer(&c.reportTwo)), unsafe.Sizeof(c.reportTwo))
+	for {
+		_, _, _ = unix.RawSyscall(unix.SYS_EXIT_GROUP, 1, 0, 0)
+	}
+}

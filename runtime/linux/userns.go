@@ -1,0 +1,152 @@
+package linux
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// UserMaps are the texts of a user namespace's uid_map and gid_map.
+type UserMaps struct{ UID, GID string }
+
+// NewUserNamespace makes a user namespace and, if flags say so, network, IPC
+// and UTS namespaces that belong to it, which the calling thread then is in. The
+// thread itself stays in its user namespace. The caller is locked to its thread.
+func NewUserNamespace(maps UserMaps, flags uintptr) (FD, error) {
+	r, w, err := NewPipe()
+	if err != nil {
+		return NoFD, err
+	}
+	defer r.Close() //nolint:errcheck // read only
+	pid, errno := forkWaiting(flags|CloneNewUser, r, w)
+	if errno != 0 {
+		return NoFD, errors.Join(fmt.Errorf("make user namespace: %w", errno), w.Close())
+	}
+	ns, err := adopt(int(pid), maps, flags)
+	// The process has ended when the pipe has: nobody needs it any more.
+	err = errors.Join(err, w.Close())
+	err = errors.Join(err, retry(func() error {
+		_, err := unix.Wait4(int(pid), nil, 0, nil)
+		return err
+	}))
+	if err != nil {
+		return NoFD, errors.Join(err, ns.Close())
+	}
+	return ns, nil
+}
+
+// adopt writes the maps of a new namespace's process and takes its namespaces over.
+func adopt(pid int, maps UserMaps, flags uintptr) (FD, error) {
+	dir := "/proc/" + strconv.Itoa(pid)
+	for _, m := range [][2]string{{"/uid_map", maps.UID}, {"/gid_map", maps.GID}} {
+		if err := Put(dir+m[0], m[1]); err != nil {
+			return NoFD, fmt.Errorf("map ids %q: %w", m[1], err)
+		}
+	}
+	if flags != 0 {
+		process, err := OpenProcess(pid)
+		if err != nil {
+			return NoFD, fmt.Errorf("open process: %w", err)
+		}
+		defer process.Close() //nolint:errcheck // read only
+		if err := unix.Setns(int(process), int(flags)); err != nil {
+			return NoFD, fmt.Errorf("enter namespaces: %w", err)
+		}
+	}
+	return OpenRead(dir + "/ns/user")
+}
+
+// cloneArgs is struct clone_args, up to what is used.
+type cloneArgs struct {
+	flags, pidfd, childTID, parentTID, exitSignal, stack, stackSize, tls, setTID, setTIDSize, cgroup uint64
+}
+
+// forkWaiting makes a process that does nothing but wait for the end of the pipe.
+//
+//go:noinline
+//go:norace
+func forkWaiting(flags uintptr, r, w FD) (pid uintptr, errno unix.Errno) {
+	args := cloneArgs{flags: uint64(flags), exitSignal: uint64(unix.SIGCHLD)}
+	old := blockSignals()
+	pid, _, errno = unix.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&args)), unsafe.Sizeof(args), 0)
+	if errno == 0 && pid == 0 {
+		// A copy of one thread of a Go program: system calls are all it can do.
+		var b byte
+		_, _, _ = unix.RawSyscall(unix.SYS_CLOSE, uintptr(w), 0, 0)
+		_, _, _ = unix.RawSyscall(unix.SYS_READ, uintptr(r), uintptr(unsafe.Pointer(&b)), 1)
+		for {
+			_, _, _ = unix.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
+		}
+	}
+	restoreSignals(old)
+	return pid, errno
+}
+
+// blockSignals blocks all of the calling thread's.
+func blockSignals() (old unix.Sigset_t) {
+	all := unix.Sigset_t{}
+	for i := range all.Val {
+		all.Val[i] = ^all.Val[i]
+	}
+	_ = unix.PthreadSigmask(unix.SIG_SETMASK, &all, &old)
+	return old
+}
+
+func restoreSignals(old unix.Sigset_t) { _ = unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil) }
+
+// AsUser calls f with the effective user and group of the calling thread
+// changed, and the capabilities that those leave it.
+func AsUser(uid, gid int, f func() error) error {
+	const keep = ^uintptr(0)
+	set := func(call, id uintptr) error {
+		if _, _, errno := unix.RawSyscall(call, keep, id, keep); errno != 0 {
+			return fmt.Errorf("change user: %w", errno)
+		}
+		return nil
+	}
+	euid, egid := unix.Geteuid(), unix.Getegid()
+	err := set(unix.SYS_SETRESGID, uintptr(gid))
+	if err == nil {
+		err = set(unix.SYS_SETRESUID, uintptr(uid))
+	}
+	if err == nil {
+		err = f()
+	}
+	return errors.Join(err, set(unix.SYS_SETRESUID, uintptr(euid)), set(unix.SYS_SETRESGID, uintptr(egid)))
+}
+
+// ActAs makes what the calling thread makes on file systems belong to a user and
+// group, and keeps its capabilities.
+func ActAs(uid, gid int) error {
+	_, _, _ = unix.RawSyscall(unix.SYS_SETFSGID, uintptr(gid), 0, 0) // it tells nothing
+	_, _, _ = unix.RawSyscall(unix.SYS_SETFSUID, uintptr(uid), 0, 0)
+	header, data := capHeader(), [2]unix.CapUserData{}
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return fmt.Errorf("capget: %w", err)
+	}
+	for i := range data {
+		data[i].Effective = data[i].Permitted
+	}
+	if err := unix.Capset(&header, &data[0]); err != nil {
+		return fmt.Errorf("capset: %w", err)
+	}
+	return nil
+}
+
+// MapIDs makes the ids of files on a detached mount, and of those below it if
+// recursive, those that a user namespace maps them to (an idmapped mount).
+// EINVAL is a file system that can't.
+func MapIDs(mount int, user FD, recursive bool) error {
+	flags := uint(unix.AT_EMPTY_PATH)
+	if recursive {
+		flags |= unix.AT_RECURSIVE
+	}
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(user)}
+	if err := unix.MountSetattr(mount, "", flags, &attr); err != nil {
+		return fmt.Errorf("map ids: %w", err)
+	}
+	return nil
+}
