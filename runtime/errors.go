@@ -50,6 +50,8 @@ func classify(err error) error {
 		switch failure.Kind {
 		case "not_found", "permission", "invalid":
 			return as(ErrInvalid, err)
+		case "not_running":
+			return as(ErrNotReady, err)
 		}
 		return err
 	case errors.Is(err, plan.ErrInvalid), errors.Is(err, cgroups.ErrInvalid):

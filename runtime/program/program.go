@@ -267,7 +267,7 @@ type Failure struct { //nolint:errname // what is sent first, an error second
 	// Reason is the text of the error.
 	Reason string `json:"reason"`
 	// Kind is "", "not_found" (no such command, user or directory),
-	// "permission" (not executable) or "invalid".
+	// "permission" (not executable), "invalid" or "not_running".
 	Kind string `json:"kind,omitempty"`
 	// Code is the exit status that siflet-action ended with: the one that a
 	// person's command ends with. Zero when another step failed.

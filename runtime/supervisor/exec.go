@@ -11,6 +11,7 @@ import (
 // own; only the exit passes through here.
 type execution struct {
 	*stage
+	c        *container
 	conn     *conn
 	terminal bool
 	timedOut bool
@@ -20,7 +21,7 @@ type execution struct {
 func (s *server) exec(conn *conn, c *container, req *ExecRequest) {
 	into, pidns, ok := c.place()
 	if !ok {
-		conn.fail(notFound("exec", "container is not running"))
+		conn.fail(notRunning("exec"))
 		return
 	}
 	stdio, err := s.execStdio(conn, req)
@@ -44,7 +45,7 @@ func (s *server) exec(conn *conn, c *container, req *ExecRequest) {
 		conn.fail(&program.Failure{Step: "exec", Reason: err.Error()})
 		return
 	}
-	x := &execution{stage: st, conn: conn, terminal: req.Terminal}
+	x := &execution{stage: st, c: c, conn: conn, terminal: req.Terminal}
 	st.settle, st.ended = x.settled, x.over
 	conn.gone = x.kill
 	if req.Timeout > 0 {
@@ -127,10 +128,13 @@ func (x *execution) over(e *Exit) {
 	}
 	e.TimedOut = x.timedOut
 	x.conn.gone = nil
-	if x.failure != nil && !x.timedOut {
-		x.conn.fail(x.failure)
-	} else {
+	switch _, _, runs := x.c.place(); {
+	case x.failure == nil, x.timedOut:
 		x.conn.reply(&Reply{Exit: e})
+	case !runs, x.failure.Reason == stageKilled: // by the end of its container
+		x.conn.fail(notRunning("exec"))
+	default:
+		x.conn.fail(x.failure)
 	}
 	x.s.progress()
 }

@@ -19,6 +19,11 @@ func notFound(step, reason string) *program.Failure {
 	return &program.Failure{Step: step, Reason: reason, Kind: "not_found"}
 }
 
+// notRunning is what can't be done to a container that has ended.
+func notRunning(step string) *program.Failure {
+	return &program.Failure{Step: step, Reason: "container is not running", Kind: "not_running"}
+}
+
 func failed(step string, err error) *program.Failure {
 	return &program.Failure{Step: step, Reason: err.Error()}
 }
@@ -71,7 +76,7 @@ func (s *server) serveContainer(conn *conn, q *Request) {
 		s.exec(conn, c, q.Exec)
 	case q.Op == OpAttach && q.Attach != nil:
 		if !c.running() {
-			conn.fail(notFound(q.Op, "container is not running"))
+			conn.fail(notRunning(q.Op))
 			return
 		}
 		s.attach(conn, c, q.Attach)
@@ -83,7 +88,7 @@ func (s *server) serveContainer(conn *conn, q *Request) {
 		conn.answer(q.Op, c.out.fd.SetSize(q.Rows, q.Cols))
 	case q.Op == OpReopenLog:
 		if !c.out.open() && !c.err.open() {
-			conn.fail(notFound(q.Op, "container is not running"))
+			conn.fail(notRunning(q.Op))
 			return
 		}
 		conn.answer(q.Op, c.logs.reopen())

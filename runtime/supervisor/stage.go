@@ -27,6 +27,7 @@ const (
 	// terminalMark comes with the terminal's descriptor on the report socket.
 	terminalMark = 'T'
 	maxReport    = 64 << 10
+	stageKilled  = "the stage was killed"
 )
 
 // A stage is the supervisor's child on its way to becoming a program. It has
@@ -196,7 +197,7 @@ func (st *stage) died() {
 	st.s.loop.close(&st.sock)
 	name, _ := linux.Slurp("/proc/"+strconv.Itoa(st.pid)+"/comm", 64)
 	if strings.TrimSpace(string(name)) == StageName {
-		st.conclude(&program.Failure{Step: "launch", Reason: "the stage was killed"})
+		st.conclude(&program.Failure{Step: "launch", Reason: stageKilled})
 		return
 	}
 	st.conclude(nil)
