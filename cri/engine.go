@@ -102,5 +102,5 @@ type node interface {
 	Ready() error
 	NetworkReady(ctx context.Context) error
 	UserNamespaces() error
-	Subscribe(ctx context.Context) <-chan runtime.Event
+	Subscribe(ctx context.Context) *runtime.Subscription
 }

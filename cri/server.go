@@ -65,6 +65,8 @@ type Server struct {
 	rates   rates
 	users   identities
 	pulls   pulls
+	ending  chan struct{} // closed by Stop
+	endOnce sync.Once
 	workers sync.WaitGroup
 }
 
@@ -82,7 +84,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	}
 	s := &Server{
 		engine: c.Engine, images: c.Images, node: c.Node, version: c.Version, named: c.Handlers, described: c.Described, log: c.Log,
-		pulls: pulls{meter: c.Meter},
+		ending: make(chan struct{}), pulls: pulls{meter: c.Meter},
 	}
 	var err error
 	s.streams, err = streaming.Listen(ctx, streaming.Config{
@@ -113,6 +115,7 @@ func (s *Server) Serve(l net.Listener) error {
 
 // Stop ends streams at once and lets calls finish until ctx ends.
 func (s *Server) Stop(ctx context.Context) error {
+	s.endOnce.Do(func() { close(s.ending) })
 	err := s.streams.Stop(ctx)
 	done := make(chan struct{})
 	go func() { // ends when the server has, which the fallback makes sure of

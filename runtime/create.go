@@ -99,7 +99,7 @@ func (e *Engine) create(ctx context.Context, c *container, held *claim) {
 	// Who hears of it finds it in the lists, and nobody starts it before.
 	c.inst.mu.Lock()
 	c.claim = nil
-	e.tell(EventCreated, c.inst.id, c.id)
+	e.tellLocked(EventCreated, c.inst, c.id)
 	c.inst.mu.Unlock()
 	close(held.done)
 }

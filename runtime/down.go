@@ -99,7 +99,7 @@ func (e *Engine) removeClaimed(ctx context.Context, i *instance) error {
 	if err := e.erase(i); err != nil {
 		return err
 	}
-	e.tell(EventDeleted, i.id, i.id)
+	e.tell(EventDeleted, i, i.id)
 	return nil
 }
 
@@ -153,12 +153,11 @@ func (i *instance) settleStarts(ctx context.Context) error {
 // tellStopped says, once, that an instance that was ready is so no more.
 func (e *Engine) tellStopped(i *instance) {
 	i.mu.Lock()
-	tell := !i.rec.ReadyAt.IsZero() && !i.announced
-	i.announced = true
-	i.mu.Unlock()
-	if tell {
-		e.tell(EventStopped, i.id, i.id)
+	defer i.mu.Unlock()
+	if !i.rec.ReadyAt.IsZero() && !i.announced {
+		e.tellLocked(EventStopped, i, i.id)
 	}
+	i.announced = true
 }
 
 // note records what has become of an instance or a container where a crash only

@@ -22,8 +22,12 @@ import (
 func (e *Engine) bringUp(ctx context.Context, i *instance) error {
 	err := e.raise(ctx, i)
 	if err == nil {
-		e.tell(EventCreated, i.id, i.id)
-		e.tell(EventStarted, i.id, i.id)
+		// Who hears of it finds it in the lists.
+		i.mu.Lock()
+		i.claim = nil
+		e.tellLocked(EventCreated, i, i.id)
+		e.tellLocked(EventStarted, i, i.id)
+		i.mu.Unlock()
 		return nil
 	}
 	err = classify(err)

@@ -120,7 +120,7 @@ func (e *Engine) startFailed(c *container, cause error) error {
 	c.planned = nil
 	rec := c.rec
 	c.endLocked()
-	e.tell(EventStopped, i.id, c.id)
+	e.tellLocked(EventStopped, i, c.id)
 	i.mu.Unlock()
 	e.note(c.recordPath(), rec)
 	return cause

@@ -193,7 +193,7 @@ func (e *Engine) removeContainer(ctx context.Context, c *container) error {
 	if err := e.forget(ctx, c); err != nil {
 		return err
 	}
-	e.tell(EventDeleted, i.id, c.id)
+	e.tell(EventDeleted, i, c.id)
 	return nil
 }
 

@@ -108,7 +108,7 @@ func (e *Engine) startedLocked(c *container, pid int) {
 	c.announced = true
 	c.rec.StartedAt = time.Now()
 	c.rec.PID = pid
-	e.tell(EventStarted, c.inst.id, c.id)
+	e.tellLocked(EventStarted, c.inst, c.id)
 }
 
 func (e *Engine) exitedLocked(c *container, exit *supervisor.Exit) {
@@ -121,7 +121,7 @@ func (e *Engine) exitedLocked(c *container, exit *supervisor.Exit) {
 		c.rec.StartedAt = exit.At
 	}
 	c.endLocked()
-	e.tell(EventStopped, c.inst.id, c.id)
+	e.tellLocked(EventStopped, c.inst, c.id)
 }
 
 // ended takes note that an instance has no supervisor any more: what it left
@@ -146,7 +146,7 @@ func (e *Engine) ended(i *instance, reason string) {
 				c.rec.Reason = err.Error()
 			}
 			c.endLocked()
-			e.tell(EventStopped, i.id, c.id)
+			e.tellLocked(EventStopped, i, c.id)
 		}
 		i.mu.Unlock()
 	}

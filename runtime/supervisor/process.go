@@ -37,11 +37,17 @@ func (p *process) ready(uint32) {
 	case !ended:
 		return
 	}
-	// A shell ends with the status of the command that was killed.
-	const killed = 128 + linux.SignalKill
-	e.OOM = e.Code == killed && oomKills(p.cgroup.OOM) > p.oomBase
+	e.OOM = mayBeOOM(e.Code) && oomKills(p.cgroup.OOM) > p.oomBase
 	p.s.loop.close(&p.pidfd)
 	p.ended(e)
+}
+
+// mayBeOOM tells whether a process that ended with code may owe that to the kernel's
+// having killed it, or a child whose status it ends with or that it can't go on
+// without. One that succeeded, or that another signal killed, does not.
+func mayBeOOM(code int) bool {
+	const signals, last, killed = 128, 128 + 64, 128 + linux.SignalKill
+	return code != 0 && (code <= signals || code > last || code == killed)
 }
 
 func (p *process) alive() bool { return p.pidfd != linux.NoFD }

@@ -10,7 +10,7 @@ import (
 	"github.com/siflet/siflet/runtime/program"
 )
 
-func TestExitTellsOfAnOOMKillBelowAShell(t *testing.T) {
+func TestExitTellsOfAnOOMKillBelowIt(t *testing.T) {
 	loop, err := newLoop()
 	if err != nil {
 		t.Fatal(err)
@@ -19,7 +19,7 @@ func TestExitTellsOfAnOOMKillBelowAShell(t *testing.T) {
 	if err := os.WriteFile(kills, []byte("under_oom 0\noom_kill 1\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for command, want := range map[string]bool{"exit 137": true, "exit 1": false} {
+	for command, want := range map[string]bool{"exit 137": true, "exit 1": true, "exit 0": false, "exit 143": false} {
 		pid, pidfd, err := linux.Fork("/bin/sh", &linux.ForkAttr{
 			Args: []string{"sh", "-c", command}, Files: []linux.FD{0, 1, 2}, PIDNamespace: linux.NoFD,
 		})

@@ -1,9 +1,6 @@
 package cri_test
 
 import (
-	"context"
-	"slices"
-	"strings"
 	"testing"
 
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -48,65 +45,6 @@ func TestStatisticsOfContainersAndPods(t *testing.T) {
 	}
 	_, err = a.ContainerStats(within(t), &criapi.ContainerStatsRequest{ContainerId: "nothing"})
 	wantCode(t, "statistics of nothing", err, "NotFound")
-}
-
-func TestEventsTellTheWholeLifeInOrder(t *testing.T) {
-	a := start(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	stream, err := a.GetContainerEvents(ctx, &criapi.GetEventsRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	type heard struct{ id, kind string }
-	events := make(chan heard, 64)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for {
-			e, err := stream.Recv()
-			if err != nil {
-				return
-			}
-			// When a pod has gone meanwhile its events carry no status.
-			if s := e.PodSandboxStatus; s != nil && s.Metadata.Name != "probe" && s.Metadata.Name != "p" {
-				t.Errorf("%s of %s carries the status of %v", e.ContainerEventType, e.ContainerId, s)
-			}
-			kind := strings.TrimSuffix(strings.TrimPrefix(e.ContainerEventType.String(), "CONTAINER_"), "_EVENT")
-			events <- heard{e.ContainerId, kind}
-		}
-	}()
-	// A call after the stream's opening says that the server has read it.
-	eventually(t, "the first event", func() bool {
-		probe, _ := a.hostPod("probe")
-		if _, err := a.RemovePodSandbox(within(t), &criapi.RemovePodSandboxRequest{PodSandboxId: probe}); err != nil {
-			t.Fatal(err)
-		}
-		return len(events) > 0
-	})
-	pod, p := a.hostPod("p")
-	id := a.launch(pod, containerConfig("c", busybox(t), "true"), p)
-	a.exited(id)
-	if _, err := a.RemoveContainer(within(t), &criapi.RemoveContainerRequest{ContainerId: id}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := a.RemovePodSandbox(within(t), &criapi.RemovePodSandboxRequest{PodSandboxId: pod}); err != nil {
-		t.Fatal(err)
-	}
-	all := []string{"CREATED", "STARTED", "STOPPED", "DELETED"}
-	of := map[string][]string{}
-	eventually(t, "all events", func() bool {
-		for len(events) > 0 {
-			e := <-events
-			of[e.id] = append(of[e.id], e.kind)
-		}
-		return slices.Contains(of[pod], "DELETED") && slices.Contains(of[id], "DELETED")
-	})
-	if !slices.Equal(of[id], all) || !slices.Equal(of[pod], all) {
-		t.Errorf("events: container %v, pod %v; want %v", of[id], of[pod], all)
-	}
-	cancel()
-	<-ended
 }
 
 func TestStreamedListsEqualTheOthers(t *testing.T) {

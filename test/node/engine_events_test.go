@@ -10,7 +10,7 @@ import (
 )
 
 // next is the first event of a kind, of a container or an instance.
-func next(t *testing.T, events <-chan runtime.Event, kind runtime.EventKind, id string) {
+func next(t *testing.T, events <-chan *runtime.Event, kind runtime.EventKind, id string) {
 	t.Helper()
 	deadline := time.NewTimer(10 * time.Second)
 	defer deadline.Stop()
@@ -37,7 +37,7 @@ func TestContainerIsListedWhenItsCreationIsTold(t *testing.T) {
 	e := n.open(t)
 	i, err := e.RunInstance(t.Context(), pod("web", true))
 	must(t, err)
-	events := e.Subscribe(t.Context())
+	events := e.Subscribe(t.Context()).Events
 	listed := make(chan bool, 1)
 	go func() {
 		for event := range events {
@@ -62,7 +62,7 @@ func TestEndOfASupervisorIsTold(t *testing.T) {
 	e := n.open(t)
 	i, err := e.RunInstance(t.Context(), pod("web", true))
 	must(t, err)
-	events := e.Subscribe(t.Context())
+	events := e.Subscribe(t.Context()).Events
 	must(t, syscall.Kill(i.SupervisorPID, syscall.SIGKILL))
 	next(t, events, runtime.EventStopped, i.ID)
 }

@@ -187,7 +187,7 @@ func TestEngineRunsAPodFromStartToRemoval(t *testing.T) {
 	}
 	n := newTestNode(t)
 	e := n.open(t)
-	events := e.Subscribe(t.Context())
+	events := e.Subscribe(t.Context()).Events
 	for _, host := range []bool{true, false} {
 		for round := range 5 {
 			start := time.Now()
