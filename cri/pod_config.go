@@ -3,7 +3,6 @@ package cri
 import (
 	"crypto/sha256"
 	"fmt"
-	"maps"
 	"math"
 	"net/netip"
 	"path/filepath"
@@ -42,7 +41,7 @@ func (s *Server) instanceSpec(c *criapi.PodSandboxConfig, handler string) (runti
 	}
 	spec := runtime.InstanceSpec{
 		Name: podName(meta), Pod: true, Metadata: meta, Handler: handler, Namespaces: ns,
-		Hostname: c.GetHostname(), Sysctls: maps.Clone(c.GetLinux().GetSysctls()),
+		Hostname:     c.GetHostname(),
 		CgroupParent: c.GetLinux().GetCgroupParent(), LogDir: c.GetLogDirectory(),
 		Privileged: security.GetPrivileged(),
 	}
@@ -64,7 +63,8 @@ func (s *Server) instanceSpec(c *criapi.PodSandboxConfig, handler string) (runti
 	if spec.PodLimits, err = s.podLimits("linux.", c.GetLinux().GetResources(), c.GetLinux().GetOverhead()); err != nil {
 		return none, err
 	}
-	return spec, checkSysctls("linux.sysctls", spec.Sysctls, ns)
+	spec.Sysctls, err = s.sysctls("linux.sysctls", c.GetLinux().GetSysctls(), ns, security.GetNamespaceOptions().GetUsernsOptions())
+	return spec, err
 }
 
 func podMetadata(c *criapi.PodSandboxConfig) (runtime.Metadata, error) {
@@ -204,33 +204,4 @@ func ports(mappings []*criapi.PortMapping) ([]runtime.Port, error) {
 		out = append(out, port)
 	}
 	return out, nil
-}
-
-// checkSysctls lets through what a namespace of the pod's own keeps.
-func checkSysctls(field string, sysctls map[string]string, ns runtime.Namespaces) error {
-	for _, key := range slices.Sorted(maps.Keys(sysctls)) {
-		at := fmt.Sprintf("%s[%q]", field, key)
-		name := strings.ReplaceAll(key, "/", ".")
-		var owner runtime.Mode
-		kind := "IPC"
-		switch {
-		case strings.Contains(name, "..") || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
-			return invalid(at, "is not the name of a sysctl")
-		case strings.HasPrefix(name, "net."):
-			owner, kind = ns.Network, "network"
-		case strings.HasPrefix(name, "fs.mqueue."), strings.HasPrefix(name, "kernel.shm"), strings.HasPrefix(name, "kernel.msg"), name == "kernel.sem":
-			owner = ns.IPC
-		case name == "kernel.domainname":
-			owner, kind = ns.UTS, "UTS"
-		default:
-			return invalid(at, "belongs to the whole node, not to a namespace")
-		}
-		if owner == runtime.ModeHost {
-			return invalid(at, "the pod uses the node's %s namespace", kind)
-		}
-		if strings.ContainsRune(sysctls[key], 0) {
-			return invalid(at, "the value holds a NUL")
-		}
-	}
-	return nil
 }

@@ -129,6 +129,9 @@ func oldProfile(field, name string) (string, error) {
 }
 
 func profile(field string, p *criapi.SecurityProfile, path bool) (string, error) {
+	if p.GetProfileType() != criapi.SecurityProfile_Localhost && p.GetLocalhostRef() != "" {
+		return "", invalid(field+".localhost_ref", "is set, but profile_type is not Localhost")
+	}
 	switch p.GetProfileType() {
 	case criapi.SecurityProfile_RuntimeDefault:
 		return "runtime/default", nil

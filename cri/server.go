@@ -43,6 +43,9 @@ type Node struct {
 	// RecursiveReadOnly says that mounts below a mount can be made read-only with it.
 	RecursiveReadOnly bool
 	Limits            runtime.NodeLimits
+	// RestrictPorts and RestrictPing keep pods with a network of their own from
+	// what containerd lets every user do there: listen below port 1024, and ping.
+	RestrictPorts, RestrictPing bool
 	// Devices finds a device of the node, or those below a directory.
 	Devices func(hostPath, containerPath string) ([]specs.LinuxDevice, error)
 }

@@ -2,10 +2,13 @@ package network
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -25,6 +28,27 @@ func setSysctl(key, value string) error {
 		return nil
 	}
 	return os.WriteFile(sysctlPath(key), []byte(value), 0)
+}
+
+// SetSysctls sets what is named by paths below /proc/sys in the pinned namespace.
+func SetSysctls(nsPath string, settings map[string]string) error {
+	ns, err := openNetns(nsPath)
+	if err != nil {
+		return err
+	}
+	defer ns.Close() //nolint:errcheck // only read
+	return inside(ns, func() error {
+		for _, key := range slices.Sorted(maps.Keys(settings)) {
+			err := os.WriteFile(sysctlPath(key), []byte(settings[key]), 0)
+			switch {
+			case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+				return fmt.Errorf("sysctl %s: a network namespace has no such setting of its own: %w", key, err)
+			case err != nil:
+				return fmt.Errorf("sysctl %s = %q: %w", key, settings[key], err)
+			}
+		}
+		return nil
+	})
 }
 
 // refuseAdvertisements runs inside a new namespace, before its interface is

@@ -6,8 +6,6 @@ import (
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
-
-	"github.com/siflet/siflet/runtime/linux"
 )
 
 // hostDevices are the machine's device nodes, for privileged containers. What
@@ -18,25 +16,18 @@ func hostDevices() []specs.LinuxDevice {
 		if err != nil {
 			return nil //nolint:nilerr // devices come and go
 		}
-		if d.IsDir() {
-			switch path {
-			case "/dev/pts", "/dev/shm", "/dev/fd", "/dev/mqueue", "/dev/.lxc", "/dev/.lxd-mounts", "/dev/.udev":
+		if path != "/dev" && ofItsOwn(d) {
+			if d.IsDir() {
 				return fs.SkipDir
 			}
 			return nil
 		}
-		if path == "/dev/console" || d.Type()&fs.ModeDevice == 0 {
+		if d.Type()&fs.ModeDevice == 0 {
 			return nil
 		}
-		kind, major, minor, st, err := linux.Node(path)
-		if err != nil || kind == "" {
-			return nil //nolint:nilerr // devices come and go
+		if device, err := describe(path); err == nil && device != nil { // devices come and go
+			out = append(out, *device)
 		}
-		mode := fs.FileMode(st.Mode & 0o777)
-		uid, gid := st.UID, st.GID
-		out = append(out, specs.LinuxDevice{
-			Path: path, Type: kind, Major: int64(major), Minor: int64(minor), FileMode: &mode, UID: &uid, GID: &gid,
-		})
 		return nil
 	})
 	return out

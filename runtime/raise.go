@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -115,7 +116,7 @@ func (e *Engine) startSupervisor(ctx context.Context, i *instance, group *cgroup
 		SharedPID:    spec.Namespaces.PID == ModeInstance,
 		SharedMemory: cmp.Or(spec.SharedMemory, defaultSharedMemory),
 		Loopback:     spec.Namespaces.Network != ModeHost,
-		Sysctls:      spec.Sysctls,
+		Sysctls:      sysctls(spec, false),
 		Cgroup:       programCgroup(handle),
 		OOMScoreAdj:  &score,
 		EndWithInit:  spec.EndWithInit,
@@ -150,7 +151,33 @@ func (e *Engine) startSupervisor(ctx context.Context, i *instance, group *cgroup
 	if attaching {
 		err = errors.Join(err, <-attached)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return networkSysctls(i.rec.Netns, spec)
+}
+
+// networkSysctls sets those that may be about the interface: it has to be there.
+func networkSysctls(netns string, spec *InstanceSpec) error {
+	settings := sysctls(spec, true)
+	if len(settings) == 0 || netns == "" {
+		return nil
+	}
+	if err := network.SetSysctls(netns, settings); err != nil {
+		return as(ErrInvalid, err)
+	}
+	return nil
+}
+
+// sysctls are those of the network, or the others.
+func sysctls(spec *InstanceSpec, ofNetwork bool) map[string]string {
+	out := map[string]string{}
+	for key, value := range spec.Sysctls {
+		if strings.HasPrefix(key, "net/") == ofNetwork {
+			out[key] = value
+		}
+	}
+	return out
 }
 
 // runSupervisor starts the process and begins to watch it.

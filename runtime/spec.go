@@ -64,9 +64,10 @@ type InstanceSpec struct {
 	DNS        *network.DNS   `json:"dns,omitempty"` // nil: the host's resolv.conf
 	Ports      []network.Port `json:"ports,omitempty"`
 	// IngressBps and EgressBps limit the instance's traffic, in bits a second; 0 is no limit.
-	IngressBps int64             `json:"ingress_bps,omitempty"`
-	EgressBps  int64             `json:"egress_bps,omitempty"`
-	Sysctls    map[string]string `json:"sysctls,omitempty"`
+	IngressBps int64 `json:"ingress_bps,omitempty"`
+	EgressBps  int64 `json:"egress_bps,omitempty"`
+	// Sysctls are named by their paths below /proc/sys.
+	Sysctls map[string]string `json:"sysctls,omitempty"`
 	// CgroupParent must exist; empty means the engine's own.
 	CgroupParent string                `json:"cgroup_parent,omitempty"`
 	Resources    *specs.LinuxResources `json:"resources,omitempty"`

@@ -102,6 +102,7 @@ func runAgent(ctx context.Context, c *config.Config, load func() (*config.Config
 		Node: cri.Node{
 			AppArmor: hasAppArmor(), SELinux: hasSELinux(), Devices: runtime.Devices,
 			RecursiveReadOnly: runtime.RecursiveReadOnly(), Limits: engine.Limits(),
+			RestrictPorts: !c.UnprivilegedPorts, RestrictPing: !c.UnprivilegedICMP,
 		},
 	})
 	if err != nil {

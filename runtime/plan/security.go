@@ -33,7 +33,8 @@ func allCaps() []string {
 }
 
 // Capabilities are those that s asks for. An unknown name is an error. "ALL"
-// is taken first; then single ones are added, then dropped.
+// is taken first; then single ones are added, then dropped. A privileged
+// container has all of them, as elsewhere, whatever it drops.
 func Capabilities(s Security) (*specs.LinuxCapabilities, error) {
 	known := allCaps()
 	list := func(names []string) (out []string, all bool, err error) {
@@ -65,7 +66,10 @@ func Capabilities(s Security) (*specs.LinuxCapabilities, error) {
 		}
 	}
 	switch {
-	case s.Privileged || s.AllCaps || addAll:
+	case s.Privileged:
+		grant(known)
+		dropAll, drop = false, nil
+	case s.AllCaps || addAll:
 		grant(known)
 	case !dropAll:
 		grant(defaultCaps())

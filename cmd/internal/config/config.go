@@ -40,12 +40,13 @@ type Config struct {
 	AuthFile, Policy string
 	ParallelLayers   int
 	// Network and streams.
-	Network       string // auto, cni or bridge
-	CNIConfDir    string
-	CNIBinDirs    []string
-	Bridge        string
-	Subnets       []string
-	StreamAddress string
+	Network                             string // auto, cni or bridge
+	CNIConfDir                          string
+	CNIBinDirs                          []string
+	Bridge                              string
+	Subnets                             []string
+	StreamAddress                       string
+	UnprivilegedPorts, UnprivilegedICMP bool
 	// StreamIdleTimeout and ExecDrainTimeout bound what streams wait for.
 	StreamIdleTimeout, ExecDrainTimeout time.Duration
 	// Control groups.

@@ -10,6 +10,7 @@ func Defaults() *Config {
 		RegistryHosts: []string{"/etc/siflet/certs.d", "/etc/containerd/certs.d"},
 		Network:       "auto", CNIConfDir: "/etc/cni/net.d", CNIBinDirs: []string{"/opt/cni/bin", "/usr/lib/cni"},
 		Bridge: "siflet0", Subnets: []string{"10.213.0.0/16", "fd51:f1e7:a213::/64"}, StreamAddress: "127.0.0.1:0",
+		UnprivilegedPorts: true, UnprivilegedICMP: true,
 		StreamIdleTimeout: 4 * time.Hour, ExecDrainTimeout: time.Second,
 		CgroupParent: "/siflet",
 	}
@@ -108,6 +109,14 @@ func networkSettings() []setting[Config] {
 		{
 			name: "subnet", kind: prefix(), value: func(c *Config) any { return &c.Subnets },
 			doc: "addresses of the built-in bridge: at most one IPv4 and one IPv6 range",
+		},
+		{
+			name: "enable_unprivileged_ports", value: func(c *Config) any { return &c.UnprivilegedPorts },
+			doc: "let every user of a pod with a network of its own listen on ports below 1024, unless the pod's sysctls say otherwise",
+		},
+		{
+			name: "enable_unprivileged_icmp", value: func(c *Config) any { return &c.UnprivilegedICMP },
+			doc: "let every user of a pod with a network of its own ping, unless the pod's sysctls say otherwise",
 		},
 		{
 			name: "stream_address", kind: address("127.0.0.1:0", false), value: func(c *Config) any { return &c.StreamAddress },
