@@ -131,7 +131,7 @@ func (e *Engine) adoptOne(ctx context.Context, i *instance) error {
 		if err := e.down(ctx, i); err != nil {
 			return err
 		}
-		return e.eraseHalf(i)
+		return e.eraseHalf(ctx, i)
 	case rec.StoppedAt.IsZero() && rec.BootID != e.cfg.BootID:
 		i.rec.Reason = "the machine was started anew"
 		if err := e.down(ctx, i); err != nil {
@@ -166,13 +166,13 @@ func doubtAnswers(i *instance) {
 }
 
 // eraseHalf removes the records of an instance that never was ready.
-func (e *Engine) eraseHalf(i *instance) error {
+func (e *Engine) eraseHalf(ctx context.Context, i *instance) error {
 	for _, c := range i.containers {
 		if err := e.unpin(c); err != nil {
 			return err
 		}
 	}
-	return e.erase(i)
+	return e.erase(ctx, i)
 }
 
 // lost takes note that nobody answers for an instance that should be running.

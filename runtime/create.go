@@ -93,7 +93,9 @@ func (e *Engine) reserveContainer(i *instance, spec ContainerSpec) (*container, 
 func (e *Engine) create(ctx context.Context, c *container, held *claim) {
 	err := e.prepare(ctx, c)
 	if err != nil {
-		c.settle(held, errors.Join(classify(err), e.forget(ctx, c)))
+		err = errors.Join(classify(err), e.forget(ctx, c))
+		e.informContainer(ctx, StepRemoved, c)
+		c.settle(held, err)
 		return
 	}
 	// Who hears of it finds it in the lists, and nobody starts it before.
@@ -101,6 +103,7 @@ func (e *Engine) create(ctx context.Context, c *container, held *claim) {
 	c.claim = nil
 	e.tellLocked(EventCreated, c.inst, c.id)
 	c.inst.mu.Unlock()
+	e.informContainer(ctx, StepCreated, c)
 	close(held.done)
 }
 
@@ -132,6 +135,9 @@ func (e *Engine) prepare(ctx context.Context, c *container) error {
 	}
 	if rec.Upper == "" && len(image.Volumes) > 0 {
 		rec.Volumes = filepath.Join(c.dir, "volume-")
+	}
+	if err := e.consult(ctx, c, &rec); err != nil {
+		return err
 	}
 	planned, err := e.plan(c, &rec)
 	if err != nil {

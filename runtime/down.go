@@ -96,7 +96,7 @@ func (e *Engine) removeClaimed(ctx context.Context, i *instance) error {
 			return err
 		}
 	}
-	if err := e.erase(i); err != nil {
+	if err := e.erase(ctx, i); err != nil {
 		return err
 	}
 	e.tell(EventDeleted, i, i.id)
@@ -107,15 +107,25 @@ func (e *Engine) removeClaimed(ctx context.Context, i *instance) error {
 // cleans up after a crash. Every step may find its work done already. Only
 // when all of it worked does the record say so.
 func (e *Engine) down(ctx context.Context, i *instance) error {
-	detached := make(chan error, 1)
-	go func() { detached <- e.detachNetwork(ctx, i) }() // waited for below
+	detached, told := make(chan error, 1), make(chan struct{})
+	plugged := e.plugged()
+	if !plugged {
+		close(told)
+	}
+	go func() { detached <- e.detachTold(ctx, i, told) }() // waited for below
 	group := e.cfg.Cgroups.Load(i.rec.Cgroup)
 	errs := e.endSupervisor(ctx, i, group)
+	e.ended(i, "") //nolint:contextcheck // it waits for nothing here
+	if errs == nil {
+		e.informStops(ctx, i)
+	}
+	if plugged {
+		close(told)
+	}
 	errs = errors.Join(errs, <-detached)
 	if i.rec.Netns != "" {
 		errs = errors.Join(errs, network.Unpin(i.rec.Netns))
 	}
-	e.ended(i, "") //nolint:contextcheck // it waits for nothing here
 	errs = errors.Join(errs, i.settleStarts(ctx))
 	if errs == nil {
 		errs = group.Delete(ctx)
@@ -183,10 +193,11 @@ func (e *Engine) detachNetwork(ctx context.Context, i *instance) error {
 }
 
 // erase removes the records of an instance that is down.
-func (e *Engine) erase(i *instance) error {
+func (e *Engine) erase(ctx context.Context, i *instance) error {
 	if err := errors.Join(os.RemoveAll(i.run), os.RemoveAll(i.dir)); err != nil {
 		return err
 	}
 	e.drop(i)
+	e.informInstance(ctx, StepRemove, i)
 	return nil
 }

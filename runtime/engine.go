@@ -33,7 +33,9 @@ type Config struct {
 	Images                       Images
 	// Trust is asked whether an image may run when a container is created and
 	// each time one starts; nil lets every image run.
-	Trust   Trust
+	Trust Trust
+	// Plugins are asked and told about what happens here; nil is none.
+	Plugins Plugins
 	Cgroups *cgroups.Manager
 	// CgroupParent is where instances go that name no parent; it is made.
 	CgroupParent string // /siflet

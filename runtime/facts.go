@@ -10,6 +10,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/siflet/siflet/network"
+	"github.com/siflet/siflet/runtime/plan"
 	"github.com/siflet/siflet/runtime/supervisor"
 )
 
@@ -53,6 +54,7 @@ type containerRecord struct {
 	Resources  *specs.LinuxResources `json:"resources,omitempty"`
 	Upper      string                `json:"upper,omitempty"`   // directory of the writable layer
 	Volumes    string                `json:"volumes,omitempty"` // where the image's volumes are writable, if not in the upper
+	Adjust     *plan.Adjustment      `json:"adjust,omitempty"`  // what plugins of the node changed
 }
 
 // instance is one instance in memory. Its mutex guards it and its containers,
@@ -91,6 +93,7 @@ type container struct {
 	done      chan struct{} // closed at the end of the process, known or not
 	ended     bool          // done is closed
 	announced bool          // its start was told
+	revised   bool          // its limits changed while it was starting
 	disk      diskUsage
 }
 

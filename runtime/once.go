@@ -153,7 +153,7 @@ func (o *once) plan(spec *ContainerSpec) (*planned, error) {
 	if o.spaces.PID == ModeHost {
 		extra.PID = program.PIDHost
 	}
-	return lower(in, extra)
+	return lower(in, extra, nil)
 }
 
 // enter puts the thread where the child is to be born.

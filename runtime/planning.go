@@ -19,18 +19,26 @@ type planned struct {
 	resources *specs.LinuxResources
 }
 
-// plan joins what a container, its instance and its image say.
+// plan joins what a container, its instance, its image and the node's plugins say.
 func (v *view) plan(c *container, rec *containerRecord) (*planned, error) {
+	in, extra, err := v.join(c, rec)
+	if err != nil {
+		return nil, err
+	}
+	return lower(in, extra, rec.Adjust)
+}
+
+func (v *view) join(c *container, rec *containerRecord) (plan.Input, plan.Extra, error) {
 	i := c.inst
 	i.mu.Lock()
 	inst := i.rec
 	i.mu.Unlock()
 	host := programCgroup(v.cfg.Cgroups.Load(filepath.Join(inst.Cgroup, c.id)).Handle())
-	in, extra, err := v.inputs(&rec.Spec, &rec.Image, surroundings{
+	in, extra, err := v.inputs(adjusted(rec), &rec.Image, surroundings{
 		spec: &inst.Spec, run: i.run, cgroup: host, unified: v.cfg.Cgroups.Version() == 2,
 	})
 	if err != nil {
-		return nil, err
+		return in, extra, err
 	}
 	in.CgroupPath = filepath.Join(inst.Cgroup, c.id)
 	in.Volumes = rec.Volumes
@@ -38,13 +46,23 @@ func (v *view) plan(c *container, rec *containerRecord) (*planned, error) {
 	if rec.Upper != "" {
 		extra.Root.Upper, extra.Root.Work, extra.Root.Volatile = rec.Upper, filepath.Join(c.dir, "work"), true
 	}
-	return lower(in, extra)
+	return in, extra, nil
 }
 
-func lower(in plan.Input, extra plan.Extra) (*planned, error) {
+func lower(in plan.Input, extra plan.Extra, adjust *plan.Adjustment) (*planned, error) {
 	spec, err := plan.Container(in)
 	if err != nil {
 		return nil, err
+	}
+	if err := plan.Adjust(spec, adjust); err != nil {
+		return nil, err
+	}
+	if adjust != nil && adjust.Seccomp != nil {
+		filter, err := compiled(adjust.Seccomp)
+		if err != nil {
+			return nil, err
+		}
+		extra.Filter = filter.code
 	}
 	p, err := plan.Program(spec, extra)
 	if err != nil {

@@ -36,7 +36,7 @@ func (e *Engine) bringUp(ctx context.Context, i *instance) error {
 	defer cancel()
 	undone := e.down(undo, i)
 	if undone == nil {
-		undone = e.erase(i)
+		undone = e.erase(undo, i)
 	}
 	if undone != nil {
 		i.mu.Lock()
@@ -66,6 +66,9 @@ func (e *Engine) raise(ctx context.Context, i *instance) error {
 		return err
 	}
 	if err := e.startSupervisor(ctx, i, group); err != nil {
+		return err
+	}
+	if err := e.tellPlugins(ctx, StepRun, e.instanceSubject(i)); err != nil {
 		return err
 	}
 	i.mu.Lock()

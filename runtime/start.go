@@ -32,7 +32,9 @@ func (e *Engine) StartContainer(ctx context.Context, id string) error {
 	}
 	work, cancel := detached(ctx)
 	defer cancel()
-	err = classify(e.start(work, c))
+	if err = classify(e.start(work, c)); c.hasEnded() && err != nil {
+		e.informContainer(work, StepStopped, c)
+	}
 	c.settle(held, err)
 	if err != nil {
 		return fmt.Errorf("start container: %w", err)
@@ -66,7 +68,11 @@ func (e *Engine) start(ctx context.Context, c *container) error {
 		return e.startFailed(c, err)
 	}
 	e.warm.keep(rec.Image.ID, rec.Image.Extents)
-	pid, err := client.Start(ctx, c.id, startRequest(c, &rec, planned))
+	err := e.tellPlugins(ctx, StepStart, e.containerSubject(c, nil))
+	pid := 0
+	if err == nil {
+		pid, err = client.Start(ctx, c.id, startRequest(c, &rec, planned))
+	}
 	if err != nil {
 		if gerr := e.cfg.Cgroups.Load(c.cgroup()).Delete(ctx); gerr != nil {
 			err = errors.Join(err, gerr)
@@ -79,6 +85,8 @@ func (e *Engine) start(ctx context.Context, c *container) error {
 	rec = c.rec
 	i.mu.Unlock()
 	e.note(c.recordPath(), rec) // the supervisor knows it too
+	e.revise(c)
+	e.informContainer(ctx, StepStarted, c)
 	return nil
 }
 

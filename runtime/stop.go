@@ -35,6 +35,9 @@ func (e *Engine) StopContainer(ctx context.Context, id string, grace time.Durati
 	if err := e.stopProcess(ctx, c, grace, o.Signal); err != nil {
 		return fmt.Errorf("stop container: %w", err)
 	}
+	if c.hasEnded() {
+		e.informContainer(ctx, StepStopped, c)
+	}
 	return nil
 }
 
@@ -194,6 +197,7 @@ func (e *Engine) removeContainer(ctx context.Context, c *container) error {
 		return err
 	}
 	e.tell(EventDeleted, i, c.id)
+	e.informContainer(ctx, StepRemoved, c)
 	return nil
 }
 

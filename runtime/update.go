@@ -33,7 +33,12 @@ func (e *Engine) UpdateContainer(ctx context.Context, id string, u Update) error
 	if held == nil {
 		return fmt.Errorf("update container: %w", errorf(ErrNotFound, "container %s not found", id))
 	}
-	err = classify(e.update(c, u))
+	if u.Resources, err = e.consultUpdate(ctx, c, u.Resources); err == nil {
+		err = classify(e.update(c, u))
+	}
+	if err == nil {
+		e.informContainer(ctx, StepUpdated, c)
+	}
 	c.settle(held, err)
 	if err != nil {
 		return fmt.Errorf("update container: %w", err)
@@ -149,7 +154,12 @@ func (e *Engine) UpdateInstance(ctx context.Context, id string, l PodLimits) err
 	if held == nil {
 		return fmt.Errorf("update instance: %w", errorf(ErrNotFound, "instance %s not found", id))
 	}
-	err = classify(e.updateInstance(i, l))
+	if err = e.consultResize(ctx, i, l); err == nil {
+		err = classify(e.updateInstance(i, l))
+	}
+	if err == nil {
+		e.informInstance(ctx, StepResized, i)
+	}
 	i.settle(held, err)
 	if err != nil {
 		return fmt.Errorf("update instance: %w", err)

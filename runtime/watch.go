@@ -122,6 +122,7 @@ func (e *Engine) exitedLocked(c *container, exit *supervisor.Exit) {
 	}
 	c.endLocked()
 	e.tellLocked(EventStopped, c.inst, c.id)
+	e.informEnd(c)
 }
 
 // ended takes note that an instance has no supervisor any more: what it left
@@ -147,6 +148,7 @@ func (e *Engine) ended(i *instance, reason string) {
 			}
 			c.endLocked()
 			e.tellLocked(EventStopped, i, c.id)
+			e.informEnd(c)
 		}
 		i.mu.Unlock()
 	}

@@ -19,7 +19,7 @@ var mayImport = map[string][]string{
 		"runtime/supervisor", "runtime/linux", "runtime/record", "network", "cgroups",
 	},
 	"cmd/siflet-agent": {
-		"cmd/internal/config", "cmd/internal/setup", "cri", "runtime", "runtime/image", "runtime/linux", "runtime/registry",
+		"cmd/internal/config", "cmd/internal/setup", "cri", "cri/nri", "runtime", "runtime/image", "runtime/linux", "runtime/registry",
 		"runtime/trust", "network", "cgroups",
 	},
 	"cmd/internal/config": {"cmd/internal/setup", "runtime/plan"},
@@ -33,6 +33,7 @@ var mayImport = map[string][]string{
 	},
 
 	"cri/streaming": {},
+	"cri/nri":       {"runtime", "runtime/linux"},
 
 	"runtime": {
 		"runtime/action", "runtime/image", "runtime/linux", "runtime/plan", "runtime/program",
@@ -110,7 +111,7 @@ func onlyDependsOn(t *testing.T, pkg string, prefixes ...string) {
 // program that people wait for.
 func TestCommandLineLoadsNoProtocol(t *testing.T) {
 	for _, dep := range goList(t, "-deps", module+"cmd/siflet") {
-		for _, heavy := range []string{"google.golang.org/grpc", "k8s.io/", "github.com/prometheus/"} {
+		for _, heavy := range []string{"google.golang.org/grpc", "k8s.io/", "github.com/prometheus/", "github.com/containerd/nri"} {
 			if strings.HasPrefix(dep, heavy) {
 				t.Errorf("cmd/siflet depends on %s", dep)
 			}

@@ -19,6 +19,7 @@ import (
 	"github.com/siflet/siflet/cmd/internal/config"
 	"github.com/siflet/siflet/cmd/internal/setup"
 	"github.com/siflet/siflet/cri"
+	"github.com/siflet/siflet/cri/nri"
 	"github.com/siflet/siflet/network"
 	"github.com/siflet/siflet/runtime"
 	"github.com/siflet/siflet/runtime/image"
@@ -81,12 +82,20 @@ func runAgent(ctx context.Context, c *config.Config, load func() (*config.Config
 	}
 	// The streaming library logs by itself.
 	klog.SetSlogLogger(log)
-	engine, images, err := openEngine(ctx, l, bins, nets)
+	relay, err := newRelay(c, log)
 	if err != nil {
 		return err
 	}
+	engine, images, err := openEngine(ctx, l, bins, nets, relay)
+	if err != nil {
+		return err
+	}
+	stopPlugins, err := startPlugins(relay, engine)
+	if err != nil {
+		return errors.Join(err, engine.Close())
+	}
 	defer func() {
-		err = errors.Join(err, engine.Close())
+		err = errors.Join(err, stopPlugins(), engine.Close())
 		nets.Close()
 	}()
 	l.meter = newMetrics(images.Usage)
@@ -139,7 +148,7 @@ func newNetwork(c *config.Config, log *slog.Logger) (*network.Network, error) {
 	})
 }
 
-func openEngine(ctx context.Context, l *live, bins setup.Programs, nets *network.Network) (*runtime.Engine, *image.Store, error) {
+func openEngine(ctx context.Context, l *live, bins setup.Programs, nets *network.Network, relay *nri.Relay) (*runtime.Engine, *image.Store, error) {
 	c, log := l.now, l.log.Logger
 	groups, err := cgroups.New(cgroups.Config{})
 	if err != nil {
@@ -157,11 +166,15 @@ func openEngine(ctx context.Context, l *live, bins setup.Programs, nets *network
 	if drain == 0 {
 		drain = -1 // zero is what the engine thinks best
 	}
-	engine, err := runtime.Open(ctx, runtime.Config{
+	made := runtime.Config{
 		StateDir: c.StateDir, RunDir: c.RunDir, InstanceBinary: bins.Instance, ActionBinary: bins.Action,
 		Images: images, Trust: l.policy, Cgroups: groups, CgroupParent: c.CgroupParent, Network: nets, Log: log,
 		ExecDrain: drain,
-	})
+	}
+	if relay != nil {
+		made.Plugins = relay
+	}
+	engine, err := runtime.Open(ctx, made)
 	if errors.Is(err, runtime.ErrBusy) {
 		return nil, nil, fmt.Errorf("%w; stop that agent, or give this one a --state-dir and a --run-dir of its own", err)
 	}

@@ -52,6 +52,8 @@ type Config struct {
 	// Control groups.
 	CgroupParent string
 
+	NRI NRI
+
 	Handlers map[string]Handler
 }
 

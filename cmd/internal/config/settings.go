@@ -13,12 +13,13 @@ func Defaults() *Config {
 		UnprivilegedPorts: true, UnprivilegedICMP: true,
 		StreamIdleTimeout: 4 * time.Hour, ExecDrainTimeout: time.Second,
 		CgroupParent: "/siflet",
+		NRI:          defaultNRI(),
 	}
 }
 
 // settings are the keys of the file that stand alone, in its order.
 func settings() (all []setting[Config]) {
-	for _, some := range [][]setting[Config]{placeSettings(), logSettings(), imageSettings(), networkSettings(), cgroupSettings()} {
+	for _, some := range [][]setting[Config]{placeSettings(), logSettings(), imageSettings(), networkSettings(), cgroupSettings(), nriSettings()} {
 		all = append(all, some...)
 	}
 	return all
