@@ -159,9 +159,9 @@ func (e *Engine) adoptOne(ctx context.Context, i *instance) error {
 func doubtAnswers(i *instance) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.abandoned = len(i.containers) == 0
+	i.unheard = len(i.containers) == 0
 	for _, c := range i.containers {
-		c.abandoned = c.stateLocked() == ContainerCreated
+		c.unheard = c.stateLocked() == ContainerCreated
 	}
 }
 

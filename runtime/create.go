@@ -27,9 +27,6 @@ func (e *Engine) CreateContainer(ctx context.Context, instanceID string, spec Co
 	select {
 	case <-held.done:
 	case <-ctx.Done():
-		i.mu.Lock()
-		c.abandoned = true
-		i.mu.Unlock()
 		return Container{}, fmt.Errorf("create container %s: %w", spec.Name, ctx.Err())
 	}
 	if held.err != nil {
@@ -37,7 +34,7 @@ func (e *Engine) CreateContainer(ctx context.Context, instanceID string, spec Co
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	c.abandoned = ctx.Err() != nil // then the answer reaches nobody
+	c.unheard = c.unheard && unheard(ctx)
 	return c.snapshotLocked(), nil
 }
 
@@ -50,7 +47,7 @@ func (e *Engine) reserveContainer(i *instance, spec ContainerSpec) (*container, 
 			continue
 		}
 		held := c.claim
-		same := c.abandoned && sameJSON(c.rec.Spec, spec)
+		same := c.unheard && sameJSON(c.rec.Spec, spec)
 		created := c.stateLocked() == ContainerCreated
 		i.mu.Unlock()
 		switch {
@@ -68,14 +65,14 @@ func (e *Engine) reserveContainer(i *instance, spec ContainerSpec) (*container, 
 	id := newID()
 	c := &container{
 		id: id, inst: i, dir: filepath.Join(i.dir, "containers", id),
-		done: make(chan struct{}), claim: newClaim(claimCreate),
+		done: make(chan struct{}), claim: newClaim(claimCreate), unheard: true,
 		rec: containerRecord{
 			Version: recordVersion, ID: id, InstanceID: i.id, Spec: spec, CreatedAt: time.Now(),
 			Resources: spec.Resources,
 		},
 	}
 	i.containers[id] = c
-	i.abandoned = false // the caller knows of it
+	i.unheard = false // the caller knows of it
 	held := c.claim
 	i.mu.Unlock()
 	e.mu.Lock()

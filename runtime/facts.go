@@ -69,7 +69,7 @@ type instance struct {
 	alive      bool // the supervisor answers
 	gone       bool // removed: not to be used any more
 	ending     bool // its init was told to end
-	abandoned  bool // its caller left before it was ready, or may have
+	unheard    bool // its ID may have reached nobody yet
 	announced  bool // its end was told
 	claim      *claim
 	watch      *watch
@@ -88,7 +88,7 @@ type container struct {
 	planned   *planned // what was found out at the creation, until the start
 	claim     *claim
 	gone      bool
-	abandoned bool
+	unheard   bool          // its ID may have reached nobody yet
 	asked     bool          // to stop, by its own signal
 	done      chan struct{} // closed at the end of the process, known or not
 	ended     bool          // done is closed

@@ -66,7 +66,8 @@ func mapsPorts(ports []network.Port) bool {
 
 // RunInstance makes an instance and returns when it can take containers. A
 // name that is in use is ErrExists, unless it is that of an identical request
-// whose caller left before it was done: then this call returns its result.
+// whose result nobody has heard of yet, because it is not done or its caller left:
+// then this call returns that result.
 // When the error is not nil nothing is left of the instance, or, if taking it
 // away did not work either, StopInstance can try again.
 func (e *Engine) RunInstance(ctx context.Context, spec InstanceSpec) (Instance, error) {
@@ -85,9 +86,6 @@ func (e *Engine) RunInstance(ctx context.Context, spec InstanceSpec) (Instance, 
 	select {
 	case <-c.done:
 	case <-ctx.Done():
-		i.mu.Lock()
-		i.abandoned = true
-		i.mu.Unlock()
 		return Instance{}, fmt.Errorf("run instance %s: %w", spec.Name, ctx.Err())
 	}
 	if c.err != nil {
@@ -95,8 +93,18 @@ func (e *Engine) RunInstance(ctx context.Context, spec InstanceSpec) (Instance, 
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.abandoned = ctx.Err() != nil // then the answer reaches nobody
+	i.unheard = i.unheard && unheard(ctx)
 	return i.snapshotLocked(), nil
+}
+
+// inTransit is how long an answer may take to reach the caller.
+const inTransit = time.Second
+
+// unheard says that an answer given now may reach nobody: ctx has ended, or will
+// before it is there.
+func unheard(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && time.Until(deadline) < inTransit
 }
 
 // reserve takes the name and begins to make the instance, or finds one that
@@ -109,6 +117,7 @@ func (e *Engine) reserve(spec InstanceSpec) (*instance, *claim, error) {
 		run:        filepath.Join(e.cfg.RunDir, "instances", id),
 		containers: map[string]*container{},
 		claim:      newClaim(claimStart),
+		unheard:    true,
 		rec: instanceRecord{
 			Version: recordVersion, BootID: e.cfg.BootID, ID: id, Spec: spec, CreatedAt: time.Now(),
 		},
@@ -147,12 +156,12 @@ func (e *Engine) reserve(spec InstanceSpec) (*instance, *claim, error) {
 	return i, c, nil
 }
 
-// sameRequest joins the making of an instance whose caller has left.
+// sameRequest joins the making of an instance that nobody has heard of.
 func sameRequest(i *instance, spec InstanceSpec) (*instance, *claim, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	taken := errorf(ErrExists, "instance %s already exists", spec.Name)
-	if !i.abandoned || !sameJSON(i.rec.Spec, spec) {
+	if !i.unheard || !sameJSON(i.rec.Spec, spec) {
 		return nil, nil, taken
 	}
 	switch {
