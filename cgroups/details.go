@@ -3,6 +3,7 @@ package cgroups
 import (
 	"bytes"
 	"os"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,10 +27,21 @@ type DeviceIO struct {
 	IO
 }
 
+// BlockDevice is a block device's path, or "major:minor" if the kernel has no name for it.
+func BlockDevice(major, minor uint64) string {
+	number := strconv.FormatUint(major, 10) + ":" + strconv.FormatUint(minor, 10)
+	to, err := os.Readlink("/sys/dev/block/" + number)
+	if err != nil {
+		return number
+	}
+	return "/dev/" + path.Base(to)
+}
+
 // Hugepages is the use of huge pages of one size, such as 2MB, in bytes.
 type Hugepages struct {
 	Size        string
-	Usage, Peak uint64 // no Peak on v2
+	Usage, Peak uint64
+	KnowsPeak   bool // not on v2
 }
 
 func (g *Group) detailsV1(r *reader, s *Stats) {
@@ -132,7 +144,7 @@ func (g *Group) hugepages(s *Stats, r *reader, controller, usage, peak string) {
 		}
 		one := Hugepages{Size: name, Usage: used}
 		if peak != "" {
-			one.Peak, _ = r.number("hugetlb." + name + peak)
+			one.Peak, one.KnowsPeak = r.number("hugetlb." + name + peak)
 		}
 		s.Details.Hugepages = append(s.Details.Hugepages, one)
 	}

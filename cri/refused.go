@@ -24,20 +24,3 @@ func (s *Server) CheckpointPod(context.Context, *criapi.CheckpointPodRequest) (*
 func (s *Server) RestorePod(context.Context, *criapi.RestorePodRequest) (*criapi.RestorePodResponse, error) {
 	return nil, status.Error(codes.Unimplemented, noCheckpoints)
 }
-
-const noMetrics = "siflet serves no pod metrics yet; statistics are in ListPodSandboxStats"
-
-// ListMetricDescriptors is not there.
-func (s *Server) ListMetricDescriptors(context.Context, *criapi.ListMetricDescriptorsRequest) (*criapi.ListMetricDescriptorsResponse, error) {
-	return nil, status.Error(codes.Unimplemented, noMetrics)
-}
-
-// ListPodSandboxMetrics is not there.
-func (s *Server) ListPodSandboxMetrics(context.Context, *criapi.ListPodSandboxMetricsRequest) (*criapi.ListPodSandboxMetricsResponse, error) {
-	return nil, status.Error(codes.Unimplemented, noMetrics)
-}
-
-// StreamPodSandboxMetrics is not there.
-func (s *Server) StreamPodSandboxMetrics(*criapi.StreamPodSandboxMetricsRequest, criapi.RuntimeService_StreamPodSandboxMetricsServer) error {
-	return status.Error(codes.Unimplemented, noMetrics)
-}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/siflet/siflet/cgroups"
 	"github.com/siflet/siflet/runtime/linux"
 )
 
@@ -15,6 +16,9 @@ type Disk struct {
 	At            time.Time
 	Path          string
 	Bytes, Inodes uint64
+	// The file system that it is on: zero if that can't be told.
+	Device                       string
+	Size, MostInodes, FreeInodes uint64
 }
 
 // diskUsage remembers the last count.
@@ -90,6 +94,10 @@ func (d *diskUsage) count(dirs []string) *Disk {
 			}
 			return nil
 		})
+	}
+	if room, err := linux.RoomAt(out.Path); err == nil {
+		out.Size, out.MostInodes, out.FreeInodes = room.Bytes, room.Inodes, room.FreeInodes
+		out.Device = cgroups.BlockDevice(uint64(room.Major), uint64(room.Minor))
 	}
 	d.last = out
 	return &out

@@ -10,6 +10,7 @@ import (
 
 	"github.com/siflet/siflet/cgroups"
 	"github.com/siflet/siflet/network"
+	"github.com/siflet/siflet/runtime/linux"
 )
 
 // ContainerStats is what a container uses.
@@ -17,6 +18,15 @@ type ContainerStats struct {
 	Container Container
 	cgroups.Stats
 	Disk *Disk // nil without a writable layer on disk
+	// Processes is nil unless details were asked for.
+	Processes *Processes
+}
+
+// Processes is what the processes of a container have.
+type Processes struct {
+	Count          uint64
+	Files, Sockets uint64 // open
+	MostFiles      uint64 // that the first process may open
 }
 
 // InstanceStats is what an instance and its containers use.
@@ -71,13 +81,35 @@ func (v *view) measure(c *container, out *ContainerStats, what scope) error {
 	dirs := c.writableLocked()
 	c.inst.mu.Unlock()
 	var err error
-	if out.Stats, err = v.cfg.Cgroups.Load(out.Container.Cgroup).Measure(what.container); err != nil {
+	group := v.cfg.Cgroups.Load(out.Container.Cgroup)
+	if out.Stats, err = group.Measure(what.container); err != nil {
 		return err
+	}
+	if what.container&cgroups.Detailed != 0 {
+		out.Processes = processesOf(group, out.Container.PID)
 	}
 	if len(dirs) > 0 {
 		out.Disk = c.disk.count(dirs)
 	}
 	return nil
+}
+
+// processesOf counts what comes and goes while it counts.
+func processesOf(group *cgroups.Group, first int) *Processes {
+	pids, err := group.Procs()
+	if err != nil {
+		return nil
+	}
+	out := &Processes{Count: uint64(len(pids))}
+	for _, pid := range pids {
+		files, sockets := linux.Descriptors(pid)
+		out.Files += files
+		out.Sockets += sockets
+	}
+	if first != 0 {
+		out.MostFiles, _ = linux.MostFiles(first)
+	}
+	return out
 }
 
 // InstanceStats measures an instance with its running containers.
