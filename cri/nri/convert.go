@@ -83,7 +83,7 @@ func refused(a *api.ContainerAdjustment) error {
 		{l.GetScheduler() != nil, "scheduler", "siflet sets none"},
 		{len(l.GetNetDevices()) > 0, "network devices", "the network is the pod's"},
 		{l.GetMemoryPolicy() != nil, "memory policy", "siflet sets none; cpuset.mems is one of the limits"},
-		{l.GetRdt() != nil, "RDT", "siflet has no classes"},
+		{l.GetRdt().GetClosId() != nil || l.GetRdt().GetSchemata() != nil || l.GetRdt().GetEnableMonitoring() != nil, "RDT", "siflet has no classes"},
 	} {
 		if c.asked {
 			return &unsupportedError{c.what, c.why}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/containerd/nri/pkg/adaptation"
 	"github.com/containerd/nri/pkg/api"
@@ -48,6 +50,7 @@ func (r *Relay) Create(ctx context.Context, s *runtime.Subject) (*runtime.Adjust
 	if err != nil {
 		return nil, err
 	}
+	env := c.GetEnv()
 	answer, err := r.nri.CreateContainer(ctx, &adaptation.CreateContainerRequest{Pod: pod, Container: c})
 	if err != nil {
 		return nil, refusal(err)
@@ -57,7 +60,22 @@ func (r *Relay) Create(ctx context.Context, s *runtime.Subject) (*runtime.Adjust
 	if err != nil {
 		return nil, fmt.Errorf("what plugins want: %w", err)
 	}
+	if a != nil {
+		a.Unset = append(a.Unset, goneFrom(env, c.GetEnv())...)
+	}
 	return a, nil
+}
+
+// goneFrom are the variables that plugins have taken out of what they were shown.
+// The library's answer lacks them.
+func goneFrom(before, after []string) (names []string) {
+	for _, entry := range before {
+		name, _, _ := strings.Cut(entry, "=")
+		if !slices.ContainsFunc(after, func(e string) bool { return strings.HasPrefix(e, name+"=") }) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // Update asks for the limits that a container gets instead of limits.

@@ -25,6 +25,8 @@ type plugin struct {
 	synced []string
 	file   string // where to note it too
 
+	options []stub.Option
+
 	// What to do; nil is nothing. They are called without the lock.
 	onSync   func([]*api.Container) []*api.ContainerUpdate
 	onRun    func(context.Context, *api.PodSandbox) error
@@ -49,8 +51,8 @@ func (p *plugin) connect(t *testing.T, a *agent, index string) {
 	t.Helper()
 	nrilog.Set(quiet{})
 	var err error
-	p.Stub, err = stub.New(p, stub.WithPluginName("test"), stub.WithPluginIdx(index), stub.WithSocketPath(a.nriSocket()),
-		stub.WithOnClose(func() {}), stub.WithLogger(quiet{}))
+	p.Stub, err = stub.New(p, append(p.options, stub.WithPluginName("test"), stub.WithPluginIdx(index), stub.WithSocketPath(a.nriSocket()),
+		stub.WithOnClose(func() {}), stub.WithLogger(quiet{}))...)
 	if err != nil {
 		t.Fatal(err)
 	}
