@@ -37,6 +37,9 @@ func (s *Server) containerSpec(c *criapi.ContainerConfig, pod *runtime.InstanceS
 	if spec.LogPath, err = logPath(pod.LogDir, c.GetLogPath()); err != nil {
 		return none, err
 	}
+	if spec.CDI, err = namedDevices(c); err != nil {
+		return none, err
+	}
 	if spec.StopSignal, err = stopSignal(c.GetStopSignal()); err != nil {
 		return none, err
 	}
@@ -78,8 +81,6 @@ func checkContainer(c *criapi.ContainerConfig) error {
 		return invalid("image.image", "is missing")
 	case c.GetWindows() != nil:
 		return invalid("windows", "this node runs Linux")
-	case len(c.GetCDIDevices()) > 0:
-		return unsupported("CDI_devices", "%q: siflet reads no CDI files yet", c.GetCDIDevices()[0].GetName())
 	}
 	if err := checkName("metadata.name", c.GetMetadata().GetName()); err != nil {
 		return err

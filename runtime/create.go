@@ -115,6 +115,9 @@ func (e *Engine) prepare(ctx context.Context, c *container) error {
 	if rec.Images, err = e.resolveMounts(ctx, rec.Spec.Mounts); err != nil {
 		return err
 	}
+	if rec.CDI, err = namedDevices(e.cfg.CDIDirs, rec.Spec.CDI); err != nil {
+		return err
+	}
 	if err := e.permitAll(ctx, c, &rec); err != nil {
 		return err
 	}
@@ -143,6 +146,7 @@ func (e *Engine) prepare(ctx context.Context, c *container) error {
 	if err := e.cfg.Cgroups.Load(c.inst.rec.Cgroup).CheckSub(planned.resources); err != nil {
 		return err
 	}
+	rec.Hooks = planned.spec.Hooks
 	if err := os.MkdirAll(filepath.Dir(c.dir), 0o700); err != nil {
 		return err
 	}

@@ -43,6 +43,8 @@ type Config struct {
 	Log          *slog.Logger // discards
 	// BootID is the kernel's, unless a test sets another.
 	BootID string
+	// CDIDirs are where files describe devices; none are /etc/cdi and /var/run/cdi.
+	CDIDirs []string
 	// LockWait is how long Open waits for another process to leave the root;
 	// zero is not at all.
 	LockWait time.Duration

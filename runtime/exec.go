@@ -58,7 +58,7 @@ func (v *view) running(id string) (*container, *supervisor.Client, error) {
 func (v *view) execRequest(c *container, spec *ExecSpec) (supervisor.ExecRequest, error) {
 	i := c.inst
 	i.mu.Lock()
-	of, image, instance, adjust := *adjusted(&c.rec), c.rec.Image, i.rec.Spec, c.rec.Adjust.OfProcess()
+	of, image, instance, adjust := withDevices(*adjusted(&c.rec), c.rec.CDI), c.rec.Image, i.rec.Spec, c.rec.Adjust.OfProcess()
 	cgroup := programCgroup(v.cfg.Cgroups.Load(filepath.Join(i.rec.Cgroup, c.id)).Handle())
 	i.mu.Unlock()
 	of.Command, of.Args, of.Action = spec.Args, nil, spec.Action
@@ -83,7 +83,7 @@ func (v *view) execRequest(c *container, spec *ExecSpec) (supervisor.ExecRequest
 		in.Seccomp, extra.Filter = nil, nil
 	}
 	extra.CreateCwd = false
-	p, err := lower(in, extra, adjust)
+	p, err := lower(in, extra, nil, adjust)
 	if err != nil {
 		return supervisor.ExecRequest{}, err
 	}

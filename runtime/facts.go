@@ -10,6 +10,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/siflet/siflet/network"
+	"github.com/siflet/siflet/runtime/cdi"
 	"github.com/siflet/siflet/runtime/plan"
 	"github.com/siflet/siflet/runtime/supervisor"
 )
@@ -55,6 +56,9 @@ type containerRecord struct {
 	Upper      string                `json:"upper,omitempty"`   // directory of the writable layer
 	Volumes    string                `json:"volumes,omitempty"` // where the image's volumes are writable, if not in the upper
 	Adjust     *plan.Adjustment      `json:"adjust,omitempty"`  // what plugins of the node changed
+	CDI        *cdi.Edits            `json:"cdi,omitempty"`     // what its named devices bring
+	Hooks      *specs.Hooks          `json:"hooks,omitempty"`
+	HooksEnded bool                  `json:"hooks_ended,omitempty"` // its poststop hooks have run
 }
 
 // instance is one instance in memory. Its mutex guards it and its containers,
@@ -95,6 +99,7 @@ type container struct {
 	announced bool          // its start was told
 	revised   bool          // its limits changed while it was starting
 	disk      diskUsage
+	hooksEnd  sync.Once // guards the running of poststop hooks
 }
 
 // claim is a long operation under way.

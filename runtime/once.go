@@ -47,6 +47,8 @@ type OnceConfig struct {
 	Ports          []Port
 	DNS            *DNS
 	Dir            string
+	// CDIDirs are as in Config.
+	CDIDirs []string
 }
 
 // once is one run.
@@ -60,6 +62,7 @@ type once struct {
 	net    *network.Request
 	res    network.Result
 	init   *onceInit
+	hook   *hookRun
 	owner  *os.File // locked as long as the run goes on
 }
 
@@ -145,7 +148,12 @@ func (o *once) plan(spec *ContainerSpec) (*planned, error) {
 		path := filepath.Join("/", o.cfg.CgroupParent, "siflet-"+o.id)
 		o.join = programCgroup(o.cfg.Cgroups.Load(path).Handle())
 	}
-	in, extra, err := v.inputs(spec, &o.image, surroundings{cgroup: o.join})
+	edits, err := namedDevices(o.cfg.CDIDirs, spec.CDI)
+	if err != nil {
+		return nil, err
+	}
+	edited := withDevices(*spec, edits)
+	in, extra, err := v.inputs(&edited, &o.image, surroundings{cgroup: o.join})
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +161,11 @@ func (o *once) plan(spec *ContainerSpec) (*planned, error) {
 	if o.spaces.PID == ModeHost {
 		extra.PID = program.PIDHost
 	}
-	return lower(in, extra, nil)
+	extra.Bundle = o.bundle()
+	if extra.State, err = hookState(o.id, extra.Bundle, nil); err != nil {
+		return nil, err
+	}
+	return lower(in, extra, edits, nil)
 }
 
 // enter puts the thread where the child is to be born.
@@ -204,8 +216,12 @@ func (o *once) launch(ctx context.Context, p *planned) (supervisor.Exit, error) 
 		return supervisor.Exit{}, errors.Join(err, theirs.Close())
 	}
 	defer end()
-	child, err := o.fork(exe, theirs, p)
-	if err = errors.Join(err, theirs.Close()); err != nil {
+	hooks, wait, err := o.hooks(ctx, p)
+	if err != nil {
+		return supervisor.Exit{}, errors.Join(err, theirs.Close())
+	}
+	child, err := o.fork(exe, theirs, hooks, p)
+	if err = errors.Join(err, theirs.Close(), hooks.Close()); err != nil {
 		return supervisor.Exit{}, err
 	}
 	defer child.Close() //nolint:errcheck // a pidfd
@@ -216,8 +232,15 @@ func (o *once) launch(ctx context.Context, p *planned) (supervisor.Exit, error) 
 	go passSignals(child, o.cfg.Signals, finished)
 	// EOF is the exec, or the end.
 	text, rerr := io.ReadAll(io.LimitReader(report, maxReport))
+	cause := wait()
+	if cause == nil && len(text) == 0 {
+		if cause = o.afterStart(ctx, child.PID); cause != nil {
+			_ = child.Kill() // it may have ended
+		}
+	}
 	code, signal, err := child.Wait()
-	if err != nil {
+	o.afterEnd(ctx)
+	if err = errors.Join(cause, err); err != nil {
 		return supervisor.Exit{}, err
 	}
 	if len(text) > 0 {
@@ -239,7 +262,7 @@ func (o *once) launch(ctx context.Context, p *planned) (supervisor.Exit, error) 
 // maxReport bounds what a stage says of its failure.
 const maxReport = 64 << 10
 
-func (o *once) fork(exe, report linux.FD, p *planned) (*linux.Child, error) {
+func (o *once) fork(exe, report, hooks linux.FD, p *planned) (*linux.Child, error) {
 	text, err := linux.MemFile("program", p.text)
 	if err != nil {
 		return nil, err
@@ -250,7 +273,7 @@ func (o *once) fork(exe, report linux.FD, p *planned) (*linux.Child, error) {
 		return nil, err
 	}
 	defer null.Close() //nolint:errcheck // /dev/null
-	files := []linux.FD{null, null, null, report, text, null}
+	files := []linux.FD{null, null, null, report, text, null, hooks}
 	for n, f := range []*os.File{o.cfg.Stdin, o.cfg.Stdout, o.cfg.Stderr} {
 		if f != nil {
 			files[n] = linux.FD(f.Fd())

@@ -123,6 +123,9 @@ func (o *once) attach(ctx context.Context, thread int) error {
 
 func (o *once) undo(ctx context.Context) error {
 	var errs error
+	if o.hook != nil {
+		errs = os.RemoveAll(o.hook.dir)
+	}
 	if o.net != nil {
 		errs = errors.Join(o.cfg.Network.Detach(ctx, *o.net, o.res), network.Unpin(o.net.Netns))
 	}

@@ -8,6 +8,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/siflet/siflet/runtime/action"
+	"github.com/siflet/siflet/runtime/cdi"
 	"github.com/siflet/siflet/runtime/plan"
 	"github.com/siflet/siflet/runtime/program"
 )
@@ -17,6 +18,7 @@ type planned struct {
 	program   program.Program
 	text      json.RawMessage // the program, encoded
 	resources *specs.LinuxResources
+	spec      *specs.Spec
 }
 
 // plan joins what a container, its instance, its image and the node's plugins say.
@@ -25,7 +27,11 @@ func (v *view) plan(c *container, rec *containerRecord) (*planned, error) {
 	if err != nil {
 		return nil, err
 	}
-	return lower(in, extra, rec.Adjust)
+	planned, err := lower(in, extra, rec.CDI, rec.Adjust)
+	if err == nil && planned.program.Hooks != nil && c.inst.rec.Spec.Namespaces.User != nil {
+		err = errorf(ErrInvalid, "devices %v come with hooks, which can't be run for a pod with a user namespace of its own", rec.Spec.CDI)
+	}
+	return planned, err
 }
 
 func (v *view) join(c *container, rec *containerRecord) (plan.Input, plan.Extra, error) {
@@ -34,7 +40,8 @@ func (v *view) join(c *container, rec *containerRecord) (plan.Input, plan.Extra,
 	inst := i.rec
 	i.mu.Unlock()
 	host := programCgroup(v.cfg.Cgroups.Load(filepath.Join(inst.Cgroup, c.id)).Handle())
-	in, extra, err := v.inputs(adjusted(rec), &rec.Image, surroundings{
+	spec := withDevices(*adjusted(rec), rec.CDI)
+	in, extra, err := v.inputs(&spec, &rec.Image, surroundings{
 		spec: &inst.Spec, run: i.run, cgroup: host, unified: v.cfg.Cgroups.Version() == 2,
 	})
 	if err != nil {
@@ -46,13 +53,18 @@ func (v *view) join(c *container, rec *containerRecord) (plan.Input, plan.Extra,
 	if rec.Upper != "" {
 		extra.Root.Upper, extra.Root.Work, extra.Root.Volatile = rec.Upper, filepath.Join(c.dir, "work"), true
 	}
-	return in, extra, nil
+	extra.Bundle = filepath.Join(c.dir, bundleDir)
+	extra.State, err = hookState(c.id, extra.Bundle, rec.Spec.Metadata.Annotations)
+	return in, extra, err
 }
 
-func lower(in plan.Input, extra plan.Extra, adjust *plan.Adjustment) (*planned, error) {
+func lower(in plan.Input, extra plan.Extra, edits *cdi.Edits, adjust *plan.Adjustment) (*planned, error) {
 	spec, err := plan.Container(in)
 	if err != nil {
 		return nil, err
+	}
+	if err := cdi.Apply(edits, spec); err != nil {
+		return nil, as(ErrInvalid, err)
 	}
 	if err := plan.Adjust(spec, adjust); err != nil {
 		return nil, err
@@ -72,7 +84,7 @@ func lower(in plan.Input, extra plan.Extra, adjust *plan.Adjustment) (*planned, 
 	if err != nil {
 		return nil, err
 	}
-	return &planned{program: p, text: text, resources: spec.Linux.Resources}, nil
+	return &planned{program: p, text: text, resources: spec.Linux.Resources, spec: spec}, nil
 }
 
 // surroundings are what a container finds.

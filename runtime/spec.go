@@ -189,8 +189,10 @@ type ContainerSpec struct {
 	CwdFallback    []string            `json:"cwd_fallback,omitempty"`
 	Mounts         []Mount             `json:"mounts,omitempty"`
 	Devices        []specs.LinuxDevice `json:"devices,omitempty"`
-	Files          []program.File      `json:"files,omitempty"`
-	Accounts       *program.Accounts   `json:"accounts,omitempty"`
+	// CDI names devices, vendor/class=name, that files in Config.CDIDirs describe.
+	CDI      []string          `json:"cdi,omitempty"`
+	Files    []program.File    `json:"files,omitempty"`
+	Accounts *program.Accounts `json:"accounts,omitempty"`
 	// NoDefaultMounts leaves out /proc, /sys, /dev, /dev/shm, ... : the caller
 	// lists all it wants in Mounts (CLI).
 	NoDefaultMounts bool                  `json:"no_default_mounts,omitempty"`

@@ -56,28 +56,28 @@ func (e *Engine) start(ctx context.Context, c *container) error {
 		return errorf(ErrNotReady, "instance %s is not running", i.id)
 	}
 	if err := errors.Join(e.unchanged(&rec), e.permitAll(ctx, c, &rec)); err != nil {
-		return e.startFailed(c, err)
+		return e.startFailed(ctx, c, err)
 	}
 	if planned == nil { // created by a former engine
 		var err error
 		if planned, err = e.plan(c, &rec); err != nil {
-			return e.startFailed(c, err)
+			return e.startFailed(ctx, c, err)
 		}
 	}
 	if err := e.makeContainerGroup(ctx, c, planned.resources); err != nil {
-		return e.startFailed(c, err)
+		return e.startFailed(ctx, c, err)
 	}
 	e.warm.keep(rec.Image.ID, rec.Image.Extents)
 	err := e.tellPlugins(ctx, StepStart, e.containerSubject(c, nil))
 	pid := 0
 	if err == nil {
-		pid, err = client.Start(ctx, c.id, startRequest(c, &rec, planned))
+		pid, err = startProcess(ctx, client, c, &rec, planned)
 	}
 	if err != nil {
 		if gerr := e.cfg.Cgroups.Load(c.cgroup()).Delete(ctx); gerr != nil {
 			err = errors.Join(err, gerr)
 		}
-		return e.startFailed(c, volumeFailure(rec.Spec.Mounts, err))
+		return e.startFailed(ctx, c, volumeFailure(rec.Spec.Mounts, err))
 	}
 	i.mu.Lock()
 	e.startedLocked(c, pid)
@@ -85,6 +85,9 @@ func (e *Engine) start(ctx context.Context, c *container) error {
 	rec = c.rec
 	i.mu.Unlock()
 	e.note(c.recordPath(), rec) // the supervisor knows it too
+	if err := e.afterStart(ctx, c, pid); err != nil {
+		return err
+	}
 	e.revise(c)
 	e.informContainer(ctx, StepStarted, c)
 	return nil
@@ -120,7 +123,7 @@ func startRequest(c *container, rec *containerRecord, p *planned) supervisor.Sta
 }
 
 // startFailed records that the container will never run.
-func (e *Engine) startFailed(c *container, cause error) error {
+func (e *Engine) startFailed(ctx context.Context, c *container, cause error) error {
 	i := c.inst
 	i.mu.Lock()
 	c.rec.FailedAt = time.Now()
@@ -131,6 +134,7 @@ func (e *Engine) startFailed(c *container, cause error) error {
 	e.tellLocked(EventStopped, i, c.id)
 	i.mu.Unlock()
 	e.note(c.recordPath(), rec)
+	e.afterEnd(ctx, c)
 	return cause
 }
 

@@ -193,6 +193,7 @@ func (e *Engine) removeContainer(ctx context.Context, c *container) error {
 			return mute(ctx, err)
 		}
 	}
+	e.afterEnd(ctx, c)
 	if err := e.forget(ctx, c); err != nil {
 		return err
 	}

@@ -73,7 +73,7 @@ func (e *Engine) observe(ctx context.Context, i *instance) (supervisor.Status, e
 		defer close(w.done)
 		defer cancel()
 		for change := range changes {
-			e.happened(i, change)
+			e.happened(i, change) //nolint:contextcheck // likewise
 		}
 		if life.Err() == nil {
 			e.ended(i, "its supervisor ended") //nolint:contextcheck // likewise
@@ -95,6 +95,7 @@ func (e *Engine) happened(i *instance, change supervisor.Event) {
 	}
 	i.mu.Unlock()
 	if c != nil && change.Exit != nil {
+		e.hooksAfterEnd(c)
 		e.cfg.Log.Info("container exited", "container", c.id, "code", change.Exit.Code, "oom", change.Exit.OOM)
 	}
 }

@@ -28,7 +28,7 @@ var mayImport = map[string][]string{
 	"cmd/siflet-action":   {"runtime/action", "runtime/linux", "runtime/program"},
 
 	"cri": {
-		"cri/streaming", "runtime", "runtime/image", "runtime/program", "runtime/registry", "runtime/supervisor", "runtime/trust",
+		"cri/streaming", "runtime", "runtime/cdi", "runtime/image", "runtime/program", "runtime/registry", "runtime/supervisor", "runtime/trust",
 		"network", "cgroups",
 	},
 
@@ -36,7 +36,7 @@ var mayImport = map[string][]string{
 	"cri/nri":       {"runtime", "runtime/linux"},
 
 	"runtime": {
-		"runtime/action", "runtime/image", "runtime/linux", "runtime/plan", "runtime/program",
+		"runtime/action", "runtime/cdi", "runtime/image", "runtime/linux", "runtime/plan", "runtime/program",
 		"runtime/record", "runtime/squashfs", "runtime/supervisor", "runtime/trust", "cgroups", "network",
 	},
 	"runtime/image": {
@@ -53,6 +53,7 @@ var mayImport = map[string][]string{
 	"runtime/launch":     {"runtime/linux", "runtime/program"},
 	"runtime/plan":       {"runtime/program"},
 	"runtime/action":     {"runtime/linux", "runtime/program"},
+	"runtime/cdi":        {},
 	"runtime/program":    {},
 	"runtime/record":     {},
 	"runtime/sif":        {},

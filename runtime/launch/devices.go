@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"strings"
 
 	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/program"
@@ -14,6 +15,20 @@ func (s *stage) freshDev() bool {
 	for i := range s.p.Mounts {
 		m := &s.p.Mounts[i]
 		if m.Type == "tmpfs" && path.Clean("/"+m.Target) == "/dev" {
+			return true
+		}
+	}
+	return false
+}
+
+// hostDev reports whether a device's place is in a directory of the host's that is mounted at /dev.
+func (s *stage) hostDev(name string) bool {
+	if !strings.HasPrefix(name, "/dev/") {
+		return false
+	}
+	for i := range s.p.Mounts {
+		m := &s.p.Mounts[i]
+		if m.Type == "bind" && path.Clean("/"+m.Target) == "/dev" {
 			return true
 		}
 	}
@@ -52,6 +67,11 @@ func (s *stage) makeDevices() error {
 }
 
 func (s *stage) makeDevice(d *program.Device, host int) error {
+	clean := path.Clean("/" + d.Path)
+	if s.hostDev(clean) {
+		linux.Close(host)
+		return nil // its devices are those that there are; nothing is made on the host
+	}
 	if host >= 0 {
 		defer linux.Close(host)
 		return s.bindDevice(host, d.Path)
@@ -60,7 +80,6 @@ func (s *stage) makeDevice(d *program.Device, host int) error {
 	if err != nil {
 		return err
 	}
-	clean := path.Clean("/" + d.Path)
 	dir, err := linux.MakeIn(s.root, path.Dir(clean), true)
 	if err != nil {
 		return err

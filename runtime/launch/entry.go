@@ -20,6 +20,7 @@ type entry struct {
 	caps   linux.Caps
 	action int // siflet-action, opened on the host; -1 without
 	umask  int // of the caller, then of the process
+	hooks  *program.Hooks
 	label  int // where the exec's LSM label is written; -1 without
 
 	labelText, labelStep string

@@ -13,6 +13,7 @@
 //	4      the program, as JSON, up to the end of file
 //	5      launch: the mount namespace whose root is the instance's shared
 //	       memory (optional); exec: a pidfd of the container's process
+//	6      launch: a socket to ask for hooks on, if the program says so
 //
 // and, for a launch, in a mount namespace of its own. On the socket it sends
 //
@@ -38,7 +39,7 @@ const (
 	statusFD    = 3
 	programFD   = 4
 	namespaceFD = 5
-	sixthFD     = 6 // see inside.go, and ExecMain
+	sixthFD     = 6 // see Main, inside.go, and ExecMain
 )
 
 // Exit statuses of a stage that failed; those a shell uses.
@@ -126,6 +127,7 @@ func read() (*program.Program, error) {
 // launch carries out p and returns only an error.
 func launch(p *program.Program) error {
 	s := &stage{p: p, scratch: -1, root: -1, entry: newEntry(&p.Process)}
+	s.entry.hooks = p.Hooks
 	steps := []struct {
 		name string
 		do   func() error
@@ -137,6 +139,7 @@ func launch(p *program.Program) error {
 		{"isolate mounts", func() error { return linux.MakePrivate("/") }},
 		{"make scratch space", s.makeScratch},
 		{"mount root", s.mountRoot},
+		{"place root", s.placeRoot},
 		{"mount images", s.mountImages},
 		// The container's cgroup may not use loop devices.
 		{"join cgroup", s.joinCgroup},
@@ -144,6 +147,7 @@ func launch(p *program.Program) error {
 		{"make devices", s.makeDevices},
 		{"place files", s.placeFiles},
 		{"place accounts", s.placeAccounts},
+		{"run hooks", s.createHooks},
 		{"protect paths", s.protect},
 		{"create working directory", s.makeCwd},
 		{"change root", func() error { return linux.PivotRoot(s.root) }},

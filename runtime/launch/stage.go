@@ -78,7 +78,7 @@ func (s *stage) enter() error {
 
 // makeScratch makes a tmpfs for what the container's mounts are made of. It is used
 // through its descriptor, but has to be somewhere in the mount namespace: overlay
-// asks that of its layers. Over /sys it hides nothing the stage still needs, and
+// asks that of its layers. Over /sys (or in the bundle, for hooks) it hides nothing the stage still needs, and
 // it goes with the old root.
 func (s *stage) makeScratch() error {
 	options := []string{"mode=755"}
@@ -92,7 +92,11 @@ func (s *stage) makeScratch() error {
 	if err != nil {
 		return err
 	}
-	host, err := linux.Open("/sys", linux.OPath|linux.ODirectory)
+	place := "/sys"
+	if s.p.Hooks != nil {
+		place = s.p.Hooks.Bundle + "/scratch" // hooks may want to look at the host's
+	}
+	host, err := linux.Open(place, linux.OPath|linux.ODirectory)
 	if err != nil {
 		return err
 	}

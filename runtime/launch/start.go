@@ -54,6 +54,11 @@ func (e *entry) start(root int) error {
 			return err
 		}
 	}
+	if e.hooks != nil {
+		if err := runHooks("startContainer", "created", e.hooks.State, e.hooks.StartContainer); err != nil {
+			return err
+		}
+	}
 	return execFailure(what, image.Exec())
 }
 

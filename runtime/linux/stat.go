@@ -27,7 +27,7 @@ func (s Stat) IsSymlink() bool { return s.Mode&unix.S_IFMT == unix.S_IFLNK }
 // IsFIFO reports a pipe.
 func (s Stat) IsFIFO() bool { return s.Mode&unix.S_IFMT == unix.S_IFIFO }
 
-// IsDevice reports the device node of that type ("c" or "b") and number.
+// IsDevice reports the device node of that type ("c", "b" or "p") and number.
 func (s Stat) IsDevice(kind string, major, minor uint32) bool {
 	return s.Mode&unix.S_IFMT == deviceType(kind) && s.Rdev == unix.Mkdev(major, minor)
 }
@@ -80,8 +80,11 @@ func Mknod(dir int, name, kind string, major, minor, mode, uid, gid uint32) erro
 }
 
 func deviceType(kind string) uint32 {
-	if kind == "b" {
+	switch kind {
+	case "b":
 		return unix.S_IFBLK
+	case "p":
+		return unix.S_IFIFO
 	}
 	return unix.S_IFCHR
 }

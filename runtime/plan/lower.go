@@ -31,6 +31,8 @@ type Extra struct {
 	ActionPath string
 	// Filter is the compiled seccomp profile; see Compile.
 	Filter []byte
+	// Bundle is the directory for hooks, and State what they read: see program.Hooks.
+	Bundle, State string
 	// NewSession puts the process in a session of its own.
 	NewSession bool
 }
@@ -38,7 +40,7 @@ type Extra struct {
 // Program lowers a spec into the steps of the launch stage.
 func Program(spec *specs.Spec, extra Extra) (program.Program, error) {
 	p := program.Program{
-		Version:    program.Version,
+		Version:    program.VersionPlain,
 		Cgroup:     extra.Cgroup,
 		Namespaces: program.Namespaces{PID: extra.PID, Target: extra.Target},
 		Root:       extra.Root,
@@ -73,7 +75,38 @@ func Program(spec *specs.Spec, extra Extra) (program.Program, error) {
 	p.ReadonlyPaths = spec.Linux.ReadonlyPaths
 	p.Sysctls = spec.Linux.Sysctl
 	p.Process = lowerProcess(spec, extra)
+	if p.Hooks = lowerHooks(spec.Hooks, extra); p.Hooks != nil {
+		p.Version = program.VersionHooks
+	}
 	return p, nil
+}
+
+// lowerHooks are those that the launch stage has to do with.
+func lowerHooks(h *specs.Hooks, extra Extra) *program.Hooks {
+	if h == nil {
+		return nil
+	}
+	out := &program.Hooks{
+		State: extra.State, Bundle: extra.Bundle,
+		Ask:             len(h.Prestart)+len(h.CreateRuntime) > 0, //nolint:staticcheck // vendors still use it
+		CreateContainer: lowerHookList(h.CreateContainer),
+		StartContainer:  lowerHookList(h.StartContainer),
+	}
+	if !out.Ask && len(out.CreateContainer)+len(out.StartContainer) == 0 {
+		return nil
+	}
+	return out
+}
+
+func lowerHookList(list []specs.Hook) (out []program.Hook) {
+	for _, h := range list {
+		hook := program.Hook{Path: h.Path, Args: h.Args, Env: h.Env}
+		if h.Timeout != nil {
+			hook.Timeout = int64(*h.Timeout)
+		}
+		out = append(out, hook)
+	}
+	return out
 }
 
 func lowerProcess(spec *specs.Spec, extra Extra) program.Process {

@@ -41,6 +41,8 @@ func (p *Program) field(s *Reader, key string) {
 			}
 			p.Sysctls[key] = s.Text()
 		})
+	case "hooks":
+		p.Hooks = s.hooks()
 	case "process":
 		s.Object(func(key string) { p.Process.field(s, key) })
 	default:

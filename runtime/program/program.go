@@ -10,9 +10,14 @@ package program
 
 import "strconv"
 
-// Version is the format this package writes. A launch stage refuses a program
-// with a higher version and carries out a lower one.
-const Version = 1
+// Version is the newest format this package writes. A launch stage refuses a program
+// with a higher version and carries out a lower one. A program says the lowest version
+// whose stages carry out all that is in it.
+const (
+	Version      = VersionHooks
+	VersionPlain = 1
+	VersionHooks = 2 // with Hooks
+)
 
 // Program is everything the launch stage does before the container's own
 // process takes over.
@@ -33,6 +38,7 @@ type Program struct {
 	MaskedPaths   []string          `json:"masked_paths,omitempty"`
 	ReadonlyPaths []string          `json:"readonly_paths,omitempty"`
 	Sysctls       map[string]string `json:"sysctls,omitempty"`
+	Hooks         *Hooks            `json:"hooks,omitempty"`
 	// Process is what runs at the end.
 	Process Process `json:"process"`
 }

@@ -40,8 +40,27 @@ func (c *Client) do(ctx context.Context, q *Request) error {
 // ctx ends before, the start is undone. A failed start leaves nothing behind
 // but its log file.
 func (c *Client) Start(ctx context.Context, container string, r StartRequest) (pid int, err error) {
-	rep, err := c.ask(ctx, &Request{Op: OpStart, Container: container, Start: &r})
+	return c.StartWithHooks(ctx, container, r, nil)
+}
+
+// StartWithHooks is Start with a socket on which the launch stage asks for hooks.
+func (c *Client) StartWithHooks(ctx context.Context, container string, r StartRequest, hooks *os.File) (pid int, err error) {
+	var files []*os.File
+	if r.Hooks = hooks != nil; r.Hooks {
+		files = []*os.File{hooks}
+	}
+	l, err := call(ctx, c.dir, &Request{Op: OpStart, Container: container, Start: &r}, files)
 	if err != nil {
+		return 0, err
+	}
+	if hooks != nil {
+		// The last one but the stage's own: its end is the stage's.
+		if err := hooks.Close(); err != nil {
+			return 0, errors.Join(err, l.close())
+		}
+	}
+	rep, err := l.receive(ctx)
+	if err = errors.Join(err, l.close()); err != nil {
 		return 0, err
 	}
 	return rep.PID, nil

@@ -39,7 +39,7 @@ func (s *server) exec(conn *conn, c *container, req *ExecRequest) {
 	}
 	st, err := s.fork(&stageSpec{
 		role: roleExec, program: req.Program, stdio: stdio,
-		extra: into, pidns: pidns, cgroup: cgroup, keep: req.Keep, action: req.Action,
+		extra: into, pidns: pidns, cgroup: cgroup, keep: req.Keep, action: req.Action, hooks: linux.NoFD,
 	})
 	if err != nil {
 		conn.fail(&program.Failure{Step: "exec", Reason: err.Error()})

@@ -62,7 +62,7 @@ type Hello struct {
 type Request struct {
 	Op        string `json:"op"`
 	Container string `json:"container,omitempty"`
-	// Start is for "start". Descriptors: none.
+	// Start is for "start". Descriptors: the socket for hooks, if it says so.
 	Start *StartRequest `json:"start,omitempty"`
 	// Exec is for "exec". Descriptors: stdin, stdout, stderr (without a
 	// terminal), each present or not as ExecRequest says.
@@ -106,6 +106,9 @@ type StartRequest struct {
 	Stdin     bool      `json:"stdin,omitempty"`      // keep a stdin open
 	StdinOnce bool      `json:"stdin_once,omitempty"` // close it when the first attached client leaves
 	Terminal  bool      `json:"terminal,omitempty"`
+	// Hooks says that a socket comes with the request, for the launch stage (see
+	// program.Hooks.Ask).
+	Hooks bool `json:"hooks,omitempty"`
 }
 
 // LogConfig says where a container's output is written. With no path set

@@ -162,7 +162,17 @@ func (s *server) serveStart(conn *conn, q *Request) {
 		return
 	}
 	c := &container{s: s, id: q.Container, mode: q.Start.PID, exitFile: q.Start.ExitFile, mounts: linux.NoFD}
-	if err := c.start(q.Start); err != nil {
+	hooks := linux.NoFD
+	if q.Start.Hooks {
+		fds, ok := conn.takeFDs(1)
+		if !ok {
+			conn.fail(invalid(q.Op, "descriptors do not match"))
+			return
+		}
+		hooks = fds[0]
+		defer hooks.Close() //nolint:errcheck // the stage has its copy
+	}
+	if err := c.start(q.Start, hooks); err != nil {
 		c.release()
 		conn.fail(failed("start", err))
 		return
@@ -176,8 +186,8 @@ func (s *server) serveStart(conn *conn, q *Request) {
 }
 
 // start makes the streams and forks the launch stage.
-func (c *container) start(req *StartRequest) error {
-	spec := &stageSpec{role: roleLaunch, program: req.Program, extra: linux.NoFD, cgroup: req.Cgroup}
+func (c *container) start(req *StartRequest, hooks linux.FD) error {
+	spec := &stageSpec{role: roleLaunch, program: req.Program, extra: linux.NoFD, hooks: hooks, cgroup: req.Cgroup}
 	spec.clone = linux.CloneNewMount
 	var err error
 	switch spec.pidns = linux.NoFD; req.PID {

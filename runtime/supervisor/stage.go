@@ -38,6 +38,7 @@ const (
 //	       (the exec happened) or a program.Failure in JSON
 //	4      the program, JSON
 //	5      exec: pidfd of the container; launch: mount namespace with /dev/shm
+//	6      launch: a socket to ask for hooks on, or nothing
 //
 // For stages of an instance with a user namespace see userns.go.
 type stageSpec struct {
@@ -45,6 +46,7 @@ type stageSpec struct {
 	program []byte
 	stdio   [3]linux.FD
 	extra   linux.FD
+	hooks   linux.FD
 	clone   uintptr
 	pidns   linux.FD
 	cgroup  program.Cgroup
@@ -124,7 +126,7 @@ func forkOutside(spec *stageSpec, report, prog linux.FD) (int, linux.FD, error) 
 	return linux.Fork("/proc/self/exe", &linux.ForkAttr{
 		Args:         spec.args(),
 		Env:          childEnv(),
-		Files:        []linux.FD{spec.stdio[0], spec.stdio[1], spec.stdio[2], report, prog, spec.extra},
+		Files:        []linux.FD{spec.stdio[0], spec.stdio[1], spec.stdio[2], report, prog, spec.extra, spec.hooks},
 		CloneFlags:   spec.clone,
 		PIDNamespace: spec.pidns,
 		CgroupDir:    born,

@@ -111,6 +111,8 @@ func readStart(r *program.Reader) *StartRequest {
 			s.StdinOnce = r.Bool()
 		case "terminal":
 			s.Terminal = r.Bool()
+		case "hooks":
+			s.Hooks = r.Bool()
 		default:
 			r.Skip()
 		}

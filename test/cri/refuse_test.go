@@ -142,7 +142,7 @@ func TestContainersThatAreRefusedLeaveNothing(t *testing.T) {
 		{"target", security(func(s *criapi.LinuxContainerSecurityContext) {
 			s.NamespaceOptions = &criapi.NamespaceOption{Pid: criapi.NamespaceMode_TARGET, TargetId: "nobody"}
 		}), "namespace_options.target_id"},
-		{"CDI", func(c *criapi.ContainerConfig) { c.CDIDevices = []*criapi.CDIDevice{{Name: "a/b=c"}} }, "CDI_devices: not supported"},
+		{"CDI", func(c *criapi.ContainerConfig) { c.CDIDevices = []*criapi.CDIDevice{{Name: "a/b=c"}} }, "unknown device a/b=c: no file in /etc/cdi, /var/run/cdi describes it"},
 		{"device", func(c *criapi.ContainerConfig) { c.Devices = []*criapi.Device{{HostPath: "/dev/no-such"}} }, "devices[0].host_path"},
 		{"limit", func(c *criapi.ContainerConfig) {
 			c.Linux.Resources = &criapi.LinuxContainerResources{MemoryLimitInBytes: -1}

@@ -49,6 +49,8 @@ type Config struct {
 	UnprivilegedPorts, UnprivilegedICMP bool
 	// StreamIdleTimeout and ExecDrainTimeout bound what streams wait for.
 	StreamIdleTimeout, ExecDrainTimeout time.Duration
+	// CDIDirs describe devices.
+	CDIDirs []string
 	// Control groups.
 	CgroupParent string
 

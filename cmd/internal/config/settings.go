@@ -12,14 +12,16 @@ func Defaults() *Config {
 		Bridge: "siflet0", Subnets: []string{"10.213.0.0/16", "fd51:f1e7:a213::/64"}, StreamAddress: "127.0.0.1:0",
 		UnprivilegedPorts: true, UnprivilegedICMP: true,
 		StreamIdleTimeout: 4 * time.Hour, ExecDrainTimeout: time.Second,
-		CgroupParent: "/siflet",
-		NRI:          defaultNRI(),
+		CDIDirs: []string{"/etc/cdi", "/var/run/cdi"}, CgroupParent: "/siflet",
+		NRI: defaultNRI(),
 	}
 }
 
 // settings are the keys of the file that stand alone, in its order.
 func settings() (all []setting[Config]) {
-	for _, some := range [][]setting[Config]{placeSettings(), logSettings(), imageSettings(), networkSettings(), cgroupSettings(), nriSettings()} {
+	for _, some := range [][]setting[Config]{
+		placeSettings(), logSettings(), imageSettings(), networkSettings(), deviceSettings(), cgroupSettings(), nriSettings(),
+	} {
 		all = append(all, some...)
 	}
 	return all
@@ -131,6 +133,16 @@ func networkSettings() []setting[Config] {
 			name: "exec_drain_timeout", value: func(c *Config) any { return &c.ExecDrainTimeout },
 			doc: "wait so long, once the command of an exec has ended, for the output of background processes that hold its pipes;\n" +
 				"0s waits not at all",
+		},
+	}
+}
+
+func deviceSettings() []setting[Config] {
+	return []setting[Config]{
+		{
+			name: "cdi_spec_dirs", section: "Devices", kind: directory(nil), value: func(c *Config) any { return &c.CDIDirs },
+			doc: "look here for the files that describe devices by name (CDI); of those that describe one device, the one in the last\n" +
+				"directory counts. They are read anew for each container",
 		},
 	}
 }
