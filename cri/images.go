@@ -103,16 +103,16 @@ func (s *Server) RemoveImage(ctx context.Context, r *criapi.RemoveImageRequest) 
 }
 
 // ImageFsInfo says how much room images and containers' writable layers take.
-// Both are on one file system.
+// If both are on one file system they have one mount point, by which clients know that.
 func (s *Server) ImageFsInfo(context.Context, *criapi.ImageFsInfoRequest) (*criapi.ImageFsInfoResponse, error) {
 	bytes, inodes, mountpoint, err := s.images.Usage()
 	if err != nil {
 		return nil, err
 	}
-	used := s.engine.DiskUsage()
+	used := s.engine.DiskUsage(mountpoint)
 	return &criapi.ImageFsInfoResponse{
 		ImageFilesystems:     []*criapi.FilesystemUsage{filesystem(time.Now(), mountpoint, bytes, inodes)},
-		ContainerFilesystems: []*criapi.FilesystemUsage{filesystem(used.At, mountpoint, used.Bytes, used.Inodes)},
+		ContainerFilesystems: []*criapi.FilesystemUsage{filesystem(used.At, used.Path, used.Bytes, used.Inodes)},
 	}, nil
 }
 

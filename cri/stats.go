@@ -13,7 +13,7 @@ type reports interface {
 	ContainerStats(id string) (runtime.ContainerStats, error)
 	AllStats(want func(*runtime.Instance) bool, details bool) []runtime.InstanceStats
 	AllContainerStats(want func(*runtime.Container) bool) []runtime.ContainerStats
-	DiskUsage() runtime.Disk
+	DiskUsage(beside string) runtime.Disk
 }
 
 // ContainerStats measures a running container.

@@ -46,8 +46,9 @@ func (c *container) writableLocked() []string {
 }
 
 // DiskUsage is what the writable layers of all containers take, those that have
-// ended too.
-func (v *view) DiskUsage() Disk {
+// ended too. Its Path is beside, a directory, if they are on the same file system
+// as that is.
+func (v *view) DiskUsage(beside string) Disk {
 	type layer struct {
 		of   *diskUsage
 		dirs []string
@@ -62,7 +63,12 @@ func (v *view) DiskUsage() Disk {
 		}
 		i.mu.Unlock()
 	}
-	total := Disk{At: time.Now()}
+	total := Disk{At: time.Now(), Path: beside}
+	own := filepath.Join(v.cfg.StateDir, "instances")
+	mine, err := linux.RoomAt(own)
+	if other, oerr := linux.RoomAt(beside); err == nil && oerr == nil && (mine.Major != other.Major || mine.Minor != other.Minor) {
+		total.Path = own
+	}
 	for _, l := range layers {
 		one := l.of.count(l.dirs)
 		total.Bytes += one.Bytes

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -120,4 +121,34 @@ func TestMetricsAreThoseOfCAdvisorAndDescribed(t *testing.T) {
 		t.Errorf("after the last: %v, want EOF", err)
 	}
 	t.Logf("metrics: %q, of a container: %q", slices.Sorted(maps.Keys(keys)), slices.Sorted(maps.Keys(ofContainer)))
+}
+
+func TestSplitDiskHasTwoFileSystems(t *testing.T) {
+	a := start(t)
+	where := func() (images, containers string) {
+		t.Helper()
+		got, err := a.images.ImageFsInfo(within(t), &criapi.ImageFsInfoRequest{})
+		if err != nil || len(got.ImageFilesystems) != 1 || len(got.ContainerFilesystems) != 1 {
+			t.Fatalf("ImageFsInfo() = %v, %v, want one file system of each", got, err)
+		}
+		return got.ImageFilesystems[0].FsId.Mountpoint, got.ContainerFilesystems[0].FsId.Mountpoint
+	}
+	if images, containers := where(); images != containers {
+		t.Errorf("on one file system: images at %s, containers at %s; want one place", images, containers)
+	}
+	own := a.dir + "/state/instances"
+	if err := os.MkdirAll(own, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", own, "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(own, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	if images, containers := where(); images == containers || containers != own {
+		t.Errorf("on two file systems: images at %s, containers at %s, want them at %s", images, containers, own)
+	}
 }

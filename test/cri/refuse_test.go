@@ -213,9 +213,8 @@ func TestAbsentThingsAreStoppedAndRemoved(t *testing.T) {
 		wantCode(t, name, err, "NotFound")
 	}
 	for name, err := range map[string]error{
-		"CheckpointContainer":   second(a.CheckpointContainer(ctx, &criapi.CheckpointContainerRequest{})),
-		"RestorePod":            second(a.RestorePod(ctx, &criapi.RestorePodRequest{})),
-		"ListPodSandboxMetrics": second(a.ListPodSandboxMetrics(ctx, &criapi.ListPodSandboxMetricsRequest{})),
+		"CheckpointContainer": second(a.CheckpointContainer(ctx, &criapi.CheckpointContainerRequest{})),
+		"RestorePod":          second(a.RestorePod(ctx, &criapi.RestorePodRequest{})),
 	} {
 		wantCode(t, name, err, "Unimplemented")
 	}

@@ -184,7 +184,7 @@ func TestVolumesOfAnImageAreWritableInAReadOnlyRoot(t *testing.T) {
 			t.Errorf("what was written below a mount that covers a volume: %q, %v", text, err)
 		}
 	}
-	if used := e.DiskUsage(); used.Bytes == 0 || used.Inodes < 10 {
+	if used := e.DiskUsage(""); used.Bytes == 0 || used.Inodes < 10 {
 		t.Errorf("DiskUsage() = %+v, want what both containers wrote", used)
 	}
 	for _, c := range e.Containers() {
@@ -193,7 +193,7 @@ func TestVolumesOfAnImageAreWritableInAReadOnlyRoot(t *testing.T) {
 	if left, _ := filepath.Glob(n.dir + "/state/instances/*/containers/*"); len(left) != 0 {
 		t.Errorf("left: %q", left)
 	}
-	if used := e.DiskUsage(); used.Bytes != 0 {
+	if used := e.DiskUsage(""); used.Bytes != 0 {
 		t.Errorf("DiskUsage() = %+v, want nothing", used)
 	}
 }
