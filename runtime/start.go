@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -59,8 +60,11 @@ func (e *Engine) start(ctx context.Context, c *container) error {
 		return e.startFailed(ctx, c, err)
 	}
 	if planned == nil { // created by a former engine
-		var err error
-		if planned, err = e.plan(c, &rec); err != nil {
+		err := c.forgetFormerStart()
+		if err == nil {
+			planned, err = e.plan(c, &rec)
+		}
+		if err != nil {
 			return e.startFailed(ctx, c, err)
 		}
 	}
@@ -91,6 +95,17 @@ func (e *Engine) start(ctx context.Context, c *container) error {
 	e.revise(c)
 	e.informContainer(ctx, StepStarted, c)
 	return nil
+}
+
+// forgetFormerStart takes away what overlays keep for themselves beside their
+// upper directories. A former engine that was killed in the middle of a start
+// leaves it, and no overlay that is not to be synced is mounted a second time.
+func (c *container) forgetFormerStart() error {
+	work, err := filepath.Glob(filepath.Join(c.dir, "volume-*", "work")) // c.dir is an ID's: no pattern
+	for _, dir := range append(work, filepath.Join(c.dir, "work")) {
+		err = errors.Join(err, os.RemoveAll(dir))
+	}
+	return err
 }
 
 func (e *Engine) makeContainerGroup(ctx context.Context, c *container, r *specs.LinuxResources) error {
