@@ -148,26 +148,49 @@ func profile(field string, p *criapi.SecurityProfile, path bool) (string, error)
 	}
 }
 
+// appArmorProfile is the profile's name in the kernel, "" for none. A container
+// that asks for nothing gets the default one, where the node can have it.
 func (s *Server) appArmorProfile(c *criapi.LinuxContainerSecurityContext) (string, error) {
 	field, name, err := securityField+".apparmor", "", error(nil)
 	if p := c.GetApparmor(); p != nil {
 		name, err = profile(field, p, false)
 	} else if old := c.GetApparmorProfile(); old != "" { //nolint:staticcheck // old clients
-		name, err = oldProfile(field+"_profile", old)
+		field += "_profile"
+		name, err = oldProfile(field, old)
 	}
+	lsm := s.node.AppArmor
 	local, isLocal := strings.CutPrefix(name, "localhost/")
 	switch {
 	case err != nil:
 		return "", err
-	case isLocal && !s.node.AppArmor:
-		return "", unsupported(field, "profile %q: this node's kernel runs without AppArmor", local)
-	case name == "runtime/default" && s.node.AppArmor:
-		return "", unsupported(field, "siflet brings no AppArmor profile of its own; name a loaded one as localhost")
-	case !s.node.AppArmor:
+	case name == "unconfined", name == "" && (!lsm.Enabled || c.GetPrivileged()):
 		return "", nil
-	default:
-		return local, nil
+	case !lsm.Enabled:
+		return "", unsupported(field, "profile %q: this node's kernel runs without AppArmor", name)
+	case isLocal:
+		return local, s.appArmorLoaded(field, local)
+	case c.GetPrivileged():
+		return "", nil
 	}
+	def, err := lsm.Default()
+	if err != nil && name != "" {
+		return "", unsupported(field, "profile %q: %v", name, err)
+	}
+	if err != nil {
+		s.log.Warn("container runs without an AppArmor profile", "error", err)
+	}
+	return def, nil
+}
+
+func (s *Server) appArmorLoaded(field, name string) error {
+	loaded, err := s.node.AppArmor.Loaded(name)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: find profile %q: %w", field, name, err)
+	case !loaded:
+		return invalid(field, "profile %q is not loaded on this node; load it with apparmor_parser", name)
+	}
+	return nil
 }
 
 func (s *Server) checkSELinux(field string, o *criapi.SELinuxOption) error {

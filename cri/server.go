@@ -39,7 +39,8 @@ type Config struct {
 
 // Node is what the translation needs to know of the machine.
 type Node struct {
-	AppArmor, SELinux bool
+	AppArmor AppArmor
+	SELinux  bool
 	// RecursiveReadOnly says that mounts below a mount can be made read-only with it.
 	RecursiveReadOnly bool
 	Limits            runtime.NodeLimits
@@ -48,6 +49,16 @@ type Node struct {
 	RestrictPorts, RestrictPing bool
 	// Devices finds a device of the node, or those below a directory.
 	Devices func(hostPath, containerPath string) ([]specs.LinuxDevice, error)
+}
+
+// AppArmor is that of the node's kernel.
+type AppArmor struct {
+	Enabled bool
+	// Loaded reports whether the kernel has the profile.
+	Loaded func(profile string) (bool, error)
+	// Default is the profile of containers that name none; it is loaded first if
+	// need be.
+	Default func() (string, error)
 }
 
 // Server translates CRI. Use New, then Serve, then Stop.

@@ -109,7 +109,7 @@ func runAgent(ctx context.Context, c *config.Config, load func() (*config.Config
 		Handlers:          func() map[string]*runtime.Handler { return handlers(l.current()) },
 		Described:         func() any { return l.current() },
 		Node: cri.Node{
-			AppArmor: hasAppArmor(), SELinux: hasSELinux(), Devices: runtime.Devices,
+			AppArmor: appArmor(), SELinux: hasSELinux(), Devices: runtime.Devices,
 			RecursiveReadOnly: runtime.RecursiveReadOnly(), Limits: engine.Limits(),
 			RestrictPorts: !c.UnprivilegedPorts, RestrictPing: !c.UnprivilegedICMP,
 		},
@@ -204,11 +204,6 @@ func semanticVersion(v string) string {
 		}
 		return '-'
 	}, v)
-}
-
-func hasAppArmor() bool {
-	text, err := os.ReadFile("/sys/module/apparmor/parameters/enabled")
-	return err == nil && strings.HasPrefix(string(text), "Y")
 }
 
 func hasSELinux() bool {
