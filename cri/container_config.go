@@ -61,6 +61,9 @@ func (s *Server) linuxPart(c *criapi.LinuxContainerConfig, list []*criapi.Device
 	if err := s.devices(list, spec); err != nil {
 		return err
 	}
+	if err := usersInside(&spec.Security.User, pod.Namespaces.User); err != nil {
+		return err
+	}
 	if err := mountsInside(spec.Mounts, pod.Namespaces.User); err != nil {
 		return err
 	}

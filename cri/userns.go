@@ -163,6 +163,35 @@ func mountsInside(mounts []runtime.Mount, pod *runtime.UserNamespace) error {
 	return nil
 }
 
+// usersInside refuses ids that the pod's user namespace has not.
+func usersInside(u *program.User, pod *runtime.UserNamespace) error {
+	if pod == nil {
+		return nil
+	}
+	check := func(field string, id uint32, m program.IDMap) error {
+		if id-m.Container < m.Length {
+			return nil
+		}
+		return invalid(securityField+"."+field, "%d is not mapped: the pod's user namespace has ids from %d to %d", id, m.Container, m.Container+m.Length-1)
+	}
+	if u.UID != nil {
+		if err := check("run_as_user", *u.UID, pod.UIDs); err != nil {
+			return err
+		}
+	}
+	if u.GID != nil {
+		if err := check("run_as_group", *u.GID, pod.GIDs); err != nil {
+			return err
+		}
+	}
+	for i, group := range u.Groups {
+		if err := check(fmt.Sprintf("supplemental_groups[%d]", i), group, pod.GIDs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // inside is the id that a user namespace shows for one of the node's.
 func inside(m program.IDMap, id int64) int64 {
 	const overflow = 65534 // what the kernel shows for ids that are not mapped

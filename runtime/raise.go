@@ -137,7 +137,15 @@ func (e *Engine) startSupervisor(ctx context.Context, i *instance, group *cgroup
 		return err
 	}
 	defer leave()
-	if spec.Namespaces.User != nil {
+	if err := e.runOnNetwork(ctx, i, cfg, attr); err != nil {
+		return err
+	}
+	return networkSysctls(i.rec.Netns, spec)
+}
+
+// runOnNetwork starts the supervisor and attaches the network to its namespace.
+func (e *Engine) runOnNetwork(ctx context.Context, i *instance, cfg supervisor.Config, attr supervisor.SpawnAttr) error {
+	if i.rec.Spec.Namespaces.User != nil {
 		// The network namespace is there when the supervisor is ready.
 		if err := e.runSupervisor(ctx, i, cfg, attr); err != nil {
 			return err
@@ -150,14 +158,11 @@ func (e *Engine) startSupervisor(ctx context.Context, i *instance, group *cgroup
 		attaching = true
 		go func() { attached <- e.attachNetwork(ctx, i, pid) }() // waited for below
 	}
-	err = e.runSupervisor(ctx, i, cfg, attr)
+	err := e.runSupervisor(ctx, i, cfg, attr)
 	if attaching {
 		err = errors.Join(err, <-attached)
 	}
-	if err != nil {
-		return err
-	}
-	return networkSysctls(i.rec.Netns, spec)
+	return err
 }
 
 // networkSysctls sets those that may be about the interface: it has to be there.

@@ -162,7 +162,11 @@ func (e *entry) become() error {
 			return err
 		}
 		if err := linux.SetUser(e.id.uid, e.id.gid, e.id.groups); err != nil {
-			return fail("", err, "become user %d, group %d", e.id.uid, e.id.gid)
+			kind := ""
+			if errors.Is(err, linux.EINVAL) {
+				kind, err = kindInvalid, fmt.Errorf("not mapped in the user namespace: %w", err)
+			}
+			return fail(kind, err, "become user %d, group %d", e.id.uid, e.id.gid)
 		}
 		if err := linux.KeepCaps(false); err != nil {
 			return err

@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strconv"
@@ -16,18 +17,18 @@ type UserMaps struct{ UID, GID string }
 // and UTS namespaces that belong to it, which the calling thread then is in. The
 // thread itself stays in its user namespace. The caller is locked to its thread.
 func NewUserNamespace(maps UserMaps, flags uintptr) (FD, error) {
-	r, w, err := NewPipe()
+	ours, theirs, err := Socketpair()
 	if err != nil {
 		return NoFD, err
 	}
-	defer r.Close() //nolint:errcheck // read only
-	pid, errno := forkWaiting(flags|CloneNewUser, r, w)
-	if errno != 0 {
-		return NoFD, errors.Join(fmt.Errorf("make user namespace: %w", errno), w.Close())
+	m := &founder{flags: flags, ours: ours, theirs: theirs, clone: cloneArgs{flags: CloneNewUser, exitSignal: uint64(unix.SIGCHLD)}}
+	pid, errno := m.fork()
+	if err := theirs.Close(); err != nil || errno != 0 {
+		return NoFD, errors.Join(fmt.Errorf("make user namespace: %w", errno), err, ours.Close())
 	}
-	ns, err := adopt(int(pid), maps, flags)
-	// The process has ended when the pipe has: nobody needs it any more.
-	err = errors.Join(err, w.Close())
+	ns, err := adopt(int(pid), ours, maps, flags)
+	// The process ends when the socket does: nobody needs it any more.
+	err = errors.Join(err, ours.Close())
 	err = errors.Join(err, retry(func() error {
 		_, err := unix.Wait4(int(pid), nil, 0, nil)
 		return err
@@ -38,8 +39,9 @@ func NewUserNamespace(maps UserMaps, flags uintptr) (FD, error) {
 	return ns, nil
 }
 
-// adopt writes the maps of a new namespace's process and takes its namespaces over.
-func adopt(pid int, maps UserMaps, flags uintptr) (FD, error) {
+// adopt writes the maps of a new namespace's process and takes over the namespaces
+// that it makes then.
+func adopt(pid int, link FD, maps UserMaps, flags uintptr) (FD, error) {
 	dir := "/proc/" + strconv.Itoa(pid)
 	for _, m := range [][2]string{{"/uid_map", maps.UID}, {"/gid_map", maps.GID}} {
 		if err := Put(dir+m[0], m[1]); err != nil {
@@ -47,6 +49,16 @@ func adopt(pid int, maps UserMaps, flags uintptr) (FD, error) {
 		}
 	}
 	if flags != 0 {
+		var b [4]byte
+		if _, err := link.Send(b[:1]); err != nil {
+			return NoFD, fmt.Errorf("make namespaces: %w", err)
+		}
+		if n, err := link.Read(b[:]); n != len(b) || err != nil {
+			return NoFD, errors.Join(errors.New("make namespaces: no answer"), err)
+		}
+		if errno := binary.NativeEndian.Uint32(b[:]); errno != 0 {
+			return NoFD, fmt.Errorf("make namespaces: %w", unix.Errno(errno))
+		}
 		process, err := OpenProcess(pid)
 		if err != nil {
 			return NoFD, fmt.Errorf("open process: %w", err)
@@ -64,25 +76,58 @@ type cloneArgs struct {
 	flags, pidfd, childTID, parentTID, exitSignal, stack, stackSize, tls, setTID, setTIDSize, cgroup uint64
 }
 
-// forkWaiting makes a process that does nothing but wait for the end of the pipe.
+// founder is a process that makes namespaces as the root of a new user namespace,
+// once told that it has ids, tells how that went, and waits for the end of the
+// socket. It is a copy of one thread of a Go program: system calls are all it can do.
+type founder struct {
+	clone        cloneArgs
+	flags        uintptr
+	ours, theirs FD
+	word         uint32
+}
+
+// fork returns in the parent only.
 //
 //go:noinline
 //go:norace
-func forkWaiting(flags uintptr, r, w FD) (pid uintptr, errno unix.Errno) {
-	args := cloneArgs{flags: uint64(flags), exitSignal: uint64(unix.SIGCHLD)}
+func (m *founder) fork() (pid uintptr, errno unix.Errno) {
 	old := blockSignals()
-	pid, _, errno = unix.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&args)), unsafe.Sizeof(args), 0)
+	pid, _, errno = unix.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&m.clone)), unsafe.Sizeof(m.clone), 0)
 	if errno == 0 && pid == 0 {
-		// A copy of one thread of a Go program: system calls are all it can do.
-		var b byte
-		_, _, _ = unix.RawSyscall(unix.SYS_CLOSE, uintptr(w), 0, 0)
-		_, _, _ = unix.RawSyscall(unix.SYS_READ, uintptr(r), uintptr(unsafe.Pointer(&b)), 1)
+		_, _, _ = unix.RawSyscall(unix.SYS_CLOSE, uintptr(m.ours), 0, 0)
+		if m.read() {
+			m.word = uint32(m.make())
+			_, _, _ = unix.RawSyscall(unix.SYS_WRITE, uintptr(m.theirs), uintptr(unsafe.Pointer(&m.word)), unsafe.Sizeof(m.word))
+			m.read()
+		}
 		for {
 			_, _, _ = unix.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
 		}
 	}
 	restoreSignals(old)
 	return pid, errno
+}
+
+//go:nosplit
+//go:norace
+func (m *founder) read() bool {
+	n, _, _ := unix.RawSyscall(unix.SYS_READ, uintptr(m.theirs), uintptr(unsafe.Pointer(&m.word)), 1)
+	return n == 1
+}
+
+// make makes the namespaces as root, whose files in them are.
+//
+//go:nosplit
+//go:norace
+func (m *founder) make() unix.Errno {
+	_, _, errno := unix.RawSyscall(unix.SYS_SETRESGID, 0, 0, 0)
+	if errno == 0 {
+		_, _, errno = unix.RawSyscall(unix.SYS_SETRESUID, 0, 0, 0)
+	}
+	if errno == 0 {
+		_, _, errno = unix.RawSyscall(unix.SYS_UNSHARE, m.flags, 0, 0)
+	}
+	return errno
 }
 
 // blockSignals blocks all of the calling thread's.

@@ -81,7 +81,7 @@ func (s *server) namespaces() error {
 		}
 	}
 	for k, v := range s.cfg.Sysctls {
-		if err := s.user.as(func() error { return linux.SetSysctl(k, v) }); err != nil {
+		if err := s.user.setSysctl(k, v); err != nil {
 			return err
 		}
 	}

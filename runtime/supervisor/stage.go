@@ -20,9 +20,9 @@ const (
 	// In a user namespace two processes share the work of roleLaunch.
 	rolePrepare = "prepare"
 	roleInside  = "inside"
-	// Joined is a further argument of an exec that is in its cgroups already,
-	// Action of one that has siflet-action as descriptor 6.
+	// Joined is a further argument of an exec that is in its cgroups already.
 	Joined = "joined"
+	// Action is one of an exec that has siflet-action as descriptor 6.
 	Action = "action"
 	// terminalMark comes with the terminal's descriptor on the report socket.
 	terminalMark = 'T'

@@ -49,13 +49,14 @@ func rootOf(text string) (int, error) {
 	return strconv.Atoi(fields[1])
 }
 
-// as calls f with the rights that the namespace's root has on the host, which is
-// what some namespaces want to see.
-func (u *userns) as(f func() error) error {
-	if u.fd <= 0 {
-		return f()
+// setSysctl sets a kernel parameter. Those of the network ask for a capability
+// that the host's root has too, those of IPC for the namespace's own root.
+func (u *userns) setSysctl(key, value string) error {
+	err := linux.SetSysctl(key, value)
+	if u.fd > 0 && errors.Is(err, linux.EACCES) {
+		return linux.AsUser(u.uid, u.gid, func() error { return linux.SetSysctl(key, value) })
 	}
-	return linux.AsUser(u.uid, u.gid, f)
+	return err
 }
 
 // owner are options that give a tmpfs to the namespace's root.
