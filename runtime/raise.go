@@ -168,7 +168,7 @@ func (e *Engine) runOnNetwork(ctx context.Context, i *instance, cfg supervisor.C
 // networkSysctls sets those that may be about the interface: it has to be there.
 func networkSysctls(netns string, spec *InstanceSpec) error {
 	settings := sysctls(spec, true)
-	if len(settings) == 0 || netns == "" {
+	if len(settings) == 0 {
 		return nil
 	}
 	if err := network.SetSysctls(netns, settings); err != nil {
@@ -241,7 +241,10 @@ func (e *Engine) attachNetwork(ctx context.Context, i *instance, pid int) error 
 	i.mu.Lock()
 	i.rec.Network = &result
 	i.mu.Unlock()
-	return writeHosts(i, result)
+	if err := writeHosts(i, result); err != nil {
+		return err
+	}
+	return networkSysctls(i.rec.Netns, &i.rec.Spec)
 }
 
 // networkRequest is the same for attaching and detaching.
