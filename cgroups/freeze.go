@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -35,6 +36,19 @@ func (g *Group) Thaw(ctx context.Context) error {
 		return fmt.Errorf("thaw cgroup %s: %w", g.path, err)
 	}
 	return nil
+}
+
+// FreezerDir is the directory of g by which its processes are frozen; empty if they
+// can't be.
+func (g *Group) FreezerDir() string {
+	h := g.m.find("freezer")
+	if h == nil {
+		h = g.m.unified()
+	}
+	if h == nil {
+		return ""
+	}
+	return filepath.Clean(g.file(h, "."))
 }
 
 func (g *Group) setFrozen(ctx context.Context, frozen bool) error {

@@ -15,6 +15,7 @@ import (
 type Engine interface {
 	instances
 	containers
+	checkpoints
 	processes
 	reports
 	node

@@ -23,6 +23,7 @@ func code(err error) codes.Code {
 	}{
 		{context.Canceled, codes.Canceled},
 		{context.DeadlineExceeded, codes.DeadlineExceeded},
+		{runtime.ErrUnsupported, codes.Unimplemented},
 		{runtime.ErrInvalid, codes.InvalidArgument},
 		{runtime.ErrDenied, codes.PermissionDenied},
 		{trust.ErrPolicy, codes.PermissionDenied},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -106,12 +107,17 @@ func (e *Engine) create(ctx context.Context, c *container, held *claim) {
 
 // prepare does all that a start will need to have been done.
 func (e *Engine) prepare(ctx context.Context, c *container) error {
-	image, err := e.resolve(ctx, c.rec.Spec.Image)
+	rec := c.rec // the claim keeps others from changing it
+	var err error
+	if rec.Spec.Checkpoint != "" {
+		err = e.prepareRestore(ctx, c, &rec)
+	} else {
+		rec.Image, err = e.resolve(ctx, rec.Spec.Image)
+	}
 	if err != nil {
 		return err
 	}
-	rec := c.rec // the claim keeps others from changing it
-	rec.Image = image
+	image := &rec.Image
 	if rec.Images, err = e.resolveMounts(ctx, rec.Spec.Mounts); err != nil {
 		return err
 	}
@@ -150,7 +156,7 @@ func (e *Engine) prepare(ctx context.Context, c *container) error {
 	if err := os.MkdirAll(filepath.Dir(c.dir), 0o700); err != nil {
 		return err
 	}
-	if err := os.Mkdir(c.dir, 0o700); err != nil {
+	if err := os.Mkdir(c.dir, 0o700); err != nil && (rec.Restore == nil || !errors.Is(err, fs.ErrExist)) {
 		return err
 	}
 	c.inst.mu.Lock()

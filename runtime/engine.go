@@ -40,7 +40,9 @@ type Config struct {
 	// CgroupParent is where instances go that name no parent; it is made.
 	CgroupParent string // /siflet
 	Network      *network.Network
-	Log          *slog.Logger // discards
+	// Criu is the program that saves and restores processes; empty: criu in $PATH.
+	Criu string
+	Log  *slog.Logger // discards
 	// BootID is the kernel's, unless a test sets another.
 	BootID string
 	// CDIDirs are where files describe devices; none are /etc/cdi and /var/run/cdi.

@@ -20,6 +20,7 @@ var (
 	ErrUnavailable = errors.New("unavailable") // the node lacks something, for now
 	ErrBusy        = errors.New("in use by another process")
 	ErrDenied      = errors.New("denied by policy") // the image may not run
+	ErrUnsupported = errors.New("not supported")    // this machine can't, or siflet can't yet
 	ErrVolume      = errors.New("image volume")     // an image can't be mounted into a container
 )
 

@@ -54,6 +54,7 @@ type containerRecord struct {
 	StopSignal string                `json:"stop_signal,omitempty"`
 	Resources  *specs.LinuxResources `json:"resources,omitempty"`
 	Upper      string                `json:"upper,omitempty"`   // directory of the writable layer
+	Restore    *restoreRecord        `json:"restore,omitempty"` // from a checkpoint
 	Volumes    string                `json:"volumes,omitempty"` // where the image's volumes are writable, if not in the upper
 	Adjust     *plan.Adjustment      `json:"adjust,omitempty"`  // what plugins of the node changed
 	CDI        *cdi.Edits            `json:"cdi,omitempty"`     // what its named devices bring

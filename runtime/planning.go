@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
@@ -52,6 +53,9 @@ func (v *view) join(c *container, rec *containerRecord) (plan.Input, plan.Extra,
 	extra.Images = rec.extents()
 	if rec.Upper != "" {
 		extra.Root.Upper, extra.Root.Work, extra.Root.Volatile = rec.Upper, filepath.Join(c.dir, "work"), true
+	}
+	if extra.Restore, err = v.restoring(context.Background(), rec.Restore); err != nil {
+		return in, extra, err
 	}
 	extra.Bundle = filepath.Join(c.dir, bundleDir)
 	extra.State, err = hookState(c.id, extra.Bundle, rec.Spec.Metadata.Annotations)

@@ -180,6 +180,10 @@ type ContainerSpec struct {
 	Name     string   `json:"name"`
 	Metadata Metadata `json:"metadata"`
 	Image    string   `json:"image"` // reference or ID
+	// Checkpoint is the path of an archive of which the process is made when the
+	// container starts. Image, if it is not empty, and what says how the process
+	// is run must then be as they were.
+	Checkpoint string `json:"checkpoint,omitempty"`
 	// ImageReference is what the caller calls the image, for status.
 	ImageReference string              `json:"image_reference,omitempty"`
 	Command        []string            `json:"command,omitempty"` // replaces the image's entry point

@@ -78,11 +78,13 @@ func (e *Engine) start(ctx context.Context, c *container) error {
 		pid, err = startProcess(ctx, client, c, &rec, planned)
 	}
 	if err != nil {
+		err = rec.Restore.explain(err)
 		if gerr := e.cfg.Cgroups.Load(c.cgroup()).Delete(ctx); gerr != nil {
 			err = errors.Join(err, gerr)
 		}
 		return e.startFailed(ctx, c, volumeFailure(rec.Spec.Mounts, err))
 	}
+	rec.Restore.done()
 	i.mu.Lock()
 	e.startedLocked(c, pid)
 	c.planned = nil
@@ -134,6 +136,7 @@ func startRequest(c *container, rec *containerRecord, p *planned) supervisor.Sta
 			CRI: rec.LogPath, Out: spec.OutPath, Err: spec.ErrPath,
 		},
 		Stdin: spec.Stdin, StdinOnce: spec.StdinOnce, Terminal: spec.Terminal,
+		Restored: rec.Restore.pidFile(),
 	}
 }
 

@@ -39,6 +39,12 @@ func (e *Engine) permitAll(ctx context.Context, c *container, rec *containerReco
 	if err := permit(ctx, e.cfg.Trust, &rec.Image, namespace); err != nil {
 		return err
 	}
+	if rec.Restore != nil {
+		// What was a process's memory nobody has signed.
+		if err := permit(ctx, e.cfg.Trust, &resolvedImage{References: []string{rec.Restore.Source}}, namespace); err != nil {
+			return fmt.Errorf("checkpoint: %w", err)
+		}
+	}
 	for ref := range rec.Images {
 		mounted := rec.Images[ref]
 		if err := permit(ctx, e.cfg.Trust, &mounted, namespace); err != nil {

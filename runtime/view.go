@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"sync"
+
+	"github.com/siflet/siflet/runtime/checkpoint"
 )
 
 // view is what is known of the instances below one pair of roots, and what can
@@ -12,6 +14,7 @@ import (
 type view struct {
 	cfg     Config
 	filters filterCache
+	criu    checkpoint.Criu
 
 	mu         sync.Mutex
 	instances  map[string]*instance
@@ -21,6 +24,7 @@ type view struct {
 
 func (v *view) init(cfg Config) {
 	v.cfg = cfg
+	v.criu.Program = cfg.Criu
 	v.instances = map[string]*instance{}
 	v.containers = map[string]*container{}
 	v.names = map[string]string{}

@@ -38,7 +38,9 @@ var mayImport = map[string][]string{
 	"runtime": {
 		"runtime/action", "runtime/cdi", "runtime/image", "runtime/linux", "runtime/plan", "runtime/program",
 		"runtime/record", "runtime/squashfs", "runtime/supervisor", "runtime/trust", "cgroups", "network",
+		"runtime/checkpoint", "runtime/layer",
 	},
+	"runtime/checkpoint": {"runtime/linux"},
 	"runtime/image": {
 		"runtime/layer", "runtime/linux", "runtime/record", "runtime/registry", "runtime/sif",
 		"runtime/source", "runtime/squashfs", "runtime/trust",

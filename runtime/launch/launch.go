@@ -149,6 +149,7 @@ func launch(p *program.Program) error {
 		{"place accounts", s.placeAccounts},
 		{"run hooks", s.createHooks},
 		{"protect paths", s.protect},
+		{"restore", s.restore},
 		{"create working directory", s.makeCwd},
 		{"change root", func() error { return linux.PivotRoot(s.root) }},
 		{"find user", func() error { return s.entry.findUser(s.root) }},

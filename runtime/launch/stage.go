@@ -93,7 +93,10 @@ func (s *stage) makeScratch() error {
 		return err
 	}
 	place := "/sys"
-	if s.p.Hooks != nil {
+	switch {
+	case s.p.Restore != nil:
+		place = s.p.Restore.Scratch // criu needs the host's
+	case s.p.Hooks != nil:
 		place = s.p.Hooks.Bundle + "/scratch" // hooks may want to look at the host's
 	}
 	host, err := linux.Open(place, linux.OPath|linux.ODirectory)

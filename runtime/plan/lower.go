@@ -35,6 +35,8 @@ type Extra struct {
 	Bundle, State string
 	// NewSession puts the process in a session of its own.
 	NewSession bool
+	// Restore makes the process from a checkpoint.
+	Restore *program.Restore
 }
 
 // Program lowers a spec into the steps of the launch stage.
@@ -46,6 +48,7 @@ func Program(spec *specs.Spec, extra Extra) (program.Program, error) {
 		Root:       extra.Root,
 		Files:      extra.Files,
 		Accounts:   extra.Accounts,
+		Restore:    extra.Restore,
 	}
 	if spec.Process == nil || spec.Linux == nil || spec.Root == nil {
 		return p, fmt.Errorf("spec lacks process, linux or root: %w", ErrInvalid)

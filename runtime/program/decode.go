@@ -45,6 +45,28 @@ func (p *Program) field(s *Reader, key string) {
 		p.Hooks = s.hooks()
 	case "process":
 		s.Object(func(key string) { p.Process.field(s, key) })
+	case "restore":
+		if !s.Null() {
+			p.Restore = &Restore{}
+			s.Object(func(key string) { p.Restore.field(s, key) })
+		}
+	default:
+		s.Skip()
+	}
+}
+
+func (r *Restore) field(s *Reader, key string) {
+	switch key {
+	case "criu":
+		r.Criu = s.Text()
+	case "images":
+		r.Images = s.Text()
+	case "work":
+		r.Work = s.Text()
+	case "scratch":
+		r.Scratch = s.Text()
+	case "stdio":
+		r.Stdio = s.Texts()
 	default:
 		s.Skip()
 	}

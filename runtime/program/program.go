@@ -41,6 +41,22 @@ type Program struct {
 	Hooks         *Hooks            `json:"hooks,omitempty"`
 	// Process is what runs at the end.
 	Process Process `json:"process"`
+	// Restore makes the process from a checkpoint instead; of Process only what
+	// is not in it counts.
+	Restore *Restore `json:"restore,omitempty"`
+}
+
+// Restore says what criu is to make a process from. See criu(8).
+type Restore struct {
+	Criu   string `json:"criu"`   // the program's path
+	Images string `json:"images"` // directory of the process's images
+	// Work is a directory for criu's log, restore.log, and for the process's
+	// ID, pid, as the supervisor sees it.
+	Work string `json:"work"`
+	// Scratch is an empty directory, over which the root is made.
+	Scratch string `json:"scratch"`
+	// Stdio says what the process's first three descriptors were, "pipe:[12]" for one.
+	Stdio []string `json:"stdio,omitempty"`
 }
 
 // Cgroup says how to join, watch and kill a cgroup without linking a cgroup

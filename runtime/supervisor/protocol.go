@@ -109,6 +109,10 @@ type StartRequest struct {
 	// Hooks says that a socket comes with the request, for the launch stage (see
 	// program.Hooks.Ask).
 	Hooks bool `json:"hooks,omitempty"`
+	// Restored is a file that holds the ID of the container's process once the
+	// launch stage has ended with success: what the stage became has made it,
+	// from a checkpoint, as our child. Empty: the stage becomes the process.
+	Restored string `json:"restored,omitempty"`
 }
 
 // LogConfig says where a container's output is written. With no path set

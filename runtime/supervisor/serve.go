@@ -189,10 +189,13 @@ func (s *server) serveStart(conn *conn, q *Request) {
 func (c *container) start(req *StartRequest, hooks linux.FD) error {
 	spec := &stageSpec{role: roleLaunch, program: req.Program, extra: linux.NoFD, hooks: hooks, cgroup: req.Cgroup}
 	spec.clone = linux.CloneNewMount
+	spec.restores = req.Restored != ""
 	var err error
 	switch spec.pidns = linux.NoFD; req.PID {
 	case program.PIDContainer:
-		spec.clone |= linux.CloneNewPID
+		if !spec.restores { // else its namespace is in the checkpoint
+			spec.clone |= linux.CloneNewPID
+		}
 	case program.PIDHost:
 	case program.PIDShared:
 		if err := c.s.needInit(); err != nil {
@@ -227,6 +230,9 @@ func (c *container) start(req *StartRequest, hooks linux.FD) error {
 		return err
 	}
 	c.main.settle, c.main.ended = c.settle, c.ended
+	if spec.restores {
+		c.main.ended = func(e *Exit) { c.restored(e, req.Restored) }
+	}
 	if c.s.cfg.EndWithInit && c.mode == program.PIDShared {
 		// The stage is born in it. One that has died already leaves nothing to keep.
 		if ns, err := linux.OpenRead("/proc/" + strconv.Itoa(c.main.pid) + "/ns/mnt"); err == nil {

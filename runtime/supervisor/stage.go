@@ -52,6 +52,8 @@ type stageSpec struct {
 	cgroup  program.Cgroup
 	keep    bool // see ExecRequest
 	action  string
+	// restores says that the stage makes the process instead of becoming it.
+	restores bool
 }
 
 // KeepOrphans is a further argument of a stage that is to be their parent.
@@ -70,6 +72,7 @@ type stage struct {
 	report   []byte
 	terminal linux.FD
 	failure  *program.Failure
+	restores bool
 	settled  bool
 	// settle is called once: nil when the program runs. The process of a
 	// failed stage may live a little longer; ended tells.
@@ -83,7 +86,7 @@ func (s *server) fork(spec *stageSpec) (*stage, error) {
 		return nil, err
 	}
 	defer theirs.Close() //nolint:errcheck // the child has its copy
-	st := &stage{sock: ours, terminal: linux.NoFD}
+	st := &stage{sock: ours, terminal: linux.NoFD, restores: spec.restores}
 	prog, err := linux.MemFile("program", spec.program)
 	if err == nil {
 		defer prog.Close() //nolint:errcheck // the child has its copy
@@ -181,6 +184,9 @@ func (st *stage) eof() {
 		st.conclude(f)
 		return
 	}
+	if st.restores {
+		return // its end tells
+	}
 	// A process without an executable is ending: whether it had become the
 	// program is known when it has ended (died).
 	if _, err := linux.Exe(st.pid); errors.Is(err, linux.ErrNoEntry) {
@@ -193,7 +199,7 @@ func (st *stage) eof() {
 // name is still there to be read.
 func (st *stage) died() {
 	st.read()
-	if st.settled {
+	if st.settled || st.restores {
 		return
 	}
 	st.s.loop.close(&st.sock)

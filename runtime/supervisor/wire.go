@@ -113,6 +113,8 @@ func readStart(r *program.Reader) *StartRequest {
 			s.Terminal = r.Bool()
 		case "hooks":
 			s.Hooks = r.Bool()
+		case "restored":
+			s.Restored = r.Text()
 		default:
 			r.Skip()
 		}

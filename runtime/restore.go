@@ -1,0 +1,205 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/siflet/siflet/runtime/checkpoint"
+	"github.com/siflet/siflet/runtime/layer"
+	"github.com/siflet/siflet/runtime/program"
+)
+
+// restoreRecord says that a container's process is made from a checkpoint.
+type restoreRecord struct {
+	// Dir is an unpacked archive, with directories for the restore's own use.
+	Dir   string   `json:"dir"`
+	Stdio []string `json:"stdio"`
+	// Source is what the policy is asked about: the archive's path.
+	Source string `json:"source"`
+}
+
+// The directories in restoreRecord.Dir that are not of the archive.
+const (
+	restoreWork    = "work"
+	restoreScratch = "scratch"
+)
+
+// IsCheckpoint says whether what a container names as its image is the path of a checkpoint.
+func IsCheckpoint(ref string) bool { return filepath.IsAbs(ref) && checkpoint.IsArchive(ref) }
+
+// prepareRestore unpacks the checkpoint that rec names below the container's
+// directory, which it makes, and makes the container's image that of the checkpoint.
+func (e *Engine) prepareRestore(ctx context.Context, c *container, rec *containerRecord) error {
+	source := rec.Spec.Checkpoint
+	if _, err := e.criu.Find(ctx); err != nil {
+		if errors.Is(err, checkpoint.ErrUnsupported) {
+			return as(ErrUnsupported, err)
+		}
+		return err
+	}
+	if rec.Spec.Terminal {
+		return errorf(ErrUnsupported, "a container with a terminal can't be restored")
+	}
+	if mode := pidMode(&rec.Spec, &c.inst.rec.Spec); mode != program.PIDContainer {
+		return errorf(ErrUnsupported, "only a container with a PID namespace of its own can be restored; the mode is %s", mode)
+	}
+	dir := filepath.Join(c.dir, "checkpoint")
+	for _, sub := range []string{checkpoint.ImagesDir, restoreWork, restoreScratch} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
+			return err
+		}
+	}
+	if err := unpackArchive(source, dir); err != nil {
+		return as(ErrInvalid, err)
+	}
+	config, err := checkpoint.ReadConfig(dir)
+	if err != nil {
+		return as(ErrInvalid, fmt.Errorf("checkpoint %s: %w", source, err))
+	}
+	stdio, err := checkpoint.ReadStdio(dir)
+	if err != nil {
+		return as(ErrInvalid, fmt.Errorf("checkpoint %s: %w", source, err))
+	}
+	if rec.Image, err = e.checkpointImage(ctx, config); err != nil {
+		return fmt.Errorf("checkpoint %s: %w", source, err)
+	}
+	if rec.Spec.Image != "" {
+		if err := e.unchangedSince(ctx, c, rec, dir); err != nil {
+			return fmt.Errorf("checkpoint %s: %w", source, err)
+		}
+	}
+	rec.Restore = &restoreRecord{Dir: dir, Stdio: stdio, Source: source}
+	return restoreDiff(ctx, dir, rec)
+}
+
+// unchangedSince says that a container asks for what the one in the checkpoint was: for
+// the same image, and the same command in the same place, with the same environment.
+func (e *Engine) unchangedSince(ctx context.Context, c *container, rec *containerRecord, dir string) error {
+	asked, err := e.resolve(ctx, rec.Spec.Image)
+	if err != nil {
+		return err
+	}
+	if asked.ID != rec.Image.ID {
+		return errorf(ErrInvalid, "it was made on image %s, not on %s, which is %s", rec.Image.ID, rec.Spec.Image, asked.ID)
+	}
+	was, err := checkpoint.ReadSpec(dir)
+	if err != nil {
+		return as(ErrInvalid, err)
+	}
+	inst := c.inst.rec
+	now, err := e.describe(c, rec, &inst)
+	if err != nil {
+		return err
+	}
+	// The name of the pod is the one thing that another one has.
+	env := func(list []string) []string {
+		return slices.Sorted(slices.Values(slices.DeleteFunc(slices.Clone(list), func(v string) bool { return strings.HasPrefix(v, "HOSTNAME=") })))
+	}
+	for _, part := range []struct {
+		name     string
+		was, now any
+	}{
+		{"command", was.Process.Args, now.Process.Args}, {"working directory", was.Process.Cwd, now.Process.Cwd},
+		{"environment", env(was.Process.Env), env(now.Process.Env)}, {"user", was.Process.User, now.Process.User},
+		{"capabilities", was.Process.Capabilities, now.Process.Capabilities},
+	} {
+		if !sameJSON(part.was, part.now) {
+			return errorf(ErrInvalid, "the container's %s is not what it was at the checkpoint", part.name)
+		}
+	}
+	return nil
+}
+
+func unpackArchive(source, dir string) error {
+	f, err := os.Open(source)
+	if err != nil {
+		return err
+	}
+	defer f.Close() //nolint:errcheck // read only
+	return checkpoint.Unpack(f, dir)
+}
+
+// checkpointImage finds the image that a checkpoint was made on: that very one.
+func (e *Engine) checkpointImage(ctx context.Context, c checkpoint.Config) (resolvedImage, error) {
+	found, err := e.resolve(ctx, c.RootfsImageRef)
+	if errors.Is(err, ErrNotFound) && c.RootfsImageName != "" {
+		found, err = e.resolve(ctx, c.RootfsImageName)
+		if err == nil && c.RootfsImageRef != "" && found.ID != c.RootfsImageRef {
+			return found, errorf(ErrNotFound, "image %s is now %s; the checkpoint was made on %s", c.RootfsImageName, found.ID, c.RootfsImageRef)
+		}
+	}
+	if err != nil {
+		return found, fmt.Errorf("its image: %w; pull it first", err)
+	}
+	return found, nil
+}
+
+// restoreDiff makes what the container had changed another layer of its image.
+func restoreDiff(ctx context.Context, dir string, rec *containerRecord) error {
+	from, err := os.Open(filepath.Join(dir, checkpoint.DiffFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer from.Close() //nolint:errcheck // read only
+	path := filepath.Join(dir, "diff.squashfs")
+	to, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	done, err := layer.Convert(ctx, from, "application/vnd.oci.image.layer.v1.tar", to, layer.Options{})
+	if err = errors.Join(err, to.Close()); err != nil {
+		return as(ErrInvalid, fmt.Errorf("%s: %w", checkpoint.DiffFile, err))
+	}
+	rec.Image.Extents = append(rec.Image.Extents, program.Extent{Path: path, Size: done.Size, FS: "squashfs"})
+	return nil
+}
+
+// restoring is what the launch stage is told of a restore; nil without one.
+func (v *view) restoring(ctx context.Context, r *restoreRecord) (*program.Restore, error) {
+	if r == nil {
+		return nil, nil //nolint:nilnil // an ordinary container
+	}
+	criu, err := v.criu.Find(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &program.Restore{
+		Criu: criu, Images: filepath.Join(r.Dir, checkpoint.ImagesDir), Work: filepath.Join(r.Dir, restoreWork),
+		Scratch: filepath.Join(r.Dir, restoreScratch), Stdio: r.Stdio,
+	}, nil
+}
+
+// explain adds what criu said of a restore that did not work.
+func (r *restoreRecord) explain(err error) error {
+	if r == nil || err == nil {
+		return err
+	}
+	if said := checkpoint.Complaints(filepath.Join(r.Dir, restoreWork, "restore.log")); said != "" {
+		return fmt.Errorf("%w: %s", err, said)
+	}
+	return err
+}
+
+// pidFile is where the ID of the process will be; see supervisor.StartRequest.
+func (r *restoreRecord) pidFile() string {
+	if r == nil {
+		return ""
+	}
+	return filepath.Join(r.Dir, restoreWork, "pid")
+}
+
+// done frees what a container that runs no longer needs. What is left goes with it.
+func (r *restoreRecord) done() {
+	if r != nil {
+		_ = os.RemoveAll(filepath.Join(r.Dir, checkpoint.ImagesDir))
+	}
+}
