@@ -15,7 +15,6 @@ import (
 type Engine interface {
 	instances
 	containers
-	checkpoints
 	processes
 	reports
 	node
@@ -32,6 +31,7 @@ type instances interface {
 type containers interface {
 	changes
 	updates
+	checkpoints
 	Container(id string) (runtime.Container, error)
 	Containers() []runtime.Container
 }

@@ -14,7 +14,6 @@ import (
 
 	"github.com/siflet/siflet/cgroups"
 	"github.com/siflet/siflet/runtime/checkpoint"
-	"github.com/siflet/siflet/runtime/plan"
 )
 
 const claimCheckpoint = "checkpoint"
@@ -97,7 +96,7 @@ func (e *Engine) canSave(ctx context.Context, c *container) error {
 	i := c.inst
 	i.mu.Lock()
 	state, spec := c.stateLocked(), c.rec.Spec
-	mode := pidMode(&spec, &i.rec.Spec)
+	mode, own := pidMode(&spec, &i.rec.Spec), i.rec.Spec.Namespaces.User != nil
 	i.mu.Unlock()
 	if state != ContainerRunning {
 		return errorf(ErrNotReady, "container %s is %s, not running", c.id, state)
@@ -105,6 +104,8 @@ func (e *Engine) canSave(ctx context.Context, c *container) error {
 	switch {
 	case spec.Terminal:
 		return errorf(ErrUnsupported, "container %s has a terminal, which can't be saved", c.id)
+	case own:
+		return errorf(ErrUnsupported, "container %s is in a pod with a user namespace of its own, which can't be saved", c.id)
 	case mode != "container":
 		return errorf(ErrUnsupported, "container %s has no PID namespace of its own (its mode is %s): "+
 			"only one with its own can be saved", c.id, mode)

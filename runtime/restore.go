@@ -43,6 +43,9 @@ func (e *Engine) prepareRestore(ctx context.Context, c *container, rec *containe
 		}
 		return err
 	}
+	if c.inst.rec.Spec.Namespaces.User != nil {
+		return errorf(ErrUnsupported, "a pod with a user namespace of its own can't have restored containers")
+	}
 	if rec.Spec.Terminal {
 		return errorf(ErrUnsupported, "a container with a terminal can't be restored")
 	}

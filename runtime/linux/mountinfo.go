@@ -23,7 +23,7 @@ func Mounts(mountinfo string) []MountPoint {
 		if !found || len(fields) <= at {
 			continue
 		}
-		fs, _, _ := strings.Cut(after, " ")
+		fs, _, _ := strings.Cut(strings.TrimSpace(after), " ")
 		out = append(out, MountPoint{At: unescape(fields[at]), FS: fs})
 	}
 	return out

@@ -96,8 +96,8 @@ func TestNetworkReadyFollowsCNIWithoutARestart(t *testing.T) {
 
 func TestAPodFindsItsOwnResultAfterASlowPlugin(t *testing.T) {
 	a := withCNI(t)
-	a.plugin(`[ "$CNI_COMMAND" = ADD ] && while ! [ -e `+a.dir+`/go ]; do sleep 0.05; done
-`+plainPlugin)
+	a.plugin(`[ "$CNI_COMMAND" = ADD ] && while ! [ -e ` + a.dir + `/go ]; do sleep 0.05; done
+` + plainPlugin)
 	a.configureCNI(plainCNI)
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
@@ -119,7 +119,7 @@ func TestAPluginThatFailsLeavesNothing(t *testing.T) {
 	deleted := filepath.Join(a.dir, "deleted")
 	a.plugin(`case $CNI_COMMAND in
 ADD) echo '{"cniVersion":"1.1.0","code":11,"msg":"no quota left"}'; exit 1 ;;
-DEL) echo "$CNI_CONTAINERID" >>`+deleted+` ;;
+DEL) echo "$CNI_CONTAINERID" >>` + deleted + ` ;;
 esac`)
 	a.configureCNI(plainCNI)
 	_, err := a.RunPodSandbox(within(t), &criapi.RunPodSandboxRequest{Config: podConfig(a, "poor")})

@@ -53,6 +53,8 @@ type Config struct {
 	CDIDirs []string
 	// Control groups.
 	CgroupParent string
+	// Checkpoints.
+	Criu string
 
 	NRI NRI
 

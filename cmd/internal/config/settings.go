@@ -20,7 +20,7 @@ func Defaults() *Config {
 // settings are the keys of the file that stand alone, in its order.
 func settings() (all []setting[Config]) {
 	for _, some := range [][]setting[Config]{
-		placeSettings(), logSettings(), imageSettings(), networkSettings(), deviceSettings(), cgroupSettings(), nriSettings(),
+		placeSettings(), logSettings(), imageSettings(), networkSettings(), deviceSettings(), cgroupSettings(), checkpointSettings(), nriSettings(),
 	} {
 		all = append(all, some...)
 	}
@@ -152,6 +152,15 @@ func cgroupSettings() []setting[Config] {
 		{
 			name: "cgroup_parent", section: "Control groups", kind: cgroup(), value: func(c *Config) any { return &c.CgroupParent },
 			doc: "put pods that name no parent below this cgroup",
+		},
+	}
+}
+
+func checkpointSettings() []setting[Config] {
+	return []setting[Config]{
+		{
+			name: "criu", section: "Checkpoints", kind: file(nil), value: func(c *Config) any { return &c.Criu },
+			doc: "save and restore containers with this criu", unset: "the one in $PATH", example: `"/usr/sbin/criu"`,
 		},
 	}
 }
