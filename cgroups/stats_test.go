@@ -83,6 +83,7 @@ func TestReaderTakesAnything(t *testing.T) {
 
 // The wall clock of a busy machine says little: the figure is processor time.
 func benchmarkStats(b *testing.B, parts Parts) {
+	b.Helper()
 	m, parent := testParent(b)
 	groups := make([]*Group, 200)
 	for i := range groups {

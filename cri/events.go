@@ -39,7 +39,7 @@ func (s *Server) GetContainerEvents(_ *criapi.GetEventsRequest, stream criapi.Ru
 		late := time.NewTimer(patience)
 		defer late.Stop()
 		select {
-		case <-sent:
+		case <-sent: //nolint:errcheck // the stream ends anyway
 		case <-late.C:
 		}
 	}

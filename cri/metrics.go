@@ -2,6 +2,7 @@ package cri
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -105,7 +106,7 @@ func (m *measured) all(groups [][]metric) []*criapi.Metric {
 			one.values(m, func(value uint64, labels ...string) {
 				all := m.labels
 				if len(labels) > 0 {
-					all = append(m.labels[:len(m.labels):len(m.labels)], labels...)
+					all = append(slices.Clip(m.labels), labels...)
 				}
 				out = append(out, &criapi.Metric{Name: one.name, MetricType: kind, LabelValues: all, Value: number(value)})
 			})

@@ -5,34 +5,32 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
-	"github.com/siflet/siflet/cgroups"
-	"github.com/siflet/siflet/network"
 	"github.com/siflet/siflet/runtime"
 )
 
 func ioMetrics() []metric {
-	counter := func(name, help string, value func(*cgroups.IO) uint64) metric {
+	counter := func(name, help string, value func(*runtime.IO) uint64) metric {
 		return metric{
 			name: "container_fs_" + name, help: help, labels: []string{"device"}, counter: true,
 			values: func(m *measured, tell func(uint64, ...string)) {
 				for i := range m.stats().Details.Devices {
 					d := &m.stats().Details.Devices[i]
-					tell(value(&d.IO), cgroups.BlockDevice(d.Major, d.Minor))
+					tell(value(&d.IO), runtime.BlockDevice(d.Major, d.Minor))
 				}
 			},
 		}
 	}
 	return []metric{
-		counter("reads_bytes_total", "Cumulative count of bytes read.", func(io *cgroups.IO) uint64 { return io.ReadBytes }),
-		counter("reads_total", "Cumulative count of reads completed.", func(io *cgroups.IO) uint64 { return io.ReadOps }),
-		counter("writes_bytes_total", "Cumulative count of bytes written.", func(io *cgroups.IO) uint64 { return io.WriteBytes }),
-		counter("writes_total", "Cumulative count of writes completed.", func(io *cgroups.IO) uint64 { return io.WriteOps }),
+		counter("reads_bytes_total", "Cumulative count of bytes read.", func(io *runtime.IO) uint64 { return io.ReadBytes }),
+		counter("reads_total", "Cumulative count of reads completed.", func(io *runtime.IO) uint64 { return io.ReadOps }),
+		counter("writes_bytes_total", "Cumulative count of bytes written.", func(io *runtime.IO) uint64 { return io.WriteBytes }),
+		counter("writes_total", "Cumulative count of writes completed.", func(io *runtime.IO) uint64 { return io.WriteOps }),
 		{
 			name: "container_blkio_device_usage_total", help: "Blkio device bytes usage.",
 			labels: []string{"device", "major", "minor", "operation"}, counter: true,
 			values: func(m *measured, tell func(uint64, ...string)) {
 				for _, d := range m.stats().Details.Devices {
-					name := cgroups.BlockDevice(d.Major, d.Minor)
+					name := runtime.BlockDevice(d.Major, d.Minor)
 					major, minor := strconv.FormatUint(d.Major, 10), strconv.FormatUint(d.Minor, 10)
 					tell(d.ReadBytes, name, major, minor, "Read")
 					tell(d.WriteBytes, name, major, minor, "Write")
@@ -54,7 +52,7 @@ func diskMetrics() []metric {
 			},
 		}
 	}
-	hugepages := func(name, help string, value func(*cgroups.Hugepages) (uint64, bool)) metric {
+	hugepages := func(name, help string, value func(*runtime.Hugepages) (uint64, bool)) metric {
 		return metric{
 			name: "container_hugetlb_" + name, help: help, labels: []string{"pagesize"},
 			values: func(m *measured, tell func(uint64, ...string)) {
@@ -72,13 +70,13 @@ func diskMetrics() []metric {
 		gauge("limit_bytes", "Number of bytes that can be consumed by the container on this filesystem.", func(d *runtime.Disk) uint64 { return d.Size }),
 		gauge("inodes_total", "Number of Inodes.", func(d *runtime.Disk) uint64 { return d.MostInodes }),
 		gauge("inodes_free", "Number of available Inodes.", func(d *runtime.Disk) uint64 { return d.FreeInodes }),
-		hugepages("usage_bytes", "Current hugepage usage.", func(h *cgroups.Hugepages) (uint64, bool) { return h.Usage, true }),
-		hugepages("max_usage_bytes", "Maximum hugepage usage recorded.", func(h *cgroups.Hugepages) (uint64, bool) { return h.Peak, h.KnowsPeak }),
+		hugepages("usage_bytes", "Current hugepage usage.", func(h *runtime.Hugepages) (uint64, bool) { return h.Usage, true }),
+		hugepages("max_usage_bytes", "Maximum hugepage usage recorded.", func(h *runtime.Hugepages) (uint64, bool) { return h.Peak, h.KnowsPeak }),
 	}
 }
 
 func networkMetrics() []metric {
-	counter := func(name, help string, value func(*network.InterfaceCounters) uint64) metric {
+	counter := func(name, help string, value func(*runtime.InterfaceCounters) uint64) metric {
 		return metric{
 			name: "container_network_" + name + "_total", help: help, labels: []string{"interface"}, counter: true,
 			values: func(m *measured, tell func(uint64, ...string)) {
@@ -92,18 +90,18 @@ func networkMetrics() []metric {
 		}
 	}
 	return []metric{
-		counter("receive_bytes", "Cumulative count of bytes received.", func(c *network.InterfaceCounters) uint64 { return c.RxBytes }),
-		counter("receive_packets", "Cumulative count of packets received.", func(c *network.InterfaceCounters) uint64 { return c.RxPackets }),
+		counter("receive_bytes", "Cumulative count of bytes received.", func(c *runtime.InterfaceCounters) uint64 { return c.RxBytes }),
+		counter("receive_packets", "Cumulative count of packets received.", func(c *runtime.InterfaceCounters) uint64 { return c.RxPackets }),
 		counter("receive_packets_dropped", "Cumulative count of packets dropped while receiving.",
-			func(c *network.InterfaceCounters) uint64 { return c.RxDropped }),
+			func(c *runtime.InterfaceCounters) uint64 { return c.RxDropped }),
 		counter("receive_errors", "Cumulative count of errors encountered while receiving.",
-			func(c *network.InterfaceCounters) uint64 { return c.RxErrors }),
-		counter("transmit_bytes", "Cumulative count of bytes transmitted.", func(c *network.InterfaceCounters) uint64 { return c.TxBytes }),
-		counter("transmit_packets", "Cumulative count of packets transmitted.", func(c *network.InterfaceCounters) uint64 { return c.TxPackets }),
+			func(c *runtime.InterfaceCounters) uint64 { return c.RxErrors }),
+		counter("transmit_bytes", "Cumulative count of bytes transmitted.", func(c *runtime.InterfaceCounters) uint64 { return c.TxBytes }),
+		counter("transmit_packets", "Cumulative count of packets transmitted.", func(c *runtime.InterfaceCounters) uint64 { return c.TxPackets }),
 		counter("transmit_packets_dropped", "Cumulative count of packets dropped while transmitting.",
-			func(c *network.InterfaceCounters) uint64 { return c.TxDropped }),
+			func(c *runtime.InterfaceCounters) uint64 { return c.TxDropped }),
 		counter("transmit_errors", "Cumulative count of errors encountered while transmitting.",
-			func(c *network.InterfaceCounters) uint64 { return c.TxErrors }),
+			func(c *runtime.InterfaceCounters) uint64 { return c.TxErrors }),
 	}
 }
 
@@ -125,10 +123,10 @@ func processMetrics() []metric {
 		gauge("sockets", "Number of open sockets for the container.", func(p *runtime.Processes) uint64 { return p.Sockets }),
 		gauge("ulimits_soft", "Soft ulimit values for the container root process. Unlimited if -1, except priority and nice.",
 			func(p *runtime.Processes) uint64 { return p.MostFiles }, "max_open_files"),
-		use("container_threads", "Number of threads running inside the container.", false, cgroups.KnowsPids,
-			func(s *cgroups.Stats) uint64 { return s.Pids.Current }),
+		use("container_threads", "Number of threads running inside the container.", false, runtime.KnowsPids,
+			func(s *runtime.Stats) uint64 { return s.Pids.Current }),
 		use("container_threads_max", "Maximum number of threads allowed inside the container, infinity if value is zero.", false,
-			cgroups.KnowsPids, func(s *cgroups.Stats) uint64 { return finite(s.Pids.Limit) }),
+			runtime.KnowsPids, func(s *runtime.Stats) uint64 { return finite(s.Pids.Limit) }),
 		{name: "container_last_seen", help: "Last time a container was seen by the exporter.", values: func(m *measured, tell func(uint64, ...string)) {
 			tell(uint64(m.now.Unix()))
 		}},
@@ -147,7 +145,7 @@ func processMetrics() []metric {
 
 // finite is zero for no limit, as cAdvisor has it.
 func finite(limit uint64) uint64 {
-	if limit == cgroups.Unlimited {
+	if limit == runtime.Unlimited {
 		return 0
 	}
 	return limit

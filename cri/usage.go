@@ -3,7 +3,6 @@ package cri
 import (
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
-	"github.com/siflet/siflet/cgroups"
 	"github.com/siflet/siflet/runtime"
 )
 
@@ -31,7 +30,7 @@ func (s *Server) podStats(st *runtime.InstanceStats) *criapi.PodSandboxStats {
 	linux := &criapi.LinuxPodSandboxStats{
 		Cpu: s.cpu(i.ID, &st.Stats), Memory: memory(at, &st.Stats), Io: ioUsage(at, &st.Stats),
 	}
-	if st.Knows(cgroups.KnowsPids) {
+	if st.Knows(runtime.KnowsPids) {
 		linux.Process = &criapi.ProcessUsage{Timestamp: at, ProcessCount: number(st.Pids.Current)}
 	}
 	for n := range st.Containers {
@@ -63,8 +62,8 @@ func (s *Server) podStats(st *runtime.InstanceStats) *criapi.PodSandboxStats {
 
 // What the machine does not count is left out: no zero stands for it.
 
-func (s *Server) cpu(id string, st *cgroups.Stats) *criapi.CpuUsage {
-	if !st.Knows(cgroups.KnowsCPU) {
+func (s *Server) cpu(id string, st *runtime.Stats) *criapi.CpuUsage {
+	if !st.Knows(runtime.KnowsCPU) {
 		return nil
 	}
 	out := &criapi.CpuUsage{
@@ -76,8 +75,8 @@ func (s *Server) cpu(id string, st *cgroups.Stats) *criapi.CpuUsage {
 	return out
 }
 
-func memory(at int64, st *cgroups.Stats) *criapi.MemoryUsage {
-	if !st.Knows(cgroups.KnowsMemory) {
+func memory(at int64, st *runtime.Stats) *criapi.MemoryUsage {
+	if !st.Knows(runtime.KnowsMemory) {
 		return nil
 	}
 	m := &st.Memory
@@ -85,25 +84,25 @@ func memory(at int64, st *cgroups.Stats) *criapi.MemoryUsage {
 		Timestamp: at, WorkingSetBytes: number(m.WorkingSet), UsageBytes: number(m.Usage), RssBytes: number(m.RSS),
 		PageFaults: number(m.Faults), MajorPageFaults: number(m.MajorFaults), Psi: psi(&st.Pressure.Memory),
 	}
-	if m.Limit != cgroups.Unlimited {
+	if m.Limit != runtime.Unlimited {
 		out.AvailableBytes = number(m.Available)
 	}
 	return out
 }
 
-func swap(at int64, st *cgroups.Stats) *criapi.SwapUsage {
-	if !st.Knows(cgroups.KnowsSwap) {
+func swap(at int64, st *runtime.Stats) *criapi.SwapUsage {
+	if !st.Knows(runtime.KnowsSwap) {
 		return nil
 	}
 	m := &st.Memory
 	out := &criapi.SwapUsage{Timestamp: at, SwapUsageBytes: number(m.Swap)}
-	if m.SwapLimit != cgroups.Unlimited {
+	if m.SwapLimit != runtime.Unlimited {
 		out.SwapAvailableBytes = number(m.SwapLimit - min(m.Swap, m.SwapLimit))
 	}
 	return out
 }
 
-func ioUsage(at int64, st *cgroups.Stats) *criapi.IoUsage {
+func ioUsage(at int64, st *runtime.Stats) *criapi.IoUsage {
 	p := psi(&st.Pressure.IO)
 	if p == nil {
 		return nil
@@ -111,7 +110,7 @@ func ioUsage(at int64, st *cgroups.Stats) *criapi.IoUsage {
 	return &criapi.IoUsage{Timestamp: at, Psi: p}
 }
 
-func psi(p *cgroups.Pressure) *criapi.PsiStats {
+func psi(p *runtime.Pressure) *criapi.PsiStats {
 	some, full := stall(&p.Some), stall(&p.Full)
 	if some == nil && full == nil {
 		return nil
@@ -119,7 +118,7 @@ func psi(p *cgroups.Pressure) *criapi.PsiStats {
 	return &criapi.PsiStats{Full: full, Some: some}
 }
 
-func stall(s *cgroups.Stall) *criapi.PsiData {
+func stall(s *runtime.Stall) *criapi.PsiData {
 	if !s.Known {
 		return nil
 	}

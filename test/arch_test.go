@@ -29,7 +29,7 @@ var mayImport = map[string][]string{
 
 	"cri": {
 		"cri/streaming", "runtime", "runtime/cdi", "runtime/image", "runtime/program", "runtime/registry", "runtime/supervisor", "runtime/trust",
-		"network", "cgroups",
+		"network",
 	},
 
 	"cri/streaming": {},

@@ -1,6 +1,7 @@
 package cri_test
 
 import (
+	"errors"
 	"io"
 	"maps"
 	"os"
@@ -79,8 +80,8 @@ func TestMetricsAreThoseOfCAdvisorAndDescribed(t *testing.T) {
 		}
 		ofPod = described(t, keys, list.PodMetrics[0].Metrics)
 		ofContainer = described(t, keys, list.PodMetrics[0].ContainerMetrics[0].Metrics)
-		n := ofContainer["container_processes"]
-		return len(n) == 1 && n[0].value == 2
+		n, threads := ofContainer["container_processes"], ofContainer["container_threads"]
+		return len(n) == 1 && n[0].value == 2 && len(threads) == 1 && threads[0].value == 2
 	})
 	for name, least := range map[string]uint64{
 		"container_memory_working_set_bytes": 4096, "container_memory_usage_bytes": 4096, "container_memory_rss": 4096,
@@ -117,7 +118,7 @@ func TestMetricsAreThoseOfCAdvisorAndDescribed(t *testing.T) {
 	if err != nil || len(part.PodSandboxMetrics) != 1 {
 		t.Errorf("streamed %v, %v; want the pod", part, err)
 	}
-	if _, err := stream.Recv(); err != io.EOF {
+	if _, err := stream.Recv(); !errors.Is(err, io.EOF) {
 		t.Errorf("after the last: %v, want EOF", err)
 	}
 	t.Logf("metrics: %q, of a container: %q", slices.Sorted(maps.Keys(keys)), slices.Sorted(maps.Keys(ofContainer)))
