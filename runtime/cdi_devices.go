@@ -1,10 +1,12 @@
 package runtime
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"slices"
 
+	"github.com/siflet/siflet/runtime/action"
 	"github.com/siflet/siflet/runtime/cdi"
 	"github.com/siflet/siflet/runtime/plan"
 )
@@ -34,6 +36,7 @@ func withDevices(spec ContainerSpec, edits *cdi.Edits) ContainerSpec {
 		return spec
 	}
 	spec.Env = plan.JoinEnv(spec.Env, edits.Env)
+	spec.Action = actionWith(spec.Action, edits)
 	groups := slices.Clone(spec.Security.User.Groups)
 	for _, id := range edits.AdditionalGIDs {
 		if id != 0 && !slices.Contains(groups, id) {
@@ -42,4 +45,25 @@ func withDevices(spec ContainerSpec, edits *cdi.Edits) ContainerSpec {
 	}
 	spec.Security.User.Groups = groups
 	return spec
+}
+
+// actionWith is a request to siflet-action that sets the devices' variables too.
+func actionWith(request []byte, edits *cdi.Edits) []byte {
+	if len(request) == 0 || edits == nil || len(edits.Env) == 0 {
+		return request
+	}
+	var r action.Request
+	if err := json.Unmarshal(request, &r); err != nil {
+		return request // siflet-action says what is wrong with it
+	}
+	for _, entry := range edits.Env {
+		if name, value, ok := cut(entry); ok {
+			r.Set = append(r.Set, action.Var{Name: name, Value: value, NoEval: true})
+		}
+	}
+	text, err := json.Marshal(r)
+	if err != nil {
+		return request
+	}
+	return text
 }

@@ -58,10 +58,11 @@ func (v *view) running(id string) (*container, *supervisor.Client, error) {
 func (v *view) execRequest(c *container, spec *ExecSpec) (supervisor.ExecRequest, error) {
 	i := c.inst
 	i.mu.Lock()
-	of, image, instance, adjust := withDevices(*adjusted(&c.rec), c.rec.CDI), c.rec.Image, i.rec.Spec, c.rec.Adjust.OfProcess()
+	devices := c.rec.CDI
+	of, image, instance, adjust := withDevices(*adjusted(&c.rec), devices), c.rec.Image, i.rec.Spec, c.rec.Adjust.OfProcess()
 	cgroup := programCgroup(v.cfg.Cgroups.Load(filepath.Join(i.rec.Cgroup, c.id)).Handle())
 	i.mu.Unlock()
-	of.Command, of.Args, of.Action = spec.Args, nil, spec.Action
+	of.Command, of.Args, of.Action = spec.Args, nil, actionWith(spec.Action, devices)
 	of.Env = plan.JoinEnv(of.Env, spec.Env)
 	of.Terminal = spec.Terminal
 	if spec.Cwd != "" {

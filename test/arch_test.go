@@ -14,7 +14,7 @@ const module = "github.com/siflet/siflet/"
 // It is the machine-checked form of the table in ARCHITECTURE.md.
 var mayImport = map[string][]string{
 	"cmd/siflet": {
-		"cmd/internal/config", "cmd/internal/setup", "runtime", "runtime/action", "runtime/convert", "runtime/image", "runtime/program",
+		"cmd/internal/config", "cmd/internal/setup", "runtime", "runtime/action", "runtime/cdi", "runtime/convert", "runtime/image", "runtime/program",
 		"runtime/registry", "runtime/sif", "runtime/source", "runtime/trust",
 		"runtime/supervisor", "runtime/linux", "runtime/record", "network", "cgroups",
 	},

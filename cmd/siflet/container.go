@@ -72,6 +72,9 @@ func (o *actionOptions) container(image string, p place, ownPID bool) (runtime.C
 		return spec, err
 	}
 	o.configFiles(&spec, p)
+	if err := o.userDevices(&spec); err != nil {
+		return spec, err
+	}
 	return spec, o.userMounts(&spec)
 }
 

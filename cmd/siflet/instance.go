@@ -85,7 +85,7 @@ func (w *workshop) startInstance(ctx context.Context, o *actionOptions, verb, re
 	if instance.Attributes, err = json.Marshal(kept); err != nil {
 		return err
 	}
-	engine, err := w.open(ctx, r)
+	engine, err := w.open(ctx, r, o.cdiDirs...)
 	if err != nil {
 		return err
 	}
@@ -136,6 +136,7 @@ func (o *actionOptions) instance(ctx context.Context, warnings io.Writer, verb s
 	if container, err = o.container(imageName(img), p, true); err != nil {
 		return instance, container, err
 	}
+	o.gpus(ctx, warnings, &container)
 	container.Image = img.ID
 	if img.InPlace {
 		container.Image = img.References[0]

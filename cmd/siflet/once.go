@@ -30,6 +30,7 @@ func (w *workshop) inImage(ctx context.Context, o *actionOptions, verb, ref stri
 	if err != nil {
 		return err
 	}
+	o.gpus(ctx, w.stderr, &spec)
 	if spec.Action, err = o.encodedRequest(ctx, w.stderr, verb, args, subject{image: imageName(img)}); err != nil {
 		return err
 	}
@@ -63,7 +64,7 @@ func (w *workshop) onceConfig(o *actionOptions) (runtime.OnceConfig, error) {
 	}
 	cfg := runtime.OnceConfig{
 		InstanceBinary: bins.Instance, ActionBinary: bins.Action, Hostname: o.hostname, NoInit: o.noInit,
-		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, BuiltInNetwork: true, Trust: w.trust(),
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, BuiltInNetwork: true, Trust: w.trust(), CDIDirs: o.cdiDirs,
 	}
 	cfg.Ports, err = o.ports()
 	return cfg, err

@@ -35,6 +35,8 @@ type actionOptions struct {
 	blkioWeight                           uint16
 	pidFile                               string
 	scriptTimeout                         string
+	devices, cdiDirs                      []string
+	nv, rocm                              bool
 }
 
 // register adds the flags that every action has.
@@ -59,6 +61,7 @@ func (o *actionOptions) register(flags *pflag.FlagSet) {
 	o.registerNamespaces(flags)
 	o.registerPrivileges(flags)
 	o.registerLimits(flags)
+	o.registerDevices(flags)
 	registerOthers(flags)
 }
 
@@ -114,11 +117,11 @@ func (o *actionOptions) registerPID(flags *pflag.FlagSet) {
 func unsupported() map[string][]string {
 	return map[string][]string{
 		"bool": {
-			"boot", "fakeroot f", "nv", "nvccli", "rocm", "userns u", "writable w", "oom-kill-disable", "sif-fuse",
+			"boot", "fakeroot f", "nvccli", "userns u", "writable w", "oom-kill-disable", "sif-fuse",
 			"unsquash", "sharens", "intel-hpu",
 		},
 		"value": {
-			"security", "apply-cgroups", "data", "containlibs", "fusemount", "netns-path", "device", "cdi-dirs",
+			"security", "apply-cgroups", "data", "containlibs", "fusemount", "netns-path",
 			"blkio-weight-device", "proot", "dmtcp-launch", "dmtcp-restart",
 		},
 	}

@@ -25,7 +25,7 @@ func (o *actionOptions) plainProcess(ctx context.Context, spec *runtime.Containe
 		spec.Args = args
 	}
 	env, err := o.plainEnv(ctx, verb, img.Config.Env, what)
-	spec.Env = env
+	spec.Env = o.withLibraries(env, img.Config.Env)
 	return err
 }
 

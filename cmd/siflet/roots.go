@@ -81,7 +81,7 @@ func (w *workshop) config(r roots) (runtime.Config, error) {
 
 // open opens the engine on the caller's own roots. Whoever calls it closes it;
 // instances go on.
-func (w *workshop) open(ctx context.Context, r roots) (*runtime.Engine, error) {
+func (w *workshop) open(ctx context.Context, r roots, cdiDirs ...string) (*runtime.Engine, error) {
 	cfg, err := w.config(r)
 	if err != nil {
 		return nil, err
@@ -90,7 +90,7 @@ func (w *workshop) open(ctx context.Context, r roots) (*runtime.Engine, error) {
 		own:  setup.NewImages(filepath.Join(r.state, "images"), w.storeOptions),
 		node: setup.NewImages(w.imageDir(), w.storeOptions), nodeDir: w.imageDir(), owner: r.state,
 	}
-	cfg.Trust = w.trust()
+	cfg.Trust, cfg.CDIDirs = w.trust(), cdiDirs
 	return runtime.Open(ctx, cfg)
 }
 
