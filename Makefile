@@ -45,7 +45,7 @@ run: run-deps build ## clone to a pod that answers: see README
 test: deps build ## everything: units, real kernel, CRI, command line, cgroup v2 in a VM
 	$(GO) vet ./...
 	$(GO) test -count=1 -timeout 25m ./...
-	$(MAKE) --no-print-directory test-v2
+	$(MAKE) --no-print-directory test-v2 test-systemd
 
 # What depends on the kernel, on that of Debian, where all cgroups are v2. The
 # machine has no compiler: it takes the commands of bin.
@@ -57,6 +57,11 @@ V2TOOLS := mksquashfs mkfs.ext3 ip nft tc apparmor_parser /usr/lib/cni/bridge /u
 test-v2: build ## the kernel tests again on cgroup v2, in a virtual machine
 	$(GO) run ./hack/vm -timeout 15m -env SIFLET_BIN=/src/bin -env SIFLET_TEST_IMAGES=/tmp $(foreach t,$(V2TOOLS),-tool $t) \
 		-file $(BIN):/src/bin $(if $(wildcard ../shared/testdata),-file ../shared/testdata:/shared/testdata) $(V2TESTS)
+
+.PHONY: test-systemd
+test-systemd: build ## pods as scopes of systemd, in a virtual machine that systemd runs
+	$(GO) run ./hack/vm -systemd -timeout 10m -env SIFLET_BIN=/src/bin -env SIFLET_TEST_IMAGES=/tmp $(foreach t,$(V2TOOLS),-tool $t) \
+		-file $(BIN):/src/bin -test './test/cri -test.run=Scope|CgroupParent'
 
 .PHONY: lint
 lint: ## golangci-lint, pinned in hack/tools

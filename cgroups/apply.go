@@ -38,7 +38,14 @@ func (g *Group) Change(r *specs.LinuxResources) (undo func() error, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("update cgroup %s: %w", g.path, err)
 	}
-	return func() error { return g.restore(old, false) }, nil
+	undo = func() error { return g.restore(old, false) }
+	if !g.m.isScope(g.path) {
+		return undo, nil
+	}
+	if err := g.tellUnit(settings); err != nil {
+		return nil, errors.Join(fmt.Errorf("update scope %s: %w", g.path, err), undo(), g.tellUnit(settings))
+	}
+	return func() error { return errors.Join(undo(), g.tellUnit(settings)) }, nil
 }
 
 // apply writes settings, all or none, and returns what undoes that. A fresh

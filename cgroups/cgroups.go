@@ -9,8 +9,12 @@
 //	<parent>/siflet-<id>/init     v2 only: the supervisor's processes
 //	<parent>/siflet-<id>/<name>   a container
 //
+// Where systemd owns the tree, which it does on cgroup v2 only, parents are slices
+// and an instance is a scope, siflet-<id>.scope, whose inside is delegated: there
+// the layout is the same. See Units.
+//
 // The package knows nothing about instances or containers beyond that layout,
-// talks to no systemd, mounts nothing, and writes nowhere but below the cgroup
+// talks to systemd through Units only, mounts nothing, and writes nowhere but below the cgroup
 // mount points.
 package cgroups
 
@@ -45,6 +49,8 @@ type Config struct {
 	// Root is the directory at or below which cgroup file systems are
 	// mounted; "" means /sys/fs/cgroup.
 	Root string
+	// Units, if not nil, is the systemd that owns the tree; it must be cgroup v2.
+	Units Units
 }
 
 // Manager makes groups in the hierarchies it found. It is safe for concurrent
@@ -54,6 +60,7 @@ type Manager struct {
 	tree    []hierarchy
 	kill    bool // the cgroup2 hierarchy has cgroup.kill
 	swap    bool
+	units   Units // or nil
 
 	mu      sync.Mutex
 	ensured map[string]bool // paths that EnsureParent made, never pruned
@@ -87,6 +94,10 @@ func New(c Config) (*Manager, error) {
 	for i := range tree {
 		tree[i].dir = new(mountPoint)
 	}
+	if c.Units != nil && m.version != 2 {
+		return nil, fmt.Errorf("cgroups of systemd: this machine has cgroup v1, which siflet uses without systemd only: %w", ErrNoController)
+	}
+	m.units = c.Units
 	m.kill = m.unified() != nil && kernelAtLeast(5, 14)
 	m.swap = m.swapAccounting()
 	return m, nil

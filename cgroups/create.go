@@ -19,6 +19,9 @@ const supervisorName = "init"
 // EnsureParent makes the group at parent and those above it where they are
 // missing, so that groups with limits can be created in it.
 func (m *Manager) EnsureParent(parent string) error {
+	if m.units != nil {
+		return m.makeSlice(parent)
+	}
 	clean, err := cleanPath(parent)
 	if err != nil {
 		return err
@@ -42,8 +45,12 @@ func (m *Manager) EnsureParent(parent string) error {
 }
 
 // RemoveParent removes a parent that EnsureParent made, where nothing is in it.
-// What is in use stays, and so does what cannot be removed.
+// What is in use stays, and so does what cannot be removed. Slices stay: to stop
+// one ends whatever was begun in it meanwhile.
 func (m *Manager) RemoveParent(parent string) {
+	if m.units != nil {
+		return
+	}
 	clean, err := cleanPath(parent)
 	if err != nil || clean == "/" {
 		return
@@ -66,6 +73,9 @@ func (m *Manager) Create(parent, name string, r *specs.LinuxResources) (*Group, 
 	}
 	if err != nil {
 		return nil, fmt.Errorf("create cgroup: %w", err)
+	}
+	if m.isScope(path.Join(dir, name)) {
+		return m.createScope(dir, name, r)
 	}
 	return m.create(dir, name, r)
 }

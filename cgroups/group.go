@@ -20,6 +20,7 @@ type Group struct {
 	m       *Manager
 	path    string
 	invalid error // what is wrong with the path, for Load has no error to return
+	release func()
 }
 
 // Handle is what a process needs to use a group without this package.
@@ -167,6 +168,13 @@ func oomKills(file string) (uint64, error) {
 func (g *Group) Delete(ctx context.Context) error {
 	if err := g.usable(); err != nil {
 		return fmt.Errorf("delete cgroup: %w", err)
+	}
+	if g.m.isScope(g.path) {
+		g.Release()
+		if err := g.deleteScope(ctx); err != nil {
+			return fmt.Errorf("delete scope %s: %w", g.path, err)
+		}
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()

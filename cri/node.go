@@ -57,9 +57,11 @@ func condition(kind, reason string, err error) *criapi.RuntimeCondition {
 
 // RuntimeConfig tells the kubelet which cgroup driver to use.
 func (s *Server) RuntimeConfig(context.Context, *criapi.RuntimeConfigRequest) (*criapi.RuntimeConfigResponse, error) {
-	return &criapi.RuntimeConfigResponse{
-		Linux: &criapi.LinuxRuntimeConfiguration{CgroupDriver: criapi.CgroupDriver_CGROUPFS},
-	}, nil
+	driver := criapi.CgroupDriver_CGROUPFS
+	if s.node.Limits.Systemd {
+		driver = criapi.CgroupDriver_SYSTEMD
+	}
+	return &criapi.RuntimeConfigResponse{Linux: &criapi.LinuxRuntimeConfiguration{CgroupDriver: driver}}, nil
 }
 
 // UpdateRuntimeConfig hears of the node's range of pod addresses. As with other

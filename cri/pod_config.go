@@ -48,6 +48,9 @@ func (s *Server) instanceSpec(c *criapi.PodSandboxConfig, handler string) (runti
 	if err := checkPaths(c); err != nil {
 		return none, err
 	}
+	if err := s.checkParent("linux.cgroup_parent", spec.CgroupParent); err != nil {
+		return none, err
+	}
 	if spec.DNS, err = dns(c.GetDnsConfig()); err != nil {
 		return none, err
 	}
@@ -136,13 +139,6 @@ func checkPaths(c *criapi.PodSandboxConfig) error {
 	}
 	if h := c.GetHostname(); len(h) > 64 || strings.ContainsFunc(h, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '/' }) {
 		return invalid("hostname", "%q is not a host name of at most 64 characters", h)
-	}
-	parent := c.GetLinux().GetCgroupParent()
-	if strings.HasSuffix(parent, ".slice") {
-		return unsupported("linux.cgroup_parent", "%q names a systemd slice; this node's cgroup driver is cgroupfs", parent)
-	}
-	if parent != "" && (strings.ContainsRune(parent, 0) || slices.Contains(strings.Split(parent, "/"), "..")) {
-		return invalid("linux.cgroup_parent", "%q is not the path of a cgroup", parent)
 	}
 	return nil
 }

@@ -71,6 +71,22 @@ func (s *Server) containerResources(field string, r *criapi.LinuxContainerResour
 	return out, nil
 }
 
+// checkParent sees that the kubelet goes by the node's cgroup driver.
+func (s *Server) checkParent(field, parent string) error {
+	slice := strings.HasSuffix(parent, ".slice")
+	switch {
+	case parent == "":
+		return nil
+	case strings.ContainsRune(parent, 0) || slices.Contains(strings.Split(parent, "/"), ".."):
+		return invalid(field, "%q is not the path of a cgroup", parent)
+	case slice && !s.node.Limits.Systemd:
+		return invalid(field, "%q names a systemd slice; this node's cgroup driver is cgroupfs: give both the same one (kubelet: cgroupDriver, siflet: cgroup_driver)", parent)
+	case !slice && s.node.Limits.Systemd:
+		return invalid(field, "%q is no systemd slice, such as kubepods-pod1.slice; this node's cgroup driver is systemd: give both the same one (kubelet: cgroupDriver, siflet: cgroup_driver)", parent)
+	}
+	return nil
+}
+
 // oomScore is adj, or what comes nearest to it of what the agent may give.
 func (s *Server) oomScore(adj int64) *int {
 	n := int(adj)

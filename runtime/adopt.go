@@ -66,8 +66,9 @@ func loadInstances(cfg Config) ([]*instance, error) {
 		}
 		if err := record.Read(i.recordPath(), &i.rec); err != nil {
 			cfg.Log.Warn("instance without a record", "instance", i.id, "error", err)
-			i.rec = instanceRecord{
-				ID: i.id, Cgroup: filepath.Join("/", cfg.CgroupParent, "siflet-"+i.id),
+			i.rec = instanceRecord{ID: i.id}
+			if i.rec.Cgroup, err = cfg.place("", i.id); err != nil {
+				return nil, err
 			}
 			if cfg.Network != nil {
 				i.rec.Netns = cfg.Network.PinPath("siflet-" + i.id)

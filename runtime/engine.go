@@ -38,7 +38,7 @@ type Config struct {
 	Plugins Plugins
 	Cgroups *cgroups.Manager
 	// CgroupParent is where instances go that name no parent; it is made.
-	CgroupParent string // /siflet
+	CgroupParent string // /siflet; siflet.slice where systemd owns the tree
 	Network      *network.Network
 	// Criu is the program that saves and restores processes; empty: criu in $PATH.
 	Criu string
@@ -166,6 +166,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.CgroupParent == "" {
 		c.CgroupParent = "/siflet"
+		if c.Cgroups != nil && c.Cgroups.Systemd() {
+			c.CgroupParent = "siflet.slice"
+		}
 	}
 	if c.BootID == "" {
 		text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")

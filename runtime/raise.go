@@ -62,6 +62,7 @@ func (e *Engine) raise(ctx context.Context, i *instance) error {
 	files := make(chan error, 1)
 	go func() { files <- e.writeEtc(i) }() // waited for below, in every case
 	group, err := e.makeGroup(i)
+	defer group.Release() // by then its supervisor is in it
 	if err = errors.Join(err, <-files); err != nil {
 		return err
 	}
@@ -82,7 +83,7 @@ func (e *Engine) raise(ctx context.Context, i *instance) error {
 func (e *Engine) makeGroup(i *instance) (*cgroups.Group, error) {
 	parent, name := filepath.Split(i.rec.Cgroup)
 	parent = filepath.Clean(parent)
-	if parent == filepath.Join("/", e.cfg.CgroupParent) {
+	if e.ownParent(&i.rec.Spec) {
 		return makeGroup(e.cfg.Cgroups, parent, name, e.instanceLimits(&i.rec.Spec))
 	}
 	return e.cfg.Cgroups.Create(parent, name, i.rec.Spec.Resources)

@@ -97,7 +97,24 @@ func (e *Engine) instanceLimits(s *InstanceSpec) *specs.LinuxResources {
 }
 
 func (e *Engine) ownParent(s *InstanceSpec) bool {
-	return s.CgroupParent == "" || filepath.Join("/", s.CgroupParent) == filepath.Join("/", e.cfg.CgroupParent)
+	if s.CgroupParent == "" {
+		return true
+	}
+	parent, err := e.cfg.Cgroups.Parent(s.CgroupParent)
+	own, ownErr := e.cfg.Cgroups.Parent(e.cfg.CgroupParent)
+	return err == nil && ownErr == nil && parent == own
+}
+
+// place is the cgroup of an instance in parent, or in the engine's own for none.
+func (c *Config) place(parent, id string) (string, error) {
+	if parent == "" {
+		parent = c.CgroupParent
+	}
+	above, err := c.Cgroups.Parent(parent)
+	if err != nil {
+		return "", classify(err)
+	}
+	return filepath.Join(above, c.Cgroups.Name("siflet-"+id)), nil
 }
 
 // NodeLimits are what can be limited on this machine, and how.
@@ -113,7 +130,10 @@ type NodeLimits struct {
 
 // Limits are the node's.
 func (e *Engine) Limits() NodeLimits {
-	l := NodeLimits{Swap: e.cfg.Cgroups.Swap(), Hugetlb: slices.Contains(e.cfg.Cgroups.Controllers(), "hugetlb")}
+	groups := e.cfg.Cgroups
+	l := NodeLimits{
+		Swap: groups.Swap(), Hugetlb: slices.Contains(groups.Controllers(), "hugetlb"), Systemd: groups.Systemd(),
+	}
 	if own, restricted := linux.OOMScoreFloor(); restricted {
 		l.OOMScoreFloor = &own
 	}

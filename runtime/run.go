@@ -111,6 +111,10 @@ func unheard(ctx context.Context) bool {
 // is the result of the same request.
 func (e *Engine) reserve(spec InstanceSpec) (*instance, *claim, error) {
 	id := newID()
+	place, err := e.cfg.place(spec.CgroupParent, id)
+	if err != nil {
+		return nil, nil, err
+	}
 	i := &instance{
 		id:         id,
 		dir:        filepath.Join(e.cfg.StateDir, "instances", id),
@@ -122,11 +126,7 @@ func (e *Engine) reserve(spec InstanceSpec) (*instance, *claim, error) {
 			Version: recordVersion, BootID: e.cfg.BootID, ID: id, Spec: spec, CreatedAt: time.Now(),
 		},
 	}
-	parent := spec.CgroupParent
-	if parent == "" {
-		parent = e.cfg.CgroupParent
-	}
-	i.rec.Cgroup = filepath.Join("/", parent, "siflet-"+id)
+	i.rec.Cgroup = place
 	if spec.Namespaces.Network != ModeHost && !spec.LoopbackOnly {
 		i.rec.Netns = e.cfg.Network.PinPath("siflet-" + id)
 	}

@@ -20,7 +20,7 @@ var mayImport = map[string][]string{
 	},
 	"cmd/siflet-agent": {
 		"cmd/internal/config", "cmd/internal/setup", "cri", "cri/nri", "runtime", "runtime/image", "runtime/linux", "runtime/registry",
-		"runtime/trust", "network", "cgroups",
+		"runtime/trust", "network", "cgroups", "cgroups/systemd",
 	},
 	"cmd/internal/config": {"cmd/internal/setup", "runtime/plan"},
 	"cmd/internal/setup":  {"runtime/image", "runtime/registry", "runtime/trust"},
@@ -61,8 +61,9 @@ var mayImport = map[string][]string{
 	"runtime/sif":        {},
 	"runtime/linux":      {},
 
-	"cgroups": {},
-	"network": {},
+	"cgroups":         {},
+	"cgroups/systemd": {"cgroups"},
+	"network":         {},
 }
 
 func TestImportsFollowArchitecture(t *testing.T) {

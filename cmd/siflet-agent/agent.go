@@ -16,6 +16,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/siflet/siflet/cgroups"
+	"github.com/siflet/siflet/cgroups/systemd"
 	"github.com/siflet/siflet/cmd/internal/config"
 	"github.com/siflet/siflet/cmd/internal/setup"
 	"github.com/siflet/siflet/cri"
@@ -148,11 +149,31 @@ func newNetwork(c *config.Config, log *slog.Logger) (*network.Network, error) {
 	})
 }
 
-func openEngine(ctx context.Context, l *live, bins setup.Programs, nets *network.Network, relay *nri.Relay) (*runtime.Engine, *image.Store, error) {
-	c, log := l.now, l.log.Logger
+// newGroups is the machine's cgroups, by the driver that c asks for.
+func newGroups(ctx context.Context, c *config.Config, bins setup.Programs) (*cgroups.Manager, error) {
 	groups, err := cgroups.New(cgroups.Config{})
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w; mount the cgroup file systems first", err)
+		return nil, fmt.Errorf("%w; mount the cgroup file systems first", err)
+	}
+	auto := c.CgroupDriver == "auto" && groups.Version() == 2 && systemd.Running()
+	if c.CgroupDriver != "systemd" && !auto {
+		return groups, nil
+	}
+	units, err := systemd.New(ctx, bins.Instance, "hold")
+	if err == nil {
+		groups, err = cgroups.New(cgroups.Config{Units: units})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cgroup_driver %s: %w", c.CgroupDriver, err)
+	}
+	return groups, nil
+}
+
+func openEngine(ctx context.Context, l *live, bins setup.Programs, nets *network.Network, relay *nri.Relay) (*runtime.Engine, *image.Store, error) {
+	c, log := l.now, l.log.Logger
+	groups, err := newGroups(ctx, c, bins)
+	if err != nil {
+		return nil, nil, err
 	}
 	from := sources(c)
 	l.registry, l.policy = from.Registry(log), from.Trust(log)

@@ -7,6 +7,8 @@
 //	exec       becomes a further process of a container
 //	prepare    opens and mounts what a container in a user namespace needs,
 //	inside     which becomes that container
+//	hold       waits for the end of its input: systemd wants a scope to begin
+//	           with a process
 //
 // It is started by the engine and by itself, not by people.
 //
@@ -55,6 +57,11 @@ func run() int {
 	case "inside":
 		if err = supervisor.PrepareStage(false); err == nil {
 			return launch.InsideMain()
+		}
+	case "hold":
+		buffer := make([]byte, 1)
+		for n, err := 1, error(nil); n > 0 && err == nil; {
+			n, err = linux.FD(0).Read(buffer)
 		}
 	default:
 		err = fmt.Errorf("unknown role %q", role)

@@ -55,6 +55,10 @@ mount -t securityfs securityfs /sys/kernel/security 2>/dev/null
 for m in $(cat /modules/order); do insmod /modules/$m || echo "vm: module $m" >/dev/console; done
 ip link set lo up
 hostname vm
+` + theJob
+
+// theJob runs the job and ends the machine.
+const theJob = `
 stty -F /dev/ttyS1 raw -echo
 cd /src
 setsid sh /job </dev/null >/dev/ttyS1 2>&1
@@ -64,7 +68,7 @@ stty -F /dev/ttyS1 cooked
 echo 1 >/proc/sys/kernel/printk
 printf '\nsiflet-vm-status %d\n' $status >/dev/ttyS0
 sync
-poweroff -f
+/bin/busybox poweroff -f
 `
 
 // buildInitrd writes the machine's whole file system.
@@ -76,6 +80,11 @@ func buildInitrd(ctx context.Context, o options, k kernel, dir, to string) (err 
 	defer f.Close() //nolint:errcheck // Flushed and checked below.
 	w := bufio.NewWriterSize(f, 1<<20)
 	a := newArchive(w)
+	if o.systemd {
+		if err := addDebian(ctx, a); err != nil {
+			return err
+		}
+	}
 	if err := addSystem(a, o, k); err != nil {
 		return err
 	}
@@ -133,15 +142,15 @@ func addSystem(a *archive, o options, k kernel) error {
 	}
 	a.device("/dev/console", 5, 1)
 	a.device("/dev/null", 1, 3)
-	a.link("/var/run", "/run")
-	a.link("/var/tmp", "/tmp")
-	a.file("/etc/passwd", 0o644, "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n")
-	a.file("/etc/group", 0o644, "root:x:0:\nnogroup:x:65534:\n")
 	a.file("/etc/hosts", 0o644, "127.0.0.1 localhost vm\n::1 localhost\n")
 	a.file("/etc/resolv.conf", 0o644, "")
-	a.file("/etc/os-release", 0o644, "ID=siflet-vm\n")
 	a.file("/init", 0o755, initScript)
-	a.file("/stage2", 0o644, stageTwo)
+	if o.systemd {
+		a.file("/stage2", 0o644, stageTwoSystemd)
+	} else {
+		a.file("/stage2", 0o644, stageTwo)
+		addEtc(a)
+	}
 	files, err := k.withDependencies(append(usualModules(), o.modules...))
 	if err != nil {
 		return err
@@ -155,6 +164,15 @@ func addSystem(a *archive, o options, k kernel) error {
 	}
 	a.file("/modules/order", 0o644, order.String())
 	return a.err
+}
+
+// addEtc adds what a Debian would have.
+func addEtc(a *archive) {
+	a.link("/var/run", "/run")
+	a.link("/var/tmp", "/tmp")
+	a.file("/etc/passwd", 0o644, "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n")
+	a.file("/etc/group", 0o644, "root:x:0:\nnogroup:x:65534:\n")
+	a.file("/etc/os-release", 0o644, "ID=siflet-vm\n")
 }
 
 // addTest builds the tests of the package that words begin with and returns the

@@ -22,6 +22,8 @@
 //	                  it is linked with; may be repeated
 //	-env NAME=VALUE   set a variable for the tests or the command; may be repeated
 //	-module NAME      load a kernel module besides the usual ones; may be repeated
+//	-systemd          have systemd run the machine, a Debian's; it is made once, with
+//	                  mmdebstrap, and kept beside the kernel
 //	-memory MB        the machine's memory; the default is 2048
 //	-cpus N           its processors; the default is 2
 //	-accel NAME       qemu's accelerator; the default, tcg, works everywhere, and
@@ -37,7 +39,7 @@
 // below the user's cache directory (siflet/kernel). It is fetched there once
 // with apt-get download, and never installed.
 //
-// Inside there is busybox in /bin, cgroup2 on /sys/fs/cgroup (with the options
+// Inside, unless -systemd says otherwise, there is busybox in /bin, cgroup2 on /sys/fs/cgroup (with the options
 // that systemd gives it), proc, sysfs,
 // devtmpfs, devpts, a tmpfs on /tmp and /run, the loopback interface, and
 // nothing else: no disk, no network, no service.
@@ -61,7 +63,7 @@ import (
 type options struct {
 	tests, files, tools, env, modules []string
 	run, bench, accel                 string
-	verbose, console                  bool
+	verbose, console, systemd         bool
 	memory, cpus                      int
 	timeout                           time.Duration
 	command                           []string
@@ -96,6 +98,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	fs.StringVar(&o.bench, "bench", "", "run the benchmarks that match `RE`")
 	fs.BoolVar(&o.verbose, "v", false, "have the tests name themselves")
 	fs.BoolVar(&o.console, "console", false, "show the kernel's messages")
+	fs.BoolVar(&o.systemd, "systemd", false, "have the systemd of a Debian run the machine")
 	fs.IntVar(&o.memory, "memory", 2048, "the machine's memory in `MB`")
 	fs.IntVar(&o.cpus, "cpus", 2, "the machine's processors")
 	fs.StringVar(&o.accel, "accel", "tcg", "qemu's accelerator `NAME`")

@@ -77,7 +77,7 @@ func outside() (status int, err error) {
 
 func inside(m *testing.M) (int, error) {
 	programs = os.Getenv(isolated)
-	if err := syscall.Mount("tmpfs", "/run", "tmpfs", 0, "mode=755"); err != nil {
+	if err := emptyRun(); err != nil {
 		return 1, fmt.Errorf("mount /run: %w", err)
 	}
 	lo, err := netlink.LinkByName("lo")
@@ -88,4 +88,27 @@ func inside(m *testing.M) (int, error) {
 		return 1, fmt.Errorf("bring lo up: %w", err)
 	}
 	return m.Run(), nil
+}
+
+// emptyRun leaves nothing in /run but the way to systemd.
+func emptyRun() error {
+	kept := map[string]*os.File{}
+	for _, dir := range []string{"/run/systemd", "/run/dbus"} {
+		if f, err := os.Open(dir); err == nil {
+			kept[dir] = f
+		}
+	}
+	if err := syscall.Mount("tmpfs", "/run", "tmpfs", 0, "mode=755"); err != nil {
+		return err
+	}
+	for dir, f := range kept {
+		err := os.Mkdir(dir, 0o755)
+		if err == nil {
+			err = syscall.Mount(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), dir, "", syscall.MS_BIND|syscall.MS_REC, "")
+		}
+		if err = errors.Join(err, f.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -31,7 +31,7 @@ func TestPodsThatAreRefusedLeaveNothing(t *testing.T) {
 		{"network of a container", namespaces(func(o *criapi.NamespaceOption) { o.Network = criapi.NamespaceMode_CONTAINER }), "InvalidArgument", "namespace_options.network"},
 		{"user namespace", namespaces(func(o *criapi.NamespaceOption) { o.UsernsOptions = &criapi.UserNamespace{} }), "InvalidArgument", "userns_options.uids: one mapping is needed"},
 		{"cgroup parent", func(c *criapi.PodSandboxConfig) { c.Linux.CgroupParent = "/no/such/parent" }, "InvalidArgument", "/no/such/parent"},
-		{"slice", func(c *criapi.PodSandboxConfig) { c.Linux.CgroupParent = "kubepods.slice" }, "InvalidArgument", "linux.cgroup_parent: not supported"},
+		{"slice", func(c *criapi.PodSandboxConfig) { c.Linux.CgroupParent = "kubepods.slice" }, "InvalidArgument", "names a systemd slice"},
 		{"node's sysctl", func(c *criapi.PodSandboxConfig) { c.Linux.Sysctls = map[string]string{"vm.swappiness": "1"} }, "InvalidArgument", `linux.sysctls["vm.swappiness"]`},
 		{"port", func(c *criapi.PodSandboxConfig) {
 			c.PortMappings = []*criapi.PortMapping{{HostPort: 70000, ContainerPort: 80}}

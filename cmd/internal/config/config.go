@@ -52,7 +52,7 @@ type Config struct {
 	// CDIDirs describe devices.
 	CDIDirs []string
 	// Control groups.
-	CgroupParent string
+	CgroupDriver, CgroupParent string
 	// Checkpoints.
 	Criu string
 

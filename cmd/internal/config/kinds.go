@@ -89,7 +89,7 @@ func prefix() kind {
 
 func cgroup() kind {
 	return kind{name: "path of a cgroup", check: func(text string) error {
-		if text == "" || strings.ContainsRune(text, 0) || slices.Contains(strings.Split(text, "/"), "..") {
+		if strings.ContainsRune(text, 0) || slices.Contains(strings.Split(text, "/"), "..") {
 			return errors.New("want the path of a cgroup, such as /siflet")
 		}
 		return nil

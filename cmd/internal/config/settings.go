@@ -12,7 +12,7 @@ func Defaults() *Config {
 		Bridge: "siflet0", Subnets: []string{"10.213.0.0/16", "fd51:f1e7:a213::/64"}, StreamAddress: "127.0.0.1:0",
 		UnprivilegedPorts: true, UnprivilegedICMP: true,
 		StreamIdleTimeout: 4 * time.Hour, ExecDrainTimeout: time.Second,
-		CDIDirs: []string{"/etc/cdi", "/var/run/cdi"}, CgroupParent: "/siflet",
+		CDIDirs: []string{"/etc/cdi", "/var/run/cdi"}, CgroupDriver: "auto",
 		NRI: defaultNRI(),
 	}
 }
@@ -150,8 +150,16 @@ func deviceSettings() []setting[Config] {
 func cgroupSettings() []setting[Config] {
 	return []setting[Config]{
 		{
-			name: "cgroup_parent", section: "Control groups", kind: cgroup(), value: func(c *Config) any { return &c.CgroupParent },
-			doc: "put pods that name no parent below this cgroup",
+			name: "cgroup_driver", section: "Control groups", kind: oneOf("auto", "cgroupfs", "systemd"),
+			value: func(c *Config) any { return &c.CgroupDriver },
+			doc: "make pods' cgroups by: cgroupfs, directories; systemd, scopes in slices; auto, systemd where it runs the machine\n" +
+				"and cgroups are v2, else cgroupfs",
+			more: "The kubelet asks which it is (RuntimeConfig), or must be told the same.",
+		},
+		{
+			name: "cgroup_parent", kind: cgroup(), value: func(c *Config) any { return &c.CgroupParent },
+			doc:   "put pods that name no parent below this cgroup or, with the driver systemd, slice",
+			unset: "/siflet, or siflet.slice", example: `"/siflet"`,
 		},
 	}
 }
