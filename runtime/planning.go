@@ -30,7 +30,7 @@ func (v *view) plan(c *container, rec *containerRecord) (*planned, error) {
 	}
 	planned, err := lower(in, extra, rec.CDI, rec.Adjust)
 	if err == nil && planned.program.Hooks != nil && c.inst.rec.Spec.Namespaces.User != nil {
-		err = errorf(ErrInvalid, "devices %v come with hooks, which can't be run for a pod with a user namespace of its own", rec.Spec.CDI)
+		err = errorf(ErrInvalid, "the container's named devices or plugins bring hooks, which can't be run for a pod with a user namespace of its own: %v", rec.Spec.CDI)
 	}
 	return planned, err
 }

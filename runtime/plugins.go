@@ -3,9 +3,11 @@ package runtime
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/siflet/siflet/runtime/cdi"
 	"github.com/siflet/siflet/runtime/plan"
 )
 
@@ -109,7 +111,10 @@ func (e *Engine) containerSubject(c *container, given *containerRecord) *Subject
 		if err != nil {
 			return d, err
 		}
-		if d.Spec, err = plan.Container(in); err != nil {
+		if d.Spec, err = plan.Container(in); err == nil {
+			err = cdi.Apply(rec.CDI, d.Spec)
+		}
+		if err != nil {
 			return d, err
 		}
 		d.Spec.Annotations = map[string]string{}
@@ -165,6 +170,11 @@ func (e *Engine) consult(ctx context.Context, c *container, rec *containerRecord
 	a, err := e.cfg.Plugins.Create(ctx, e.containerSubject(c, &given))
 	if err != nil || a == nil {
 		return err
+	}
+	if len(a.CDI) > 0 {
+		if rec.CDI, err = namedDevices(e.cfg.CDIDirs, slices.Concat(rec.Spec.CDI, a.CDI)); err != nil {
+			return fmt.Errorf("what plugins want: %w", err)
+		}
 	}
 	if err := accept(rec, c.inst.rec.Spec.Namespaces, a); err != nil { // never changed
 		return fmt.Errorf("what plugins want: %w", err)

@@ -2,6 +2,7 @@ package nri
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -63,7 +64,13 @@ func adjustment(a *api.ContainerAdjustment) (*runtime.Adjustment, error) {
 		}
 		out.Rlimits = append(out.Rlimits, specs.POSIXRlimit{Type: kind, Hard: r.GetHard(), Soft: r.GetSoft()})
 	}
+	for _, d := range a.GetCDIDevices() {
+		out.CDI = append(out.CDI, d.GetName())
+	}
 	var err error
+	if out.Hooks, err = hooks(a.GetHooks()); err != nil {
+		return nil, err
+	}
 	out.Limits, err = resources(l.GetResources())
 	return out, err
 }
@@ -77,8 +84,6 @@ func refused(a *api.ContainerAdjustment) error {
 	}{
 		{l.GetCgroupsPath() != "", "cgroups path", "containers live in the cgroup of their pod"},
 		{len(l.GetNamespaces()) > 0, "namespaces", "they are the pod's"},
-		{hooks(a.GetHooks()) > 0, "OCI hooks", "containers are started without an OCI runtime"},
-		{len(a.GetCDIDevices()) > 0, "CDI devices", "siflet reads no CDI files yet"},
 		{l.GetIoPriority() != nil, "I/O priority", "siflet sets none"},
 		{l.GetScheduler() != nil, "scheduler", "siflet sets none"},
 		{len(l.GetNetDevices()) > 0, "network devices", "the network is the pod's"},
@@ -92,9 +97,28 @@ func refused(a *api.ContainerAdjustment) error {
 	return nil
 }
 
-func hooks(h *api.Hooks) int {
-	return len(h.GetPrestart()) + len(h.GetCreateRuntime()) + len(h.GetCreateContainer()) + len(h.GetStartContainer()) +
-		len(h.GetPoststart()) + len(h.GetPoststop())
+// hooks are those that plugins add, in OCI's words.
+func hooks(h *api.Hooks) (*specs.Hooks, error) {
+	if h.Hooks() == nil {
+		return nil, nil //nolint:nilnil // nothing asked and nothing wrong
+	}
+	out := &specs.Hooks{}
+	for _, kind := range []struct {
+		from []*api.Hook
+		to   *[]specs.Hook
+	}{
+		{h.GetPrestart(), &out.Prestart}, //nolint:staticcheck // old, and still in use
+		{h.GetCreateRuntime(), &out.CreateRuntime}, {h.GetCreateContainer(), &out.CreateContainer},
+		{h.GetStartContainer(), &out.StartContainer}, {h.GetPoststart(), &out.Poststart}, {h.GetPoststop(), &out.Poststop},
+	} {
+		for _, hook := range kind.from {
+			if !filepath.IsAbs(hook.GetPath()) {
+				return nil, &unsupportedError{fmt.Sprintf("hook %q", hook.GetPath()), "it is not an absolute path"}
+			}
+			*kind.to = append(*kind.to, hook.ToOCI())
+		}
+	}
+	return out, nil
 }
 
 // marked are entries of which those that a plugin takes away are nil.

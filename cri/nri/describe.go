@@ -66,6 +66,9 @@ func containerOf(d *runtime.Description) *api.Container {
 		Image: &api.Image{Name: c.Spec.Image, Digest: d.ImageDigest, ConfigDigest: c.ImageID},
 		Linux: &api.LinuxContainer{CgroupsPath: c.Cgroup, SeccompProfile: seccompOf(&c.Spec)},
 	}
+	for _, name := range c.Spec.CDI {
+		out.CDIDevices = append(out.CDIDevices, &api.CDIDevice{Name: name})
+	}
 	if c.Spec.ImageReference != "" {
 		out.Image.Name = c.Spec.ImageReference
 	}

@@ -30,9 +30,12 @@ type Adjustment struct {
 	Rlimits       []specs.POSIXRlimit `json:"rlimits,omitempty"`
 	OOMScoreAdj   *int                `json:"oom_score_adj,omitempty"`
 	Seccomp       *specs.LinuxSeccomp `json:"seccomp,omitempty"`
+	Hooks         *specs.Hooks        `json:"hooks,omitempty"` // added
 	// Limits are merged into the container's before its spec is made, so they are
 	// not kept here.
 	Limits *specs.LinuxResources `json:"-"`
+	// CDI names devices that are looked up once, with the container's own.
+	CDI []string `json:"-"`
 }
 
 // Adjust applies a to a spec as Container made it. A nil a changes nothing.
@@ -47,6 +50,7 @@ func Adjust(spec *specs.Spec, a *Adjustment) error {
 	if a.Seccomp != nil {
 		spec.Linux.Seccomp = a.Seccomp
 	}
+	addHooks(spec, a.Hooks)
 	return adjustMounts(spec, a)
 }
 
@@ -203,4 +207,21 @@ func (a *Adjustment) OfProcess() *Adjustment {
 		return nil
 	}
 	return &Adjustment{Unset: a.Unset, Env: a.Env, Rlimits: a.Rlimits, OOMScoreAdj: a.OOMScoreAdj, Seccomp: a.Seccomp}
+}
+
+func addHooks(spec *specs.Spec, h *specs.Hooks) {
+	if h == nil {
+		return
+	}
+	all := specs.Hooks{}
+	if spec.Hooks != nil {
+		all = *spec.Hooks
+	}
+	all.Prestart = slices.Concat(all.Prestart, h.Prestart) //nolint:staticcheck // old, and still in use
+	all.CreateRuntime = slices.Concat(all.CreateRuntime, h.CreateRuntime)
+	all.CreateContainer = slices.Concat(all.CreateContainer, h.CreateContainer)
+	all.StartContainer = slices.Concat(all.StartContainer, h.StartContainer)
+	all.Poststart = slices.Concat(all.Poststart, h.Poststart)
+	all.Poststop = slices.Concat(all.Poststop, h.Poststop)
+	spec.Hooks = &all
 }

@@ -62,7 +62,7 @@ func TestNRIAdjustmentsAreAppliedExactly(t *testing.T) {
 	}, config)
 	for command, want := range map[string]string{
 		"env | grep -E '^(GONE|CHANGED|KEPT|NEW)=' | sort":                    "CHANGED=2\nKEPT=1\nNEW=3",
-		"tr '\\0' '\\n' </proc/$(pidof -s sleep)/environ | grep -cE '^GONE='": "0",
+		"tr '\\0' '\\n' </proc/$(pidof sleep)/environ | grep -E '^(GONE|KEPT)='": "KEPT=1",
 		"ls -d /gone 2>/dev/null; grep -c ' /gone ' /proc/self/mounts":        "0",
 		"cat /added/file; touch /added/file 2>/dev/null || echo ' read-only'": "hello read-only",
 		"stat -c '%a %t %T' /dev/mine; echo x >/dev/mine && echo open":        "640 1 3\nopen",
@@ -169,5 +169,38 @@ func TestNRIAdjustmentsThatCantBeMadeAreRefusedByName(t *testing.T) {
 	list, err := a.ListContainers(within(t), &criapi.ListContainersRequest{})
 	if err != nil || len(list.Containers) != 0 {
 		t.Errorf("containers = %v, %v; want none", list, err)
+	}
+}
+
+func TestNRIHooksRunAndNamedDevicesAreAdded(t *testing.T) {
+	a, dir := cdiAgent(t)
+	writeFile(t, dir+"/vendor.yaml", `
+cdiVersion: 0.7.0
+kind: vendor.com/gpu
+devices:
+- name: "0"
+  containerEdits:
+    env: [GPU=zero]
+    deviceNodes: [{path: /dev/gpu0, hostPath: `+node(t, dir+"/node0")+`, permissions: rw}]
+`)
+	script := dir + "/hook"
+	if err := os.WriteFile(script, []byte("#!/bin/sh\ncat > "+dir+"/$1\n"), 0o755); err != nil { //nolint:gosec // it is to be run
+		t.Fatal(err)
+	}
+	hook := func(name string) *api.Hook { return &api.Hook{Path: script, Args: []string{"hook", name}} }
+	id := adjusted(t, a, func(d *api.ContainerAdjustment) {
+		d.AddHooks(&api.Hooks{CreateRuntime: []*api.Hook{hook("create")}, Poststart: []*api.Hook{hook("started")}, Poststop: []*api.Hook{hook("stopped")}})
+		d.AddCDIDevice(&api.CDIDevice{Name: "vendor.com/gpu=0"})
+	}, containerConfig("c", busybox(t), "sleep", "1000"))
+	if out := a.execSync(id, "sh", "-c", "tr '\\0' '\\n' </proc/$(pidof sleep)/environ | grep GPU; stat -c '%t %T' /dev/gpu0"); string(out.Stdout) != "GPU=zero\n1 3\n" {
+		t.Errorf("in the container: %q %s", out.Stdout, out.Stderr)
+	}
+	if _, err := a.RemoveContainer(within(t), &criapi.RemoveContainerRequest{ContainerId: id}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"create", "started", "stopped"} {
+		if text, err := os.ReadFile(filepath.Join(dir, name)); err != nil || !strings.Contains(string(text), id) {
+			t.Errorf("hook %s was told %q, %v; want the container's state", name, text, err)
+		}
 	}
 }
