@@ -31,10 +31,12 @@ func (s *Server) checkHandler(field, name string) error {
 }
 
 func (s *Server) handlerFeatures(mapped bool) (list []*criapi.RuntimeHandler) {
-	for _, name := range slices.Sorted(maps.Keys(s.handlers())) {
+	all := s.handlers()
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		own := all[name] == nil || all[name].Runtime == ""
 		list = append(list, &criapi.RuntimeHandler{
 			Name: name, Features: &criapi.RuntimeHandlerFeatures{
-				RecursiveReadOnlyMounts: s.node.RecursiveReadOnly, UserNamespaces: mapped,
+				RecursiveReadOnlyMounts: s.node.RecursiveReadOnly, UserNamespaces: mapped && own,
 			},
 		})
 	}

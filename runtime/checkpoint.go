@@ -97,11 +97,14 @@ func (e *Engine) canSave(ctx context.Context, c *container) error {
 	i.mu.Lock()
 	state, spec := c.stateLocked(), c.rec.Spec
 	mode, own := pidMode(&spec, &i.rec.Spec), i.rec.Spec.Namespaces.User != nil
+	delegated := i.rec.Spec.Settings.delegates()
 	i.mu.Unlock()
 	if state != ContainerRunning {
 		return errorf(ErrNotReady, "container %s is %s, not running", c.id, state)
 	}
 	switch {
+	case delegated:
+		return errorf(ErrUnsupported, "container %s is run by its handler's runtime; only siflet's own can be saved", c.id)
 	case spec.Terminal:
 		return errorf(ErrUnsupported, "container %s has a terminal, which can't be saved", c.id)
 	case own:

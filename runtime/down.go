@@ -127,6 +127,7 @@ func (e *Engine) down(ctx context.Context, i *instance) error {
 		errs = errors.Join(errs, network.Unpin(i.rec.Netns))
 	}
 	errs = errors.Join(errs, i.settleStarts(ctx))
+	e.endDelegates(ctx, i)
 	if errs == nil {
 		errs = group.Delete(ctx)
 	}
@@ -158,6 +159,19 @@ func (i *instance) settleStarts(ctx context.Context) error {
 		errs = errors.Join(errs, c.settleStart(ctx))
 	}
 	return errs
+}
+
+// endDelegates does so for all containers of an instance.
+func (e *Engine) endDelegates(ctx context.Context, i *instance) {
+	if !i.rec.Spec.Settings.delegates() {
+		return
+	}
+	i.mu.Lock()
+	list := i.listLocked()
+	i.mu.Unlock()
+	for _, c := range list {
+		e.endDelegate(ctx, c)
+	}
 }
 
 // tellStopped says, once, that an instance that was ready is so no more.

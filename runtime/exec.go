@@ -88,6 +88,12 @@ func (v *view) execRequest(c *container, spec *ExecSpec) (supervisor.ExecRequest
 	if err != nil {
 		return supervisor.ExecRequest{}, err
 	}
+	if instance.Settings.delegates() {
+		if err := delegateExec(c, instance.Settings, p); err != nil {
+			return supervisor.ExecRequest{}, err
+		}
+		cgroup = p.program.Cgroup
+	}
 	request := supervisor.ExecRequest{Program: p.text, Cgroup: cgroup, Terminal: spec.Terminal, Timeout: spec.Timeout, Keep: spec.Keep}
 	if instance.Namespaces.User != nil && len(p.program.Process.Action) > 0 {
 		request.Action = p.program.Process.ActionPath

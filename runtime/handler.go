@@ -1,11 +1,22 @@
 package runtime
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // Handler is how the instances of one kind run. It is recorded with each of them, so
 // that it holds for their containers whatever becomes of the configuration. The zero
 // value is siflet's own way.
 type Handler struct {
+	// Runtime is the path of an OCI runtime that runs the containers; empty is siflet's own.
+	Runtime string `json:"runtime,omitempty"`
+	// RuntimeArgs are the first on its command line.
+	RuntimeArgs []string `json:"runtime_args,omitempty"`
+	// RuntimeTimeout is how long it may take for a call; zero is a minute.
+	RuntimeTimeout time.Duration `json:"runtime_timeout,omitempty"`
+	// Annotations are patterns (see path.Match) of those that it sees, of pods and containers.
+	Annotations []string `json:"annotations,omitempty"`
 	// Seccomp is the profile of containers that want the default one; see Security.
 	Seccomp string `json:"seccomp,omitempty"`
 	// Capabilities are those of containers before they add and drop some; nil are the

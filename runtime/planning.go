@@ -19,7 +19,7 @@ type planned struct {
 	program   program.Program
 	text      json.RawMessage // the program, encoded
 	resources *specs.LinuxResources
-	spec      *specs.Spec
+	spec      *specs.Spec // what the program was made of
 }
 
 // plan joins what a container, its instance, its image and the node's plugins say.
@@ -32,7 +32,10 @@ func (v *view) plan(c *container, rec *containerRecord) (*planned, error) {
 	if err == nil && planned.program.Hooks != nil && c.inst.rec.Spec.Namespaces.User != nil {
 		err = errorf(ErrInvalid, "the container's named devices or plugins bring hooks, which can't be run for a pod with a user namespace of its own: %v", rec.Spec.CDI)
 	}
-	return planned, err
+	if err != nil {
+		return nil, err
+	}
+	return planned, v.delegate(c, &rec.Spec, planned)
 }
 
 func (v *view) join(c *container, rec *containerRecord) (plan.Input, plan.Extra, error) {

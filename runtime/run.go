@@ -28,6 +28,8 @@ const (
 
 func (s *InstanceSpec) validate() error {
 	switch {
+	case s.Settings.delegates() && s.Namespaces.User != nil:
+		return errorf(ErrInvalid, "a user namespace: not with the handler's runtime %s, only with siflet's own", s.Settings.Runtime)
 	case len(s.Attributes) > maxAttributes:
 		return errorf(ErrInvalid, "attributes of %d bytes, more than %d", len(s.Attributes), maxAttributes)
 	case len(s.Hostname) > 64:

@@ -71,6 +71,12 @@ func (e *Engine) start(ctx context.Context, c *container) error {
 	if err := e.makeContainerGroup(ctx, c, planned.resources); err != nil {
 		return e.startFailed(ctx, c, err)
 	}
+	if planned.program.Delegate != nil {
+		e.endDelegate(ctx, c) // of a former engine that was killed when it was about to start the container
+		if err := c.prepareDelegate(); err != nil {
+			return e.startFailed(ctx, c, err)
+		}
+	}
 	e.warm.keep(rec.Image.ID, rec.Image.Extents)
 	err := e.tellPlugins(ctx, StepStart, e.containerSubject(c, nil))
 	pid := 0
@@ -78,6 +84,7 @@ func (e *Engine) start(ctx context.Context, c *container) error {
 		pid, err = startProcess(ctx, client, c, &rec, planned)
 	}
 	if err != nil {
+		e.endDelegate(ctx, c)
 		err = rec.Restore.explain(err)
 		if gerr := e.cfg.Cgroups.Load(c.cgroup()).Delete(ctx); gerr != nil {
 			err = errors.Join(err, gerr)
@@ -125,12 +132,15 @@ func (e *Engine) makeContainerGroup(ctx context.Context, c *container, r *specs.
 }
 
 func startRequest(c *container, rec *containerRecord, p *planned) supervisor.StartRequest {
-	spec := &rec.Spec
+	spec, cgroup := &rec.Spec, p.program.Cgroup
+	if p.program.Delegate != nil {
+		cgroup.Join, cgroup.Dir = nil, "" // the stage stays outside
+	}
 	return supervisor.StartRequest{
 		Program:  p.text,
 		PID:      p.program.Namespaces.PID,
 		Target:   p.program.Namespaces.Target,
-		Cgroup:   p.program.Cgroup,
+		Cgroup:   cgroup,
 		ExitFile: c.exitPath(),
 		Log: supervisor.LogConfig{
 			CRI: rec.LogPath, Out: spec.OutPath, Err: spec.ErrPath,

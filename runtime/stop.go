@@ -204,6 +204,7 @@ func (e *Engine) removeContainer(ctx context.Context, c *container) error {
 
 // forget takes away all that a container is but its process.
 func (e *Engine) forget(ctx context.Context, c *container) error {
+	e.endDelegate(ctx, c)
 	err := errors.Join(
 		e.cfg.Cgroups.Load(c.cgroup()).Delete(ctx),
 		e.unpin(c),

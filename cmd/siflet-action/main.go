@@ -3,16 +3,19 @@
 // every privilege already dropped:
 //
 //	siflet-action REQUEST-FD [REPORT-FD]
+//	siflet-action VARIABLE
 //
 // It reads one JSON request (package action), computes what to run and
 // executes that in its own place. REPORT-FD gets what prevented the start, a
 // program.Failure as JSON; it is closed without a word when the start succeeded.
+// Where another runtime starts the container, the request is in the environment.
 package main
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	goruntime "runtime"
@@ -35,13 +38,25 @@ func main() {
 }
 
 func run(args []string) int {
+	if len(args) == 1 && args[0] == program.ActionRequest {
+		text := os.Getenv(program.ActionRequest)
+		return carryOut(strings.NewReader(text), nil, os.Unsetenv(program.ActionRequest))
+	}
 	request, report, err := descriptors(args)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "FATAL:  ", err)
 		return 255
 	}
-	req, err := action.ReadRequest(request)
-	err = errors.Join(err, request.Close())
+	return carryOut(request, report, nil)
+}
+
+// carryOut carries the request out, unless there is an error already.
+func carryOut(request io.Reader, report *os.File, err error) int {
+	req, rerr := action.ReadRequest(request)
+	err = errors.Join(err, rerr)
+	if c, ok := request.(io.Closer); ok {
+		err = errors.Join(err, c.Close())
+	}
 	if err != nil {
 		return fail(report, err)
 	}

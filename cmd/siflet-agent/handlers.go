@@ -12,7 +12,9 @@ func handlers(c *config.Config) map[string]*runtime.Handler {
 	all := map[string]*runtime.Handler{}
 	usual := config.DefaultHandler()
 	for name, h := range c.Handlers {
-		one := &runtime.Handler{Seccomp: h.Seccomp, NoHostDevices: h.PrivilegedWithoutHostDevices}
+		one := &runtime.Handler{
+			Runtime: h.Runtime, RuntimeArgs: h.RuntimeArgs, RuntimeTimeout: h.RuntimeTimeout, Annotations: h.Annotations, Seccomp: h.Seccomp, NoHostDevices: h.PrivilegedWithoutHostDevices,
+		}
 		if !slices.Equal(h.Capabilities, usual.Capabilities) {
 			one.Capabilities = append([]string{}, h.Capabilities...)
 		}

@@ -127,6 +127,9 @@ func read() (*program.Program, error) {
 // launch carries out p and returns only an error.
 func launch(p *program.Program) error {
 	s := &stage{p: p, scratch: -1, root: -1, entry: newEntry(&p.Process)}
+	if p.Delegate != nil {
+		return s.delegate()
+	}
 	s.entry.hooks = p.Hooks
 	steps := []struct {
 		name string
@@ -170,6 +173,9 @@ func join(p *program.Program, e *entry) error {
 	s := &stage{p: p, scratch: -1, root: -1, entry: e}
 	if p.Cgroup.Dir != "" && slices.Contains(p.Cgroup.Join, p.Cgroup.Dir+"/cgroup.procs") {
 		p.Cgroup.Join = nil // it was born there
+	}
+	if p.Delegate != nil {
+		return s.delegateExec()
 	}
 	steps := []struct {
 		name string

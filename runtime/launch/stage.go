@@ -25,8 +25,10 @@ type stage struct {
 	hierarchies []hierarchyTree
 	// hostDevices are those of p.Devices, likewise.
 	hostDevices []int
-	scratch     int // a tmpfs: layers' mount points, upper layer, files
-	root        int // the container's root mount
+	// unified is the container's v2 cgroup, if that is to be hidden.
+	unified linux.FD
+	scratch int // a tmpfs: layers' mount points, upper layer, files
+	root    int // the container's root mount
 	// user is the container's user namespace, to which ids are mapped; 0 without.
 	user linux.FD
 	// inside is set in that user namespace.
@@ -94,6 +96,8 @@ func (s *stage) makeScratch() error {
 	}
 	place := "/sys"
 	switch {
+	case s.p.Delegate != nil:
+		place = s.p.Delegate.Bundle()
 	case s.p.Restore != nil:
 		place = s.p.Restore.Scratch // criu needs the host's
 	case s.p.Hooks != nil:

@@ -145,6 +145,14 @@ func explain(ctx int, err error) error {
 	return fmt.Errorf("%w (%s)", err, strings.Join(said, "; "))
 }
 
+// Detach takes a mount away from where it is.
+func Detach(name string) error {
+	if err := unix.Unmount(name, unix.MNT_DETACH); err != nil {
+		return fmt.Errorf("unmount %s: %w", name, err)
+	}
+	return nil
+}
+
 // MakePrivate keeps every mount event below name from spreading, both ways.
 func MakePrivate(name string) error {
 	if err := unix.Mount("", name, "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {

@@ -50,6 +50,9 @@ func (p *Program) field(s *Reader, key string) {
 			p.Restore = &Restore{}
 			s.Object(func(key string) { p.Restore.field(s, key) })
 		}
+	case "delegate":
+		p.Delegate = &Delegate{}
+		s.Object(func(key string) { p.Delegate.field(s, key) })
 	default:
 		s.Skip()
 	}

@@ -14,9 +14,10 @@ import "strconv"
 // with a higher version and carries out a lower one. A program says the lowest version
 // whose stages carry out all that is in it.
 const (
-	Version      = VersionHooks
-	VersionPlain = 1
-	VersionHooks = 2 // with Hooks
+	Version         = VersionDelegate
+	VersionPlain    = 1
+	VersionHooks    = 2 // with Hooks
+	VersionDelegate = 3 // with Delegate
 )
 
 // Program is everything the launch stage does before the container's own
@@ -41,6 +42,8 @@ type Program struct {
 	Hooks         *Hooks            `json:"hooks,omitempty"`
 	// Process is what runs at the end.
 	Process Process `json:"process"`
+	// Delegate leaves to another runtime what comes after the mounts of the root.
+	Delegate *Delegate `json:"delegate,omitempty"`
 	// Restore makes the process from a checkpoint instead; of Process only what
 	// is not in it counts.
 	Restore *Restore `json:"restore,omitempty"`

@@ -66,8 +66,10 @@ func TestEveryExampleIsGood(t *testing.T) {
 			t.Errorf("%s = %s, want its example %s", s.name, s.write(got), s.example)
 		}
 	}
-	if h, ok := got.Handlers["name"]; !ok || !cmp.Equal(h, DefaultHandler()) {
-		t.Errorf("handler = %+v, want the default", h)
+	want := DefaultHandler()
+	want.Runtime = "/usr/bin/crun"
+	if h, ok := got.Handlers["name"]; !ok || !cmp.Equal(h, want) {
+		t.Errorf("handler = %+v, want %+v", h, want)
 	}
 }
 

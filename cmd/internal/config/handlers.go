@@ -5,6 +5,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"time"
 )
 
 // handlersTable is the table that has a table for each handler.
@@ -12,6 +13,10 @@ const handlersTable = "handlers"
 
 // Handler is what pods get that name it as their RuntimeClass's handler.
 type Handler struct {
+	Runtime                      string
+	RuntimeArgs                  []string
+	RuntimeTimeout               time.Duration
+	Annotations                  []string
 	Seccomp                      string
 	Capabilities                 []string
 	PrivilegedWithoutHostDevices bool
@@ -20,12 +25,32 @@ type Handler struct {
 
 // DefaultHandler is one of which nothing is said.
 func DefaultHandler() Handler {
-	return Handler{Seccomp: "runtime/default", Capabilities: defaultCapabilities(), Writable: "disk", Network: "node"}
+	return Handler{
+		RuntimeArgs: []string{}, RuntimeTimeout: time.Minute, Annotations: []string{},
+		Seccomp: "runtime/default", Capabilities: defaultCapabilities(), Writable: "disk", Network: "node",
+	}
 }
 
 // handlerSettings are the keys of a table [handlers.NAME].
 func handlerSettings() []setting[Handler] {
 	return []setting[Handler]{
+		{
+			name: "runtime", kind: executable(), reload: true, value: func(h *Handler) any { return &h.Runtime },
+			doc:   "OCI runtime, such as crun, runc or runsc, that runs the containers; pods, images, networks and logs stay siflet's",
+			unset: "siflet itself", example: `"/usr/bin/crun"`,
+		},
+		{
+			name: "runtime_args", kind: kind{name: "arguments"}, reload: true, value: func(h *Handler) any { return &h.RuntimeArgs },
+			doc: "what comes first on that runtime's command line, such as --debug",
+		},
+		{
+			name: "runtime_timeout", least: 1, reload: true, value: func(h *Handler) any { return &h.RuntimeTimeout },
+			doc: "how long that runtime may take to create, start or delete a container",
+		},
+		{
+			name: "annotations", kind: kind{name: "names with * and ?", check: pattern}, reload: true, value: func(h *Handler) any { return &h.Annotations },
+			doc: "annotations of pods and containers that runtime sees",
+		},
 		{
 			name: "seccomp", kind: seccomp(), reload: true, value: func(h *Handler) any { return &h.Seccomp },
 			doc: "what a container gets that asks for the runtime's default seccomp profile",

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -154,4 +155,16 @@ func capability() kind {
 		}
 		return nil
 	}}
+}
+
+// executable is a program, which is looked for when it is needed.
+func executable() kind {
+	return kind{name: "program", check: absolute, look: lookProgram}
+}
+
+func pattern(text string) error {
+	if _, err := path.Match(text, ""); err != nil || text == "" {
+		return errors.New("want a name, with * for any letters")
+	}
+	return nil
 }

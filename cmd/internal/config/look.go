@@ -156,3 +156,21 @@ func lookProfile(text string) finding {
 	}
 	return finding{}
 }
+
+func lookProgram(path string) finding {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return finding{wrong: unwrapPath(err)}
+	case !info.Mode().IsRegular() || info.Mode()&0o111 == 0:
+		return finding{wrong: "is not a program"}
+	}
+	return finding{}
+}
+
+func unwrapPath(err error) string {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		return path.Err.Error()
+	}
+	return err.Error()
+}

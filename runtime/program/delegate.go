@@ -1,0 +1,61 @@
+package program
+
+// Delegate is an OCI runtime, with the command line that those have, and what it
+// is to run.
+type Delegate struct {
+	// Runtime is its path, Args what comes first on its command line, Root the
+	// directory where it keeps its state.
+	Runtime string   `json:"runtime"`
+	Args    []string `json:"args,omitempty"`
+	Root    string   `json:"root"`
+	ID      string   `json:"id"` // the container's
+	// Dir is a directory with one called bundle, where the bundle is, seen by the
+	// launch stage alone: config.json, rootfs, and Mounts[i] of the program as "mI".
+	// The files pid and log are beside it.
+	Dir string `json:"dir"`
+	// Config is the text of config.json or, for an exec, of its process. In it Mark
+	// with "-user", "-args" or "-request", in quotes, stands for the process's user, its
+	// arguments and an entry of its environment, and with "-home" for its home.
+	Config string `json:"config"`
+	Mark   string `json:"mark"`
+	// Hide is where cgroup v2 is mounted beside v1: some runtimes refuse to work with
+	// both. They see v1 alone, and are started in the container's v2 cgroup.
+	Hide string `json:"hide,omitempty"`
+	// Patience is how long the runtime may take for each call, in nanoseconds.
+	Patience int64 `json:"patience"`
+}
+
+// What siflet-action is called in a container of a delegated runtime, and the
+// variable that has its request there.
+const (
+	ActionTarget  = "/.siflet-action"
+	ActionRequest = "SIFLET_ACTION_REQUEST"
+)
+
+// Bundle is the directory of the bundle.
+func (d *Delegate) Bundle() string { return d.Dir + "/bundle" }
+
+func (d *Delegate) field(s *Reader, key string) {
+	switch key {
+	case "runtime":
+		d.Runtime = s.Text()
+	case "args":
+		d.Args = s.Texts()
+	case "hide":
+		d.Hide = s.Text()
+	case "root":
+		d.Root = s.Text()
+	case "id":
+		d.ID = s.Text()
+	case "dir":
+		d.Dir = s.Text()
+	case "config":
+		d.Config = s.Text()
+	case "mark":
+		d.Mark = s.Text()
+	case "patience":
+		d.Patience = s.Int()
+	default:
+		s.Skip()
+	}
+}
