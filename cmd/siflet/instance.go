@@ -17,6 +17,7 @@ import (
 
 	"github.com/siflet/siflet/runtime"
 	"github.com/siflet/siflet/runtime/image"
+	"github.com/siflet/siflet/runtime/linux"
 )
 
 // instanceAttributes is what the command line keeps with an instance.
@@ -100,7 +101,7 @@ func (w *workshop) startInstance(ctx context.Context, o *actionOptions, verb, re
 	}
 	if o.pidFile != "" {
 		text := []byte(strconv.Itoa(running.InitPID) + "\n")
-		if err := os.WriteFile(o.pidFile, text, 0o644); err != nil {
+		if err := linux.Overwrite(o.pidFile, text, 0o644); err != nil {
 			warn(w.stderr, "pid file %s: %v", o.pidFile, unwrapPath(err))
 		}
 	}

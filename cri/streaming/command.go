@@ -118,9 +118,9 @@ func (k *call) webCommand(w http.ResponseWriter, r *http.Request) {
 	}
 	_, _ = channels[first].Write(nil) // who has gone is noticed below
 	if want.TTY {
-		s.Resize = sizes(k.ctx, channels[resizeChannel])
+		s.Resize = sizes(k.ctx, channels[resizeChannel]) //nolint:contextcheck // see call
 	}
-	err = k.run(s)
+	err = k.run(s)                                               //nolint:contextcheck // see call
 	_, _ = channels[statusChannel].Write(verdict(err, protocol)) // likewise
 }
 

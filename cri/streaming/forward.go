@@ -24,7 +24,7 @@ const tunnelProtocol = spdy.HeaderSpdy31 + "+" + portforward.ProtocolV1Name
 
 // forward joins a client with ports of a pod. Connections end with the client.
 func (k *call) forward(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithCancel(k.ctx)
+	ctx, cancel := context.WithCancel(k.ctx) //nolint:contextcheck // see call
 	defer cancel()
 	k.ctx = ctx
 	go func() { // ends with the call
@@ -54,7 +54,7 @@ func (k *call) PortForward(_ context.Context, _, _ string, port int32, stream io
 		return stream.Close()
 	}
 	defer k.workers.Done()
-	return k.target.PortForward(k.ctx, k.asked.id, uint16(port), stream) // checked by the library
+	return k.target.PortForward(k.ctx, k.asked.id, uint16(port), stream) //nolint:contextcheck // see call; the library has checked the port
 }
 
 // tunnel serves SPDY inside of a WebSocket.
@@ -68,7 +68,7 @@ func (k *call) tunnel(w http.ResponseWriter, r *http.Request) {
 	}
 	websocket.Server{Handshake: choose, Handler: func(ws *websocket.Conn) {
 		ws.PayloadType = websocket.BinaryFrame
-		inner := r.Clone(k.ctx)
+		inner := r.Clone(k.ctx) //nolint:contextcheck // see call
 		inner.Header = http.Header{
 			httpstream.HeaderConnection:      {httpstream.HeaderUpgrade},
 			httpstream.HeaderUpgrade:         {spdy.HeaderSpdy31},

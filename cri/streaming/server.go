@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"sync"
 	"time"
 
@@ -51,9 +52,13 @@ type ExitError struct{ Code int }
 
 func (e ExitError) Error() string { return fmt.Sprintf("exit code %d", e.Code) }
 
-// String, Exited and ExitStatus are what the SPDY library wants.
-func (e ExitError) String() string  { return e.Error() }
-func (e ExitError) Exited() bool    { return true }
+// String is Error.
+func (e ExitError) String() string { return e.Error() }
+
+// Exited is for the SPDY library.
+func (e ExitError) Exited() bool { return true }
+
+// ExitStatus is for the SPDY library.
 func (e ExitError) ExitStatus() int { return e.Code }
 
 // ErrBusy means that too many URLs wait to be used.
@@ -136,7 +141,7 @@ func checkAddress(address string) (string, error) {
 	if address == "" {
 		return "127.0.0.1:0", nil
 	}
-	host, _, err := net.SplitHostPort(address)
+	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return "", fmt.Errorf("streaming address %q: want ADDRESS:PORT: %w", address, err)
 	}
@@ -146,8 +151,7 @@ func checkAddress(address string) (string, error) {
 	if _, err := netip.ParseAddr(host); err != nil {
 		return "", fmt.Errorf("streaming address %q: %q is no IP address; to listen on all of them say 0.0.0.0 or [::]", address, host)
 	}
-	_, port, _ := net.SplitHostPort(address)
-	if n, err := net.LookupPort("tcp", port); err != nil || port == "" || fmt.Sprint(n) != port {
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(n, 10) != port {
 		return "", fmt.Errorf("streaming address %q: %q is no port number; 0 is any free one", address, port)
 	}
 	return net.JoinHostPort(host, port), nil

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	goruntime "runtime"
 	"strings"
 	"testing"
 	"time"
@@ -41,6 +42,7 @@ func (e echo) PortForward(_ context.Context, _ string, _ uint16, stream io.ReadW
 
 func serving(t *testing.T, target Target) *Server {
 	t.Helper()
+	before := goruntime.NumGoroutine()
 	s, err := Listen(t.Context(), Config{Target: target})
 	if err != nil {
 		t.Fatal(err)
@@ -52,6 +54,13 @@ func serving(t *testing.T, target Target) *Server {
 		defer cancel()
 		if err := errors.Join(s.Stop(ctx), <-served); err != nil {
 			t.Error(err)
+		}
+		for goruntime.NumGoroutine() > before {
+			if ctx.Err() != nil {
+				all := make([]byte, 64<<10)
+				t.Fatalf("goroutines are left:\n%s", all[:goruntime.Stack(all, true)])
+			}
+			goruntime.Gosched()
 		}
 	})
 	return s

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -19,7 +20,7 @@ func (a *agent) forwarded(pod string, port int) (conn httpstream.Connection, dat
 		a.t.Fatal(err)
 	}
 	conn = connectSPDY(a.t, got.Url, "portforward.k8s.io")
-	header := http.Header{"Streamtype": {"error"}, "Port": {fmt.Sprint(port)}, "Requestid": {"1"}}
+	header := http.Header{"Streamtype": {"error"}, "Port": {strconv.Itoa(port)}, "Requestid": {"1"}}
 	if errs, err = conn.CreateStream(header.Clone()); err == nil {
 		header.Set("Streamtype", "data")
 		data, err = conn.CreateStream(header)
@@ -54,8 +55,10 @@ func TestPortForwardFindsListenersOfBothFamiliesAndOfTheNode(t *testing.T) {
 		port          int
 		config        *criapi.PodSandboxConfig
 	}{
-		{own, "v4", "127.0.0.1:8081", 8081, c}, {own, "v6", "[::1]:8082", 8082, c},
-		{node, "node4", "127.0.0.1:8083", 8083, n}, {node, "node6", "[::1]:8084", 8084, n},
+		{own, "v4", "127.0.0.1:8081", 8081, c},
+		{own, "v6", "[::1]:8082", 8082, c},
+		{node, "node4", "127.0.0.1:8083", 8083, n},
+		{node, "node6", "[::1]:8084", 8084, n},
 	} {
 		a.listen(s.pod, s.name, s.port, s.config, serve(s.at)...)
 		conn, data, _ := a.forwarded(s.pod, s.port)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -147,7 +148,7 @@ func TestStopSignals(t *testing.T) {
 		criapi.Signal_SIGNAL_RUNTIME_DEFAULT: 15, criapi.Signal_SIGNAL_SIGUSR1: 10, criapi.Signal_SIGNAL_SIGQUIT: 3,
 		criapi.Signal_SIGNAL_SIGRTMINPLUS3: 37, criapi.Signal_SIGNAL_SIGRTMAX: 64, criapi.Signal_SIGNAL_SIGRTMAXMINUS14: 50,
 	} {
-		c := containerConfig("c"+fmt.Sprint(number), image, "sh", "-c", fmt.Sprintf("trap 'exit 99' %d; echo up; while :; do sleep 0.05; done", number))
+		c := containerConfig("c"+strconv.Itoa(number), image, "sh", "-c", fmt.Sprintf("trap 'exit 99' %d; echo up; while :; do sleep 0.05; done", number))
 		c.StopSignal = signal
 		id := a.launch(pod, c, p)
 		eventually(t, "the trap to be set", func() bool { return strings.Contains(readLog(t, a.status(id)), "up") })
@@ -223,7 +224,7 @@ func TestAStopDuringAStartStops(t *testing.T) {
 		go func() {
 			begun <- second(a.StartContainer(within(t), &criapi.StartContainerRequest{ContainerId: id}))
 		}()
-		time.Sleep(time.Duration(n) * time.Millisecond / 2) // any moment of the start
+		pause(t, time.Duration(n)*time.Millisecond/2) // any moment of the start
 		if _, err := a.StopContainer(within(t), &criapi.StopContainerRequest{ContainerId: id}); err != nil {
 			t.Error(err)
 		}

@@ -140,7 +140,7 @@ func TestAnAgentKilledInAStormLosesNothing(t *testing.T) {
 	t.Logf("seed %d", seed)
 	moments := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // moments need not be secret
 	for range 15 {
-		time.Sleep(time.Duration(moments.IntN(250)) * time.Millisecond)
+		pause(t, time.Duration(moments.IntN(250))*time.Millisecond)
 		a.end(syscall.SIGKILL)
 		a.run()
 	}

