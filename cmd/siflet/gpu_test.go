@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/siflet/siflet/runtime"
@@ -66,24 +65,12 @@ func TestLibrariesAreForThisMachine(t *testing.T) {
 }
 
 func TestContainedGPUsHaveTheirNodes(t *testing.T) {
-	dir := t.TempDir()
-	for _, name := range []string{"nvidia0", "nvidia1", "plain"} {
-		makeNode(t, filepath.Join(dir, name))
-	}
 	var said bytes.Buffer
 	for _, contained := range []bool{true, false} {
 		o, spec := actionOptions{contain: contained}, runtime.ContainerSpec{}
-		o.gpuNodes(&said, &spec, dir+"/nvidia*", dir+"/none")
+		o.gpuNodes(&said, &spec, "/dev/[nf]ull", "/dev/no-such")
 		if got := len(spec.Devices); said.Len() > 0 || contained && got != 2 || !contained && got != 0 {
 			t.Errorf("contained %t: %v, %s", contained, spec.Devices, &said)
 		}
-	}
-}
-
-// makeNode makes a node like /dev/null.
-func makeNode(t *testing.T, name string) {
-	t.Helper()
-	if err := syscall.Mknod(name, syscall.S_IFCHR|0o666, 1<<8|3); err != nil {
-		t.Skipf("needs the right to make device nodes: %v", err)
 	}
 }
