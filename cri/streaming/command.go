@@ -120,7 +120,7 @@ func (k *call) webCommand(w http.ResponseWriter, r *http.Request) {
 	if want.TTY {
 		s.Resize = sizes(k.ctx, channels[resizeChannel]) //nolint:contextcheck // see call
 	}
-	err = k.run(s)                                               //nolint:contextcheck // see call
+	err = k.run(s)
 	_, _ = channels[statusChannel].Write(verdict(err, protocol)) // likewise
 }
 

@@ -23,8 +23,8 @@ import (
 const tunnelProtocol = spdy.HeaderSpdy31 + "+" + portforward.ProtocolV1Name
 
 // forward joins a client with ports of a pod. Connections end with the client.
-func (k *call) forward(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithCancel(k.ctx) //nolint:contextcheck // see call
+func (k *call) forward(w http.ResponseWriter, r *http.Request) { //nolint:contextcheck // see call
+	ctx, cancel := context.WithCancel(k.ctx)
 	defer cancel()
 	k.ctx = ctx
 	go func() { // ends with the call
@@ -68,7 +68,7 @@ func (k *call) tunnel(w http.ResponseWriter, r *http.Request) {
 	}
 	websocket.Server{Handshake: choose, Handler: func(ws *websocket.Conn) {
 		ws.PayloadType = websocket.BinaryFrame
-		inner := r.Clone(k.ctx) //nolint:contextcheck // see call
+		inner := r.Clone(k.ctx)
 		inner.Header = http.Header{
 			httpstream.HeaderConnection:      {httpstream.HeaderUpgrade},
 			httpstream.HeaderUpgrade:         {spdy.HeaderSpdy31},
