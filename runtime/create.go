@@ -152,6 +152,9 @@ func (e *Engine) prepare(ctx context.Context, c *container) error {
 	if err := e.cfg.Cgroups.Load(c.inst.rec.Cgroup).CheckSub(planned.resources); err != nil {
 		return err
 	}
+	if err := noHooksInside(planned.spec.Hooks, &c.inst.rec.Spec.Namespaces); err != nil {
+		return err
+	}
 	rec.Hooks = planned.spec.Hooks
 	if err := os.MkdirAll(filepath.Dir(c.dir), 0o700); err != nil {
 		return err

@@ -5,6 +5,8 @@ import (
 	"math"
 	"os"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
 	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/program"
 	"github.com/siflet/siflet/runtime/squashfs"
@@ -35,6 +37,15 @@ func (n *Namespaces) checkUser() error {
 		return errorf(ErrInvalid, "the node's IPC namespace can't be used in a user namespace")
 	}
 	return nil
+}
+
+// noHooksInside refuses hooks where they can't be run as they expect: their bundle is
+// beyond the reach of a user namespace's root.
+func noHooksInside(h *specs.Hooks, n *Namespaces) error {
+	if n.User == nil || h == nil {
+		return nil
+	}
+	return errorf(ErrInvalid, "hooks (of CDI devices or NRI plugins) are not supported in a pod with a user namespace of its own")
 }
 
 // UserNamespaces returns nil if instances can have user namespaces of their own
