@@ -110,9 +110,9 @@ func (e *Engine) prepare(ctx context.Context, c *container) error {
 	rec := c.rec // the claim keeps others from changing it
 	var err error
 	if rec.Spec.Checkpoint != "" {
-		err = e.prepareRestore(ctx, c, &rec)
-	} else {
-		rec.Image, err = e.resolve(ctx, rec.Spec.Image)
+		err = e.restoreArchive(ctx, c, &rec)
+	} else if rec.Image, err = e.resolve(ctx, rec.Spec.Image); err == nil && rec.Image.bare() {
+		err = e.restoreImage(ctx, c, &rec)
 	}
 	if err != nil {
 		return err

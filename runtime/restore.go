@@ -12,6 +12,7 @@ import (
 
 	"github.com/siflet/siflet/runtime/checkpoint"
 	"github.com/siflet/siflet/runtime/layer"
+	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/program"
 )
 
@@ -20,8 +21,8 @@ type restoreRecord struct {
 	// Dir is an unpacked archive, with directories for the restore's own use.
 	Dir   string   `json:"dir"`
 	Stdio []string `json:"stdio"`
-	// Source is what the policy is asked about: the archive's path.
-	Source string `json:"source"`
+	// Source is what the policy is asked about at the start too.
+	Source resolvedImage `json:"source"`
 }
 
 // The directories in restoreRecord.Dir that are not of the archive.
@@ -33,24 +34,64 @@ const (
 // IsCheckpoint says whether what a container names as its image is the path of a checkpoint.
 func IsCheckpoint(ref string) bool { return filepath.IsAbs(ref) && checkpoint.IsArchive(ref) }
 
-// prepareRestore unpacks the checkpoint that rec names below the container's
-// directory, which it makes, and makes the container's image that of the checkpoint.
-func (e *Engine) prepareRestore(ctx context.Context, c *container, rec *containerRecord) error {
-	source := rec.Spec.Checkpoint
-	if _, err := e.criu.Find(ctx); err != nil {
-		if errors.Is(err, checkpoint.ErrUnsupported) {
-			return as(ErrUnsupported, err)
+// restoreArchive is restore of the archive that rec names.
+func (e *Engine) restoreArchive(ctx context.Context, c *container, rec *containerRecord) error {
+	path := rec.Spec.Checkpoint
+	// What was a process's memory nobody has signed.
+	source := resolvedImage{References: []string{path}}
+	err := e.restore(ctx, c, rec, &source, func(dir string) error {
+		f, err := os.Open(path)
+		if err != nil {
+			return err
 		}
+		defer f.Close() //nolint:errcheck // read only
+		return checkpoint.Unpack(f, dir)
+	})
+	if err != nil {
+		return fmt.Errorf("checkpoint %s: %w", path, err)
+	}
+	return nil
+}
+
+// bare says that an image has one file system and nothing to run: it may be a checkpoint.
+func (r *resolvedImage) bare() bool {
+	return len(r.Extents) == 1 && r.Extents[0].FS == "squashfs" && !r.Native && len(r.Entrypoint)+len(r.Cmd) == 0
+}
+
+// restoreImage is restore of rec's image, if that is a checkpoint, as checkpointctl
+// and others make images of them.
+func (e *Engine) restoreImage(ctx context.Context, c *container, rec *containerRecord) error {
+	source, name := rec.Image, rec.Spec.Image
+	mounts, err := holdImage(source.Extents, false)
+	if err != nil {
 		return err
 	}
-	if c.inst.rec.Spec.Namespaces.User != nil {
-		return errorf(ErrUnsupported, "a pod with a user namespace of its own can't have restored containers")
+	defer mounts[0].Close() //nolint:errcheck // opened to be held only
+	root, err := os.OpenRoot(linux.DescriptorPath(mounts[0]))
+	if err != nil {
+		return err
 	}
-	if rec.Spec.Terminal {
-		return errorf(ErrUnsupported, "a container with a terminal can't be restored")
+	defer root.Close() //nolint:errcheck // read only
+	if !checkpoint.IsUnpacked(root) {
+		return nil
 	}
-	if mode := pidMode(&rec.Spec, &c.inst.rec.Spec); mode != program.PIDContainer {
-		return errorf(ErrUnsupported, "only a container with a PID namespace of its own can be restored; the mode is %s", mode)
+	rec.Spec.Image = "" // it is not what the process was made from
+	err = e.restore(ctx, c, rec, &source, func(dir string) error { return checkpoint.Copy(root, dir) })
+	rec.Spec.Image = name
+	if err != nil {
+		return fmt.Errorf("checkpoint %s: %w", name, err)
+	}
+	return nil
+}
+
+// restore puts a checkpoint below the container's directory, which it makes, and makes
+// the container's image that of the checkpoint. The policy is asked about the source.
+func (e *Engine) restore(ctx context.Context, c *container, rec *containerRecord, source *resolvedImage, unpack func(dir string) error) error {
+	if err := e.canRestore(ctx, c, rec); err != nil {
+		return err
+	}
+	if err := permit(ctx, e.cfg.Trust, source, c.inst.rec.Spec.Metadata.Namespace); err != nil {
+		return err
 	}
 	dir := filepath.Join(c.dir, "checkpoint")
 	for _, sub := range []string{checkpoint.ImagesDir, restoreWork, restoreScratch} {
@@ -58,27 +99,45 @@ func (e *Engine) prepareRestore(ctx context.Context, c *container, rec *containe
 			return err
 		}
 	}
-	if err := unpackArchive(source, dir); err != nil {
+	if err := unpack(dir); err != nil {
 		return as(ErrInvalid, err)
 	}
 	config, err := checkpoint.ReadConfig(dir)
 	if err != nil {
-		return as(ErrInvalid, fmt.Errorf("checkpoint %s: %w", source, err))
+		return as(ErrInvalid, err)
 	}
 	stdio, err := checkpoint.ReadStdio(dir)
 	if err != nil {
-		return as(ErrInvalid, fmt.Errorf("checkpoint %s: %w", source, err))
+		return as(ErrInvalid, err)
 	}
 	if rec.Image, err = e.checkpointImage(ctx, config); err != nil {
-		return fmt.Errorf("checkpoint %s: %w", source, err)
+		return err
 	}
 	if rec.Spec.Image != "" {
 		if err := e.unchangedSince(ctx, c, rec, dir); err != nil {
-			return fmt.Errorf("checkpoint %s: %w", source, err)
+			return err
 		}
 	}
-	rec.Restore = &restoreRecord{Dir: dir, Stdio: stdio, Source: source}
+	rec.Restore = &restoreRecord{Dir: dir, Stdio: stdio, Source: *source}
 	return restoreDiff(ctx, dir, rec)
+}
+
+// canRestore says why a container can't be made from a checkpoint, before anything is done.
+func (e *Engine) canRestore(ctx context.Context, c *container, rec *containerRecord) error {
+	mode := pidMode(&rec.Spec, &c.inst.rec.Spec)
+	switch {
+	case c.inst.rec.Spec.Namespaces.User != nil:
+		return errorf(ErrUnsupported, "a pod with a user namespace of its own can't have restored containers")
+	case rec.Spec.Terminal:
+		return errorf(ErrUnsupported, "a container with a terminal can't be restored")
+	case mode != program.PIDContainer:
+		return errorf(ErrUnsupported, "only a container with a PID namespace of its own can be restored; the mode is %s", mode)
+	}
+	_, err := e.criu.Find(ctx)
+	if errors.Is(err, checkpoint.ErrUnsupported) {
+		return as(ErrUnsupported, err)
+	}
+	return err
 }
 
 // unchangedSince says that a container asks for what the one in the checkpoint was: for
@@ -117,15 +176,6 @@ func (e *Engine) unchangedSince(ctx context.Context, c *container, rec *containe
 		}
 	}
 	return nil
-}
-
-func unpackArchive(source, dir string) error {
-	f, err := os.Open(source)
-	if err != nil {
-		return err
-	}
-	defer f.Close() //nolint:errcheck // read only
-	return checkpoint.Unpack(f, dir)
 }
 
 // checkpointImage finds the image that a checkpoint was made on: that very one.

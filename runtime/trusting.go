@@ -40,8 +40,7 @@ func (e *Engine) permitAll(ctx context.Context, c *container, rec *containerReco
 		return err
 	}
 	if rec.Restore != nil {
-		// What was a process's memory nobody has signed.
-		if err := permit(ctx, e.cfg.Trust, &resolvedImage{References: []string{rec.Restore.Source}}, namespace); err != nil {
+		if err := permit(ctx, e.cfg.Trust, &rec.Restore.Source, namespace); err != nil {
 			return fmt.Errorf("checkpoint: %w", err)
 		}
 	}

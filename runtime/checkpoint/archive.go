@@ -158,6 +158,46 @@ func IsArchive(path string) bool {
 	return false
 }
 
+// IsUnpacked says whether a directory is an unpacked archive.
+func IsUnpacked(root *os.Root) bool {
+	for _, name := range []string{ConfigFile, SpecFile} {
+		if info, err := root.Lstat(name); err != nil || !info.Mode().IsRegular() {
+			return false
+		}
+	}
+	info, err := root.Lstat(ImagesDir)
+	return err == nil && info.IsDir()
+}
+
+// Copy is Unpack of an archive that is unpacked already, and not trusted either.
+func Copy(from *os.Root, dir string) error {
+	to, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer to.Close() //nolint:errcheck // closed files are written
+	err = fs.WalkDir(from.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && name != "." && name != ImagesDir:
+			return fs.SkipDir
+		case !entry.Type().IsRegular() || !known(name):
+			return nil
+		}
+		f, err := from.Open(name)
+		if err != nil {
+			return err
+		}
+		defer f.Close() //nolint:errcheck // read only
+		return unpackFile(to, name, f)
+	})
+	if err != nil {
+		return fmt.Errorf("copy checkpoint: %w", err)
+	}
+	return nil
+}
+
 // ReadConfig reads config.dump in the directory of an unpacked archive.
 func ReadConfig(dir string) (Config, error) {
 	var c Config

@@ -26,3 +26,6 @@ func HoldImage(name, fsType string, offset, size int64, direct bool) (*os.File, 
 	}
 	return os.NewFile(uintptr(mount), name), nil
 }
+
+// DescriptorPath names what an open file is. It must stay open while the name is in use.
+func DescriptorPath(f *os.File) string { return fdPath(FD(f.Fd())) }

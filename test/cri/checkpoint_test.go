@@ -9,7 +9,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/siflet/siflet/test/registrytest"
 )
 
 // criuWorks says whether there is a criu that works with this kernel.
@@ -149,12 +154,34 @@ func TestAContainerGoesOnFromItsCheckpoint(t *testing.T) {
 	if log := readLog(t, status); !strings.Contains(log, "stdout F tick ") || strings.Contains(log, "tick 1\n") {
 		t.Errorf("log of the second = %q, want it to go on in the middle", log)
 	}
+	checkFromImage(t, a, pod, archive, again, p)
 	if _, err := a.StopContainer(within(t), &criapi.StopContainerRequest{ContainerId: second}); err != nil {
 		t.Fatal(err)
 	}
 	if s := a.exited(second); s.ExitCode != 137 {
 		t.Errorf("exit code = %d, want 137", s.ExitCode)
 	}
+}
+
+// checkFromImage restores from an image that was made of an archive.
+func checkFromImage(t *testing.T, a *agent, pod, archive string, c *criapi.ContainerConfig, p *criapi.PodSandboxConfig) {
+	t.Helper()
+	layer, err := os.ReadFile(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tag, err := name.NewTag("checkpoint:1")
+	file := filepath.Join(t.TempDir(), "image.tar")
+	if err == nil {
+		err = tarball.WriteToFile(file, tag, registrytest.Image(t, v1.Config{}, registrytest.LayerOf(t, registrytest.Gzip, layer)))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Metadata.Name, c.LogPath, c.Image = "third", "third.log", &criapi.ImageSpec{Image: a.mustPull("docker-archive:" + file)}
+	third := a.launch(pod, c, p)
+	before := a.count(third)
+	eventually(t, "the third to count", func() bool { return before > 3 && a.count(third) > before })
 }
 
 // checkArchive looks for what checkpointctl needs.
