@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -141,7 +142,11 @@ func (e *Engine) startSupervisor(ctx context.Context, i *instance, group *cgroup
 	if err := e.runOnNetwork(ctx, i, cfg, attr); err != nil {
 		return err
 	}
-	return networkSysctls(i.rec.Netns, spec)
+	netns := i.rec.Netns
+	if spec.LoopbackOnly { // nothing is pinned
+		netns = "/proc/" + strconv.Itoa(i.rec.SupervisorPID) + "/ns/net"
+	}
+	return networkSysctls(netns, spec)
 }
 
 // runOnNetwork starts the supervisor and attaches the network to its namespace.
