@@ -213,3 +213,23 @@ func TestAttachedLooksAtEveryNamespace(t *testing.T) {
 		}
 	}
 }
+
+func TestAPolicyCanMoveToAnotherFile(t *testing.T) {
+	write := func(text string) string {
+		t.Helper()
+		path := filepath.Join(t.TempDir(), "policy.toml")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	p := NewPolicy(PolicyFile{Path: write("default = \"accept\"\n")})
+	image := Subject{References: []string{"r.example/x:1"}}
+	if err := p.Check(t.Context(), image); err != nil {
+		t.Fatal(err)
+	}
+	p.Change(PolicyFile{Path: write("default = \"reject\"\n")})
+	if err := p.Check(t.Context(), image); !errors.Is(err, ErrPolicy) {
+		t.Errorf("Check = %v, want the other file's refusal", err)
+	}
+}
