@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -139,14 +138,7 @@ func (e *Engine) startSupervisor(ctx context.Context, i *instance, group *cgroup
 		return err
 	}
 	defer leave()
-	if err := e.runOnNetwork(ctx, i, cfg, attr); err != nil {
-		return err
-	}
-	netns := i.rec.Netns
-	if spec.LoopbackOnly { // nothing is pinned
-		netns = "/proc/" + strconv.Itoa(i.rec.SupervisorPID) + "/ns/net"
-	}
-	return networkSysctls(netns, spec)
+	return e.runOnNetwork(ctx, i, cfg, attr)
 }
 
 // runOnNetwork starts the supervisor and attaches the network to its namespace.
@@ -234,8 +226,11 @@ func title(s *InstanceSpec) string {
 }
 
 func (e *Engine) attachNetwork(ctx context.Context, i *instance, pid int) error {
-	if i.rec.Netns == "" {
+	if i.rec.Spec.Namespaces.Network == ModeHost {
 		return nil
+	}
+	if i.rec.Netns == "" { // loopback alone
+		return networkSysctls(fmt.Sprintf("/proc/%d/ns/net", pid), &i.rec.Spec)
 	}
 	if err := network.Pin(pid, i.rec.Netns); err != nil {
 		return err

@@ -65,6 +65,7 @@ func TestAHandlersSettingsHoldForItsPods(t *testing.T) {
 	image := busybox(t)
 	p := podConfig(a, "p")
 	p.Linux.SecurityContext = &criapi.LinuxSandboxSecurityContext{Privileged: true}
+	p.Linux.Sysctls = map[string]string{"net.core.somaxconn": "321"}
 	pod := a.handledPod("p", "quiet", p)
 	status, err := a.PodSandboxStatus(within(t), &criapi.PodSandboxStatusRequest{PodSandboxId: pod})
 	if err != nil || status.Status.Network.Ip != "" || status.Status.RuntimeHandler != "quiet" {
@@ -75,8 +76,8 @@ func TestAHandlersSettingsHoldForItsPods(t *testing.T) {
 		Seccomp:      &criapi.SecurityProfile{ProfileType: criapi.SecurityProfile_RuntimeDefault},
 		Capabilities: &criapi.Capability{AddCapabilities: []string{"NET_RAW"}},
 	}
-	out := string(a.execSync(a.launch(pod, c, p), "sh", "-c", "grep -e Seccomp: -e CapBnd /proc/self/status; ls /sys/class/net; cat /proc/mounts").Stdout)
-	for _, want := range []string{"Seccomp:\t0\n", "CapBnd:\t0000000000002020\n", "\nlo\n"} {
+	out := string(a.execSync(a.launch(pod, c, p), "sh", "-c", "grep -e Seccomp: -e CapBnd /proc/self/status; ls /sys/class/net; cat /proc/sys/net/core/somaxconn /proc/mounts").Stdout)
+	for _, want := range []string{"Seccomp:\t0\n", "CapBnd:\t0000000000002020\n", "\nlo\n321\n"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("container sees %s\nwant %q", out, want)
 		}
