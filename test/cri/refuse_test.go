@@ -201,21 +201,48 @@ func TestAbsentThingsAreStoppedAndRemoved(t *testing.T) {
 	} {
 		wantCode(t, name, err, "OK")
 	}
-	for name, err := range map[string]error{
-		"PodSandboxStatus": second(a.PodSandboxStatus(ctx, &criapi.PodSandboxStatusRequest{PodSandboxId: "x"})),
-		"ContainerStatus":  second(a.ContainerStatus(ctx, &criapi.ContainerStatusRequest{ContainerId: "x"})),
-		"StartContainer":   second(a.StartContainer(ctx, &criapi.StartContainerRequest{ContainerId: "x"})),
-		"ContainerStats":   second(a.ContainerStats(ctx, &criapi.ContainerStatsRequest{ContainerId: "x"})),
-		"PodSandboxStats":  second(a.PodSandboxStats(ctx, &criapi.PodSandboxStatsRequest{PodSandboxId: "x"})),
-		"PortForward":      second(a.PortForward(ctx, &criapi.PortForwardRequest{PodSandboxId: "x"})),
-		"Attach":           second(a.Attach(ctx, &criapi.AttachRequest{ContainerId: "x", Stdout: true})),
+	for name, call := range map[string]func(id string) error{
+		"PodSandboxStatus": func(id string) error {
+			return second(a.PodSandboxStatus(ctx, &criapi.PodSandboxStatusRequest{PodSandboxId: id}))
+		},
+		"UpdatePodSandboxResources": func(id string) error {
+			return second(a.UpdatePodSandboxResources(ctx, &criapi.UpdatePodSandboxResourcesRequest{PodSandboxId: id}))
+		},
+		"PodSandboxStats": func(id string) error {
+			return second(a.PodSandboxStats(ctx, &criapi.PodSandboxStatsRequest{PodSandboxId: id}))
+		},
+		"PortForward": func(id string) error {
+			return second(a.PortForward(ctx, &criapi.PortForwardRequest{PodSandboxId: id}))
+		},
+		"CreateContainer": func(id string) error {
+			return second(a.CreateContainer(ctx, &criapi.CreateContainerRequest{PodSandboxId: id, Config: containerConfig("c", "/x.sif")}))
+		},
+		"StartContainer": func(id string) error {
+			return second(a.StartContainer(ctx, &criapi.StartContainerRequest{ContainerId: id}))
+		},
+		"ContainerStatus": func(id string) error {
+			return second(a.ContainerStatus(ctx, &criapi.ContainerStatusRequest{ContainerId: id}))
+		},
+		"ContainerStats": func(id string) error {
+			return second(a.ContainerStats(ctx, &criapi.ContainerStatsRequest{ContainerId: id}))
+		},
+		"UpdateContainerResources": func(id string) error {
+			return second(a.UpdateContainerResources(ctx, &criapi.UpdateContainerResourcesRequest{ContainerId: id}))
+		},
+		"ReopenContainerLog": func(id string) error {
+			return second(a.ReopenContainerLog(ctx, &criapi.ReopenContainerLogRequest{ContainerId: id}))
+		},
+		"ExecSync": func(id string) error {
+			return second(a.ExecSync(ctx, &criapi.ExecSyncRequest{ContainerId: id, Cmd: []string{"true"}}))
+		},
+		"Exec": func(id string) error {
+			return second(a.Exec(ctx, &criapi.ExecRequest{ContainerId: id, Cmd: []string{"true"}, Stdout: true}))
+		},
+		"Attach": func(id string) error {
+			return second(a.Attach(ctx, &criapi.AttachRequest{ContainerId: id, Stdout: true}))
+		},
 	} {
-		wantCode(t, name, err, "NotFound")
-	}
-	for name, err := range map[string]error{
-		"CheckpointContainer": second(a.CheckpointContainer(ctx, &criapi.CheckpointContainerRequest{})),
-		"RestorePod":          second(a.RestorePod(ctx, &criapi.RestorePodRequest{})),
-	} {
-		wantCode(t, name, err, "Unimplemented")
+		wantCode(t, name+" of nobody", call("x"), "NotFound")
+		wantCode(t, name+" without an id", call(""), "InvalidArgument")
 	}
 }
