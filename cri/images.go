@@ -50,14 +50,17 @@ func (s *Server) listImages(f *criapi.ImageFilter) ([]*criapi.Image, error) {
 	}
 	list := make([]*criapi.Image, 0, len(all))
 	for i := range all {
-		list = append(list, criImage(&all[i]))
+		if !all[i].Removed() {
+			list = append(list, criImage(&all[i]))
+		}
 	}
 	return list, nil
 }
 
 // lookup is the image that was pulled or imported by this name, or nil. The
 // store finds any file by its path too, but one that nobody pulled by that path is no
-// image of this node yet: the pull asks the policy about the path, and keeps it.
+// image of this node yet: the pull asks the policy about the path, and keeps it. One
+// that was removed while a container uses it is none any more.
 func (s *Server) lookup(ref string) (*image.Image, error) {
 	found, err := s.images.Lookup(ref)
 	if errors.Is(err, image.ErrNotFound) {
@@ -66,7 +69,7 @@ func (s *Server) lookup(ref string) (*image.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !found.Known {
+	if !found.Known || found.Removed() {
 		return nil, nil //nolint:nilnil // absent is no error
 	}
 	return &found, nil

@@ -120,6 +120,12 @@ func (i *Image) Names() []string {
 	return all
 }
 
+// Removed says that the image is there for those alone who need it already: it has no
+// name any more, and nobody keeps it.
+func (i *Image) Removed() bool {
+	return i.Known && !i.Kept && len(i.References)+len(i.Digests) == 0
+}
+
 // ImportedAs says that a name as registries have them was given to the image by an import:
 // no registry was asked for it.
 func (i *Image) ImportedAs(ref string) bool { return importedAs(ref, i.Digests) }
