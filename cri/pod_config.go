@@ -39,6 +39,9 @@ func (s *Server) instanceSpec(c *criapi.PodSandboxConfig, handler string) (runti
 	if _, err := seccompProfile("linux.security_context", security.GetSeccomp(), security.GetSeccompProfilePath()); err != nil { //nolint:staticcheck // old clients
 		return none, err
 	}
+	if security.GetRunAsGroup() != nil && security.GetRunAsUser() == nil {
+		return none, invalid("linux.security_context.run_as_group", "is set without a user")
+	}
 	spec := runtime.InstanceSpec{
 		Name: podName(meta), Pod: true, Metadata: meta, Handler: handler, Namespaces: ns,
 		Hostname:     c.GetHostname(),

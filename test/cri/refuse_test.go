@@ -19,6 +19,10 @@ func TestPodsThatAreRefusedLeaveNothing(t *testing.T) {
 			c.Linux.SecurityContext = &criapi.LinuxSandboxSecurityContext{NamespaceOptions: o}
 		}
 	}
+	one := &criapi.IDMapping{HostId: 100000, Length: 65536}
+	users := func(mode criapi.NamespaceMode, m ...*criapi.IDMapping) func(*criapi.PodSandboxConfig) {
+		return namespaces(func(o *criapi.NamespaceOption) { o.UsernsOptions = &criapi.UserNamespace{Mode: mode, Uids: m, Gids: m} })
+	}
 	for _, c := range []struct {
 		name string
 		edit func(c *criapi.PodSandboxConfig)
@@ -30,6 +34,15 @@ func TestPodsThatAreRefusedLeaveNothing(t *testing.T) {
 		{"unknown mode", namespaces(func(o *criapi.NamespaceOption) { o.Pid = 7 }), "InvalidArgument", "linux.security_context.namespace_options.pid: unknown mode 7"},
 		{"network of a container", namespaces(func(o *criapi.NamespaceOption) { o.Network = criapi.NamespaceMode_CONTAINER }), "InvalidArgument", "namespace_options.network"},
 		{"user namespace", namespaces(func(o *criapi.NamespaceOption) { o.UsernsOptions = &criapi.UserNamespace{} }), "InvalidArgument", "userns_options.uids: one mapping is needed"},
+		{"two user mappings", users(ofPod, one, one), "InvalidArgument", "userns_options.uids: one mapping is possible, there are 2"},
+		{"root that is not mapped", users(ofPod, &criapi.IDMapping{HostId: 100000, ContainerId: 1, Length: 65536}), "InvalidArgument", "userns_options.uids[0].container_id"},
+		{"user namespace of a container", users(ofContainer, one), "InvalidArgument", "userns_options.mode"},
+		{"user namespace of a target", users(ofTarget, one), "InvalidArgument", "userns_options.mode"},
+		{"mappings of the node's users", users(ofNode, one), "InvalidArgument", "userns_options.uids: mode NODE"},
+		{"target", namespaces(func(o *criapi.NamespaceOption) { o.Pid = ofTarget }), "InvalidArgument", "namespace_options.pid"},
+		{"group alone", func(c *criapi.PodSandboxConfig) {
+			c.Linux.SecurityContext = &criapi.LinuxSandboxSecurityContext{RunAsGroup: &criapi.Int64Value{Value: 1}}
+		}, "InvalidArgument", "linux.security_context.run_as_group: is set without a user"},
 		{"cgroup parent", func(c *criapi.PodSandboxConfig) { c.Linux.CgroupParent = "/no/such/parent" }, "InvalidArgument", "/no/such/parent"},
 		{"slice", func(c *criapi.PodSandboxConfig) { c.Linux.CgroupParent = "kubepods.slice" }, "InvalidArgument", "names a systemd slice"},
 		{"node's sysctl", func(c *criapi.PodSandboxConfig) { c.Linux.Sysctls = map[string]string{"vm.swappiness": "1"} }, "InvalidArgument", `linux.sysctls["vm.swappiness"]`},
@@ -128,6 +141,12 @@ func TestContainersThatAreRefusedLeaveNothing(t *testing.T) {
 		{"relative bind source", mount(&criapi.Mount{ContainerPath: "/x", HostPath: "x"}), "mounts[0].host_path"},
 		{"propagation", mount(&criapi.Mount{ContainerPath: "/x", HostPath: "/tmp", Propagation: 9}), "mounts[0].propagation: unknown mode 9"},
 		{"recursive read-only", mount(&criapi.Mount{ContainerPath: "/x", HostPath: "/tmp", RecursiveReadOnly: true}), "mounts[0].recursive_read_only"},
+		{"recursive read-only, slave", mount(&criapi.Mount{
+			ContainerPath: "/x", HostPath: "/tmp", Readonly: true, RecursiveReadOnly: true, Propagation: slave,
+		}), "mounts[0].recursive_read_only"},
+		{"recursive read-only, shared", mount(&criapi.Mount{
+			ContainerPath: "/x", HostPath: "/tmp", Readonly: true, RecursiveReadOnly: true, Propagation: shared,
+		}), "mounts[0].recursive_read_only"},
 		{"mapped mount", mount(&criapi.Mount{ContainerPath: "/x", HostPath: "/tmp", UidMappings: []*criapi.IDMapping{{Length: 1}}}), "uidMappings[0].host_id"},
 		{"mount option", mount(&criapi.Mount{ContainerPath: "/x", HostPath: "/tmp", MountOptions: []string{"suid"}}), "mounts[0].mount_options[0]"},
 		{"capability", security(func(s *criapi.LinuxContainerSecurityContext) {
@@ -135,6 +154,9 @@ func TestContainersThatAreRefusedLeaveNothing(t *testing.T) {
 		}), "linux.security_context.capabilities.add_capabilities[0]"},
 		{"user", security(func(s *criapi.LinuxContainerSecurityContext) { s.RunAsUser = &criapi.Int64Value{Value: -1} }), "linux.security_context.run_as_user"},
 		{"group alone", security(func(s *criapi.LinuxContainerSecurityContext) { s.RunAsGroup = &criapi.Int64Value{Value: 1} }), "linux.security_context.run_as_group"},
+		{"user by number and name", security(func(s *criapi.LinuxContainerSecurityContext) {
+			s.RunAsUser, s.RunAsUsername = &criapi.Int64Value{Value: 1}, "root"
+		}), "linux.security_context.run_as_username"},
 		{"privileged in another pod", security(func(s *criapi.LinuxContainerSecurityContext) { s.Privileged = true }), "linux.security_context.privileged"},
 		{"missing profile", security(func(s *criapi.LinuxContainerSecurityContext) {
 			s.Seccomp = &criapi.SecurityProfile{ProfileType: criapi.SecurityProfile_Localhost, LocalhostRef: "/no/such/profile"}
@@ -174,6 +196,9 @@ func TestStartsThatFail(t *testing.T) {
 		!strings.Contains(s.Message, "/no/such/command") {
 		t.Errorf("status = %v, want exited by StartError", s)
 	}
+	stranger := containerConfig("stranger", image, "true")
+	stranger.Linux.SecurityContext = &criapi.LinuxContainerSecurityContext{RunAsUsername: "stranger"}
+	wantRefusal(t, "user who is not in the image", a.refusal(pod, stranger, p), "InvalidArgument", "stranger")
 	if err := os.WriteFile(filepath.Join(p.LogDirectory, "file"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
