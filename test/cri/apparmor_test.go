@@ -109,7 +109,7 @@ func TestAppArmorProfilesThatAreRefused(t *testing.T) {
 	cases := map[string]*criapi.LinuxContainerSecurityContext{
 		"localhost_ref":               armor(criapi.SecurityProfile_Localhost, ""),
 		"profile_type is not Localho": armor(criapi.SecurityProfile_Unconfined, "x"),
-		"unknown profile":             {ApparmorProfile: "mine"}, //nolint:staticcheck // old clients
+		"unknown profile":             {ApparmorProfile: "mine"},
 	}
 	if !hasAppArmor() {
 		cases[`profile "localhost/x": this node's kernel runs without AppArmor`] = armor(criapi.SecurityProfile_Localhost, "x")

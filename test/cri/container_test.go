@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/siflet/siflet/test/siftest"
 )
 
 func TestContainerLivesFromCreateToRemove(t *testing.T) {
@@ -115,4 +117,44 @@ func TestLogsAreInTheKubeletsFormatAndReopen(t *testing.T) {
 		text, _ := os.ReadFile(path) // it appears when it does
 		return strings.HasSuffix(string(text), " stdout F more\n")
 	})
+}
+
+func TestLogsOfWhatDoesNotRunAreNotReopened(t *testing.T) {
+	a := start(t)
+	pod, p := a.hostPod("p")
+	image := busybox(t)
+	created := a.create(pod, containerConfig("new", image, "true"), p)
+	ended := a.launch(pod, containerConfig("old", image, "echo", "out"), p)
+	a.exited(ended)
+	log := a.status(ended).LogPath
+	if err := os.Rename(log, log+".1"); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{created, ended} {
+		_, err := a.ReopenContainerLog(within(t), &criapi.ReopenContainerLogRequest{ContainerId: id})
+		wantCode(t, "reopen", err, "FailedPrecondition")
+		if _, err := os.Stat(a.status(id).LogPath); err == nil {
+			t.Error("the log was made, though the answer is an error")
+		}
+	}
+}
+
+func TestTheConfigurationGoesBeforeTheImages(t *testing.T) {
+	a := start(t)
+	pod, p := a.hostPod("p")
+	c := containerConfig("c", siftest.BuildOCI(t, siftest.OCIOptions{
+		Busybox: true, Config: `{"Cmd":["echo","image"],"WorkingDir":"/usr","Env":["FROM=image","KEPT=image"]}`,
+	}), "sh", "-c")
+	c.Args = []string{`pwd; echo "$FROM $KEPT $MORE"; echo -n "$LINES" | wc -l`}
+	c.WorkingDir = "/made/here"
+	c.Envs = []*criapi.KeyValue{
+		{Key: "FROM", Value: []byte("first")},
+		{Key: "MORE", Value: []byte(`$(a) "b" 'c'`)},
+		{Key: "LINES", Value: []byte("one\ntwo\n")},
+		{Key: "FROM", Value: []byte("pod")},
+	}
+	s := a.exited(a.launch(pod, c, p))
+	if got, want := said(t, s), "/made/here\npod image $(a) \"b\" 'c'\n2"; got != want {
+		t.Errorf("the container says %q, want %q", got, want)
+	}
 }

@@ -87,3 +87,21 @@ func TestExecErrors(t *testing.T) {
 		}
 	}
 }
+
+func TestStreamsThatCannotBe(t *testing.T) {
+	a := start(t)
+	pod, p := a.hostPod("p")
+	id := a.launch(pod, containerConfig("c", busybox(t), "sleep", "1000"), p)
+	for what, err := range map[string]error{
+		"exec without a stream":       second(a.Exec(within(t), &criapi.ExecRequest{ContainerId: id, Cmd: []string{"true"}})),
+		"exec on a terminal, stderr":  second(a.Exec(within(t), &criapi.ExecRequest{ContainerId: id, Cmd: []string{"true"}, Stdout: true, Stderr: true, Tty: true})),
+		"exec of nothing":             second(a.Exec(within(t), &criapi.ExecRequest{ContainerId: id, Stdout: true})),
+		"attach without a stream":     second(a.Attach(within(t), &criapi.AttachRequest{ContainerId: id})),
+		"attach to terminal's stderr": second(a.Attach(within(t), &criapi.AttachRequest{ContainerId: id, Stdout: true, Stderr: true, Tty: true})),
+		"port 0":                      second(a.PortForward(within(t), &criapi.PortForwardRequest{PodSandboxId: pod, Port: []int32{0}})),
+		"port 65536":                  second(a.PortForward(within(t), &criapi.PortForwardRequest{PodSandboxId: pod, Port: []int32{80, 65536}})),
+		"timeout below 0":             second(a.ExecSync(within(t), &criapi.ExecSyncRequest{ContainerId: id, Cmd: []string{"true"}, Timeout: -1})),
+	} {
+		wantCode(t, what, err, "InvalidArgument")
+	}
+}

@@ -94,8 +94,11 @@ func TestUsersOfImagesAreNumbersOrNames(t *testing.T) {
 		user, name string
 		uid        *criapi.Int64Value
 	}{
-		{"", "", &criapi.Int64Value{}}, {"1002", "", &criapi.Int64Value{Value: 1002}}, {"1003:app", "", &criapi.Int64Value{Value: 1003}},
-		{"www-data", "www-data", nil}, {"app:100", "app", nil},
+		{"", "", &criapi.Int64Value{}},
+		{"1002", "", &criapi.Int64Value{Value: 1002}},
+		{"1003:app", "", &criapi.Int64Value{Value: 1003}},
+		{"www-data", "www-data", nil},
+		{"app:100", "app", nil},
 	} {
 		s.Push(t, fmt.Sprintf("user:%d", i), registrytest.Image(t, v1.Config{User: c.user}, layer))
 		got := a.image(a.mustPull(fmt.Sprintf("%s/user:%d", s.Host, i)))

@@ -151,6 +151,33 @@ func TestSeccompUnconfined(t *testing.T) {
 	call("a personality", false, personality, 0x20000, 0)
 }
 
+func TestSeccompFollowsNothingOldNamesAndPrivilege(t *testing.T) {
+	a := start(t)
+	pod, p := a.privilegedPod("filtered")
+	image := busybox(t)
+	profile := writeFile(t, filepath.Join(t.TempDir(), "profile.json"),
+		`{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["sethostname"], "action": "SCMP_ACT_ERRNO"}]}`)
+	local := &criapi.SecurityProfile{ProfileType: criapi.SecurityProfile_Localhost, LocalhostRef: profile}
+	const command = "grep Seccomp: /proc/self/status | cut -f2; hostname $(hostname) 2>/dev/null && echo named || echo not named"
+	for name, c := range map[string]struct {
+		security *criapi.LinuxContainerSecurityContext
+		want     string
+	}{
+		"nothing":     {&criapi.LinuxContainerSecurityContext{}, "0\nnamed"},
+		"profile":     {&criapi.LinuxContainerSecurityContext{Seccomp: local}, "2\nnot named"},
+		"privileged":  {&criapi.LinuxContainerSecurityContext{Seccomp: local, Privileged: true}, "0\nnamed"},
+		"unconfined":  {&criapi.LinuxContainerSecurityContext{SeccompProfilePath: "unconfined"}, "0\nnamed"},                     //nolint:staticcheck // old clients
+		"default":     {&criapi.LinuxContainerSecurityContext{SeccompProfilePath: "runtime/default"}, "2\nnamed"},                //nolint:staticcheck // old clients
+		"old profile": {&criapi.LinuxContainerSecurityContext{SeccompProfilePath: "localhost/" + profile}, "2\nnot named"},       //nolint:staticcheck // old clients
+		"both":        {&criapi.LinuxContainerSecurityContext{Seccomp: local, SeccompProfilePath: "unconfined"}, "2\nnot named"}, //nolint:staticcheck // old clients
+	} {
+		c.security.Capabilities = &criapi.Capability{AddCapabilities: []string{"SYS_ADMIN"}}
+		if got := a.once(pod, p, strings.ReplaceAll(name, " ", "-"), image, command, c.security); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
 func TestSeccompProfilesThatAreRefused(t *testing.T) {
 	a := start(t)
 	pod, p := a.hostPod("p")
