@@ -166,6 +166,9 @@ func newGroups(ctx context.Context, c *config.Config, bins setup.Programs) (*cgr
 	if err != nil {
 		return nil, fmt.Errorf("cgroup_driver %s: %w", c.CgroupDriver, err)
 	}
+	if _, err := groups.Parent(c.CgroupParent); c.CgroupParent != "" && err != nil {
+		return nil, fmt.Errorf("%w; systemd runs this machine: name a slice, or say --cgroup-driver cgroupfs", err)
+	}
 	return groups, nil
 }
 

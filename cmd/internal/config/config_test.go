@@ -76,9 +76,9 @@ func TestEveryExampleIsGood(t *testing.T) {
 func TestWhatIsWrittenIsReadAgain(t *testing.T) {
 	want := Defaults()
 	want.Listen, want.AuthFile, want.Policy, want.MetricsListen = "unix:///x", "/a \"b\\", "/p", "127.0.0.1:1"
-	want.Subnets, want.ParallelLayers = []string{}, 3
+	want.RegistryHosts, want.ParallelLayers = []string{}, 3
 	h := DefaultHandler()
-	h.Seccomp, h.PrivilegedWithoutHostDevices = "localhost/x.json", true
+	h.Seccomp, h.PrivilegedWithoutHostDevices = "localhost//x.json", true
 	want.Handlers = map[string]Handler{"one": h, "two": DefaultHandler()}
 	got, _, problems := parse("config.toml", Write(want))
 	if problems != nil {

@@ -11,6 +11,9 @@ import (
 // handlersTable is the table that has a table for each handler.
 const handlersTable = "handlers"
 
+// ownHandler is that of pods that name none, by name.
+const ownHandler = "siflet"
+
 // Handler is what pods get that name it as their RuntimeClass's handler.
 type Handler struct {
 	Runtime                      string
@@ -98,6 +101,9 @@ func (c *Config) readHandlers(value any, at places) (problems Problems) {
 				at.of(above),
 				above + ": a RuntimeClass can't name such a handler; want at most 63 small letters, digits and \"-\"",
 			})
+			continue
+		case key == ownHandler:
+			problems = append(problems, Problem{at.of(above), above + ": that is siflet's own handler, which is as it is; give this one another name"})
 			continue
 		}
 		h := DefaultHandler()

@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/siflet/siflet/runtime/plan"
@@ -66,23 +67,58 @@ func socket() kind {
 	}}
 }
 
-// address is a host and a port; empty, if there may be none.
-func address(example string, optional bool) kind {
+// address is a host and a port.
+func address(example string) kind {
 	return kind{name: "address and port", look: lookAddress, check: func(text string) error {
-		if text == "" && optional {
-			return nil
-		}
-		if _, _, err := net.SplitHostPort(text); err != nil {
+		_, port, err := net.SplitHostPort(text)
+		if err != nil {
 			return errors.New("want an address such as " + example)
+		}
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(n, 10) != port {
+			return fmt.Errorf("%q is no port number; want an address such as %s", port, example)
 		}
 		return nil
 	}}
 }
 
+// optional takes an empty text, too.
+func optional(k kind) kind {
+	check := k.check
+	k.check = func(text string) error {
+		if text == "" {
+			return nil
+		}
+		return check(text)
+	}
+	return k
+}
+
+// ownAddress is one to listen on that others are told.
+func ownAddress(example string) kind {
+	k := address(example)
+	check := k.check
+	k.check = func(text string) error {
+		if err := check(text); err != nil {
+			return err
+		}
+		host, _, _ := net.SplitHostPort(text) // as checked
+		if _, err := netip.ParseAddr(host); err != nil && host != "localhost" {
+			return fmt.Errorf("%q is no IP address; to listen on all of them say 0.0.0.0 or [::]", host)
+		}
+		return nil
+	}
+	return k
+}
+
 func prefix() kind {
 	return kind{name: "range of addresses", check: func(text string) error {
-		if _, err := netip.ParsePrefix(text); err != nil {
+		const least = 2 // bits for two hosts, the network's own address and that for all
+		p, err := netip.ParsePrefix(text)
+		if err != nil || p.Addr().Is4In6() {
 			return errors.New("want a range such as 10.213.0.0/16")
+		}
+		if p.Addr().BitLen()-p.Bits() < least {
+			return errors.New("want a range with room for two hosts, such as 10.213.0.0/16")
 		}
 		return nil
 	}}
@@ -98,10 +134,10 @@ func cgroup() kind {
 }
 
 func linkName() kind {
-	return kind{name: "name of a network link", check: func(text string) error {
+	return kind{name: "name of a network link", look: lookLink, check: func(text string) error {
 		const most = 15
-		if text == "" || len(text) > most || strings.ContainsAny(text, "/ \x00") || text == "." || text == ".." {
-			return fmt.Errorf("want a name of 1 to %d bytes without a slash or a blank", most)
+		if text == "" || len(text) > most || strings.ContainsAny(text, "/: \t\n\v\f\r\x00") || text == "." || text == ".." {
+			return fmt.Errorf("want a name of 1 to %d bytes without a slash, a colon or a blank", most)
 		}
 		return nil
 	}}
@@ -136,10 +172,10 @@ func (c *Config) checkSubnets(at places) (problems Problems) {
 func seccomp() kind {
 	return kind{name: "runtime/default, unconfined or localhost/ and a file", look: lookProfile, check: func(text string) error {
 		path, local := strings.CutPrefix(text, "localhost/")
-		if text == "runtime/default" || text == "unconfined" || local && path != "" {
+		if text == "runtime/default" || text == "unconfined" || local && absolute(path) == nil {
 			return nil
 		}
-		return errors.New("want runtime/default, unconfined, or localhost/ and the path of a profile")
+		return errors.New("want runtime/default, unconfined, or localhost/ and the absolute path of a profile, such as localhost//etc/siflet/profile.json")
 	}}
 }
 

@@ -9,33 +9,39 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	goruntime "runtime"
+	"slices"
 	"strings"
 
 	"github.com/siflet/siflet/cmd/internal/setup"
+	"github.com/siflet/siflet/runtime/plan"
 )
 
 // look checks what the settings point to on this machine. Wrong is what would keep
 // something from working, idle what will have no effect.
 func (c *Config) look(at places) (wrong, idle Problems) {
-	look(c, settings(), "", at, &wrong, &idle)
+	look(c, Defaults(), settings(), "", at, &wrong, &idle)
+	usual := DefaultHandler()
 	for _, name := range handlerNames(c) {
 		h := c.Handlers[name]
-		look(&h, handlerSettings(), handlersTable+"."+name+".", at, &wrong, &idle)
+		look(&h, &usual, handlerSettings(), handlersTable+"."+name+".", at, &wrong, &idle)
 	}
-	return wrong, append(idle, c.lookBridge(at)...)
+	return append(wrong, c.lookParent(at)...), append(idle, c.lookBridge(at)...)
 }
 
-func look[T any](c *T, all []setting[T], above string, at places, wrong, idle *Problems) {
+// look leaves out what is wrong in itself, and what is there by default: that may be
+// missing without a word.
+func look[T any](c, usual *T, all []setting[T], above string, at places, wrong, idle *Problems) {
 	for _, s := range all {
 		for _, text := range s.texts(c) {
-			if s.kind.look == nil || text == "" {
+			if s.kind.look == nil || text == "" || s.kind.check != nil && s.kind.check(text) != nil {
 				continue
 			}
 			f := s.kind.look(text)
 			if f.wrong != "" {
 				*wrong = append(*wrong, Problem{at.of(above + s.name), above + s.name + ": " + text + ": " + f.wrong})
 			}
-			if f.idle != "" {
+			if f.idle != "" && !slices.Contains(s.texts(usual), text) {
 				*idle = append(*idle, Problem{at.of(above + s.name), above + s.name + ": " + text + ": " + f.idle})
 			}
 		}
@@ -69,18 +75,6 @@ func lookDirectory(path string) finding {
 		return finding{wrong: "is not a directory"}
 	}
 	return finding{}
-}
-
-// lookHosts looks at settings of registries. Those that are read by default may be
-// missing without a word.
-func lookHosts(path string) finding {
-	f := lookDirectory(path)
-	for _, usual := range Defaults().RegistryHosts {
-		if path == usual {
-			f.idle = ""
-		}
-	}
-	return f
 }
 
 func lookCredentials(path string) finding {
@@ -122,6 +116,42 @@ func lookAddress(text string) finding {
 	return finding{wrong: fmt.Sprintf("this machine has no address %s", ip)}
 }
 
+// lookLink makes sure that the built-in bridge takes no link that is something else.
+func lookLink(name string) finding {
+	const links = "/sys/class/net/"
+	if _, err := os.Stat(links + name); err != nil {
+		return finding{} // it will be made
+	}
+	if _, err := os.Stat(links + name + "/bridge"); err != nil {
+		return finding{wrong: "this machine has such a link, which is no bridge"}
+	}
+	return finding{}
+}
+
+// lookDriver makes sure that systemd is there if it is to make cgroups.
+func lookDriver(driver string) finding {
+	if driver == "systemd" && !bySystemd() {
+		return finding{wrong: "this machine is not run by systemd, or its cgroups are not v2; want cgroupfs or auto"}
+	}
+	return finding{}
+}
+
+// bySystemd says whether systemd makes cgroups where nobody says who is to.
+func bySystemd() bool {
+	info, err := os.Lstat("/run/systemd/system")
+	_, v1 := os.Stat("/sys/fs/cgroup/cgroup.controllers")
+	return err == nil && info.IsDir() && v1 == nil
+}
+
+// lookParent says when auto makes the driver systemd, and the parent is not for that.
+func (c *Config) lookParent(at places) Problems {
+	if c.CgroupDriver != "auto" || !bySystemd() || isSlice(c.CgroupParent) {
+		return nil
+	}
+	return Problems{{at.of("cgroup_parent"), "cgroup_parent: " + c.CgroupParent +
+		": systemd runs this machine, so this must be a slice, such as siflet.slice; or say cgroup_driver = \"cgroupfs\""}}
+}
+
 // lookBridge says when the built-in bridge is not used.
 func (c *Config) lookBridge(at places) Problems {
 	usual := Defaults()
@@ -142,17 +172,22 @@ func (c *Config) lookBridge(at places) Problems {
 	return nil
 }
 
-func lookProfile(text string) finding {
-	path, local := strings.CutPrefix(text, "localhost/")
+func lookProfile(name string) finding {
+	path, local := strings.CutPrefix(name, "localhost/")
 	if !local {
 		return finding{}
 	}
-	profile, err := os.ReadFile(path)
-	switch {
-	case err != nil:
+	text, err := os.ReadFile(path)
+	if err != nil {
 		return finding{wrong: err.Error()}
-	case !json.Valid(profile):
-		return finding{wrong: "is not JSON; want a seccomp profile"}
+	}
+	const newest = 99 // a kernel for which every rule counts
+	profile, err := plan.ParseProfile(text, plan.Kernel{Arch: goruntime.GOARCH, Major: newest}, nil)
+	if err == nil {
+		_, err = plan.Compile(profile)
+	}
+	if err != nil {
+		return finding{wrong: err.Error()}
 	}
 	return finding{}
 }

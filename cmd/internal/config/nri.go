@@ -32,12 +32,12 @@ func nriSettings() []setting[Config] {
 			unset: "/var/run/nri/nri.sock; with another run_dir nri.sock there", example: `"/var/run/nri/nri.sock"`,
 		},
 		{
-			name: "nri_plugin_path", kind: kind{name: "directory", check: absolute}, value: func(c *Config) any { return &c.NRI.PluginPath },
+			name: "nri_plugin_path", kind: directory(lookDirectory), value: func(c *Config) any { return &c.NRI.PluginPath },
 			doc: "start the programs here, whose names are two digits, \"-\" and a name, as NRI plugins with the agent; only root\n" +
 				"may be able to change them",
 		},
 		{
-			name: "nri_plugin_config_path", kind: kind{name: "directory", check: absolute}, value: func(c *Config) any { return &c.NRI.PluginConfigPath },
+			name: "nri_plugin_config_path", kind: directory(lookDirectory), value: func(c *Config) any { return &c.NRI.PluginConfigPath },
 			doc: "give those plugins the files INDEX-NAME.conf or NAME.conf here as their configuration",
 		},
 		{

@@ -22,6 +22,8 @@ type setting[T any] struct {
 	kind kind
 	// least and most bound a number or, in seconds, a duration; most of 0 is no bound.
 	least, most int
+	// some says that a list must not be empty.
+	some bool
 	// unit of a number.
 	unit string
 	// unset says what holds by default, for a key whose default can't be written
@@ -37,6 +39,12 @@ type kind struct {
 	name  string             // "directory"; a list is a list of those
 	check func(string) error // nil takes everything
 	look  func(string) finding
+}
+
+// looked is k, and looks at what it names.
+func (k kind) looked(look func(string) finding) kind {
+	k.look = look
+	return k
 }
 
 // finding is what is wrong with what a text points to.
@@ -163,7 +171,11 @@ func (s *setting[T]) verify(c *T, where string) (problems Problems) {
 			wrong("%s; want %s", *v, s.bounds())
 		}
 	default:
-		for _, text := range s.texts(c) {
+		texts := s.texts(c)
+		if s.some && len(texts) == 0 {
+			wrong("the list is empty; want at least one %s", s.kind.name)
+		}
+		for _, text := range texts {
 			if s.kind.check == nil {
 				continue
 			}

@@ -56,7 +56,7 @@ func logSettings() []setting[Config] {
 			doc: "write the log in this format",
 		},
 		{
-			name: "metrics_listen", kind: address("127.0.0.1:9213", true), reload: true, value: func(c *Config) any { return &c.MetricsListen },
+			name: "metrics_listen", kind: optional(address("127.0.0.1:9213")), reload: true, value: func(c *Config) any { return &c.MetricsListen },
 			doc:   "serve Prometheus metrics at /metrics on this address, such as 127.0.0.1:9213; there is no access control",
 			unset: "off", example: `"127.0.0.1:9213"`,
 		},
@@ -66,7 +66,7 @@ func logSettings() []setting[Config] {
 func imageSettings() []setting[Config] {
 	return []setting[Config]{
 		{
-			name: "registry_hosts", section: "Images", kind: directory(lookHosts), reload: true,
+			name: "registry_hosts", section: "Images", kind: directory(lookDirectory), reload: true,
 			value: func(c *Config) any { return &c.RegistryHosts },
 			doc: "read settings of registries (mirrors, TLS) here, in containerd's hosts.toml layout;\n" +
 				"of several directories that know a registry the first counts",
@@ -98,11 +98,11 @@ func networkSettings() []setting[Config] {
 				"configured, as where a pod sets it up; bridge, the built-in bridge, whatever is configured",
 		},
 		{
-			name: "cni_conf_dir", kind: directory(nil), value: func(c *Config) any { return &c.CNIConfDir },
+			name: "cni_conf_dir", kind: directory(lookDirectory), value: func(c *Config) any { return &c.CNIConfDir },
 			doc: "read CNI configuration here",
 		},
 		{
-			name: "cni_bin_dir", kind: directory(nil), value: func(c *Config) any { return &c.CNIBinDirs },
+			name: "cni_bin_dir", kind: directory(lookDirectory), some: true, value: func(c *Config) any { return &c.CNIBinDirs },
 			doc: "look for CNI plugins here",
 		},
 		{
@@ -110,7 +110,7 @@ func networkSettings() []setting[Config] {
 			doc: "name of the built-in bridge",
 		},
 		{
-			name: "subnet", kind: prefix(), value: func(c *Config) any { return &c.Subnets },
+			name: "subnet", kind: prefix(), some: true, value: func(c *Config) any { return &c.Subnets },
 			doc: "addresses of the built-in bridge: at most one IPv4 and one IPv6 range",
 		},
 		{
@@ -122,7 +122,7 @@ func networkSettings() []setting[Config] {
 			doc: "let every user of a pod with a network of its own ping, unless the pod's sysctls say otherwise",
 		},
 		{
-			name: "stream_address", kind: address("127.0.0.1:0", false), value: func(c *Config) any { return &c.StreamAddress },
+			name: "stream_address", kind: ownAddress("127.0.0.1:0"), value: func(c *Config) any { return &c.StreamAddress },
 			doc: "serve exec, attach and port-forward here, on an IP address; port 0 is any free one",
 		},
 		{
@@ -140,7 +140,7 @@ func networkSettings() []setting[Config] {
 func deviceSettings() []setting[Config] {
 	return []setting[Config]{
 		{
-			name: "cdi_spec_dirs", section: "Devices", kind: directory(nil), value: func(c *Config) any { return &c.CDIDirs },
+			name: "cdi_spec_dirs", section: "Devices", kind: directory(lookDirectory), some: true, value: func(c *Config) any { return &c.CDIDirs },
 			doc: "look here for the files that describe devices by name (CDI); of those that describe one device, the one in the last\n" +
 				"directory counts. They are read anew for each container",
 		},
@@ -150,11 +150,11 @@ func deviceSettings() []setting[Config] {
 func cgroupSettings() []setting[Config] {
 	return []setting[Config]{
 		{
-			name: "cgroup_driver", section: "Control groups", kind: oneOf("auto", "cgroupfs", "systemd"),
+			name: "cgroup_driver", section: "Control groups", kind: oneOf("auto", "cgroupfs", "systemd").looked(lookDriver),
 			value: func(c *Config) any { return &c.CgroupDriver },
 			doc: "make pods' cgroups by: cgroupfs, directories; systemd, scopes in slices; auto, systemd where it runs the machine\n" +
 				"and cgroups are v2, else cgroupfs",
-			more: "The kubelet asks which it is (RuntimeConfig), or must be told the same.",
+			more: "The kubelet asks which it is (RuntimeConfig), or must be told the same",
 		},
 		{
 			name: "cgroup_parent", kind: cgroup(), value: func(c *Config) any { return &c.CgroupParent },
@@ -167,7 +167,7 @@ func cgroupSettings() []setting[Config] {
 func checkpointSettings() []setting[Config] {
 	return []setting[Config]{
 		{
-			name: "criu", section: "Checkpoints", kind: file(nil), value: func(c *Config) any { return &c.Criu },
+			name: "criu", section: "Checkpoints", kind: file(lookProgram), value: func(c *Config) any { return &c.Criu },
 			doc: "save and restore containers with this criu", unset: "the one in $PATH", example: `"/usr/sbin/criu"`,
 		},
 	}
