@@ -2,6 +2,7 @@ package cri_test
 
 import (
 	"fmt"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -124,6 +125,31 @@ func TestPullsAndRemovalsAreSeenAtOnce(t *testing.T) {
 		if tags, _ := a.names(); len(tags) != 0 || a.image(ref) != nil || a.image(id) != nil {
 			t.Fatalf("images after the removal: %q, want none", tags)
 		}
+	}
+}
+
+func TestAPinnedImageIsShownSoAndRemovedOnRequest(t *testing.T) {
+	s := registrytest.New(t)
+	s.Push(t, "app:1", registrytest.Image(t, v1.Config{}, busyboxLayer(t)))
+	a := start(t)
+	id := a.mustPull(s.Host + "/app:1")
+	for _, c := range []struct {
+		command string
+		want    bool
+	}{{"pin", true}, {"unpin", false}, {"pin", true}} {
+		cmd := exec.CommandContext(within(t), programs+"/siflet", "--state-dir", a.dir+"/state", "image", c.command, s.Host+"/app:1")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("siflet image %s: %v\n%s", c.command, err, out)
+		}
+		if got := a.image(id); got.GetPinned() != c.want {
+			t.Errorf("after %s: %v, want pinned %t", c.command, got, c.want)
+		}
+	}
+	if _, err := a.images.RemoveImage(within(t), &criapi.RemoveImageRequest{Image: &criapi.ImageSpec{Image: id}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := a.image(id); got != nil {
+		t.Errorf("after it was removed: %v, want nothing", got)
 	}
 }
 

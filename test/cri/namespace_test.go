@@ -16,11 +16,13 @@ const (
 	ofTarget    = criapi.NamespaceMode_TARGET
 )
 
+func kinds() []string { return []string{"net", "ipc", "pid", "uts", "mnt", "user"} }
+
 // namespaces are those that a container's first process is in.
 func (a *agent) namespaces(id string) map[string]string {
 	a.t.Helper()
 	out := map[string]string{}
-	for _, kind := range []string{"net", "ipc", "pid", "uts", "mnt"} {
+	for _, kind := range kinds() {
 		out[kind] = strings.TrimSpace(string(a.execSync(id, "readlink", "/proc/self/ns/"+kind).Stdout))
 	}
 	return out
@@ -30,7 +32,7 @@ func TestNamespacesAreSharedAsAskedFor(t *testing.T) {
 	a := start(t)
 	image := busybox(t)
 	node := map[string]string{}
-	for _, kind := range []string{"net", "ipc", "pid", "uts", "mnt"} {
+	for _, kind := range kinds() {
 		var err error
 		if node[kind], err = os.Readlink("/proc/self/ns/" + kind); err != nil {
 			t.Fatal(err)
@@ -38,15 +40,16 @@ func TestNamespacesAreSharedAsAskedFor(t *testing.T) {
 	}
 	for i, c := range []struct {
 		net, ipc, pid criapi.NamespaceMode
+		users         *criapi.UserNamespace
 		nodes, pods   string // namespaces that are the node's, and that both containers have
 	}{
-		{ofPod, ofPod, ofPod, "", "net ipc pid uts"},
-		{ofPod, ofPod, ofContainer, "", "net ipc uts"},
-		{ofNode, ofPod, ofContainer, "net uts", "net ipc uts"},
-		{ofPod, ofNode, ofNode, "ipc pid", "net ipc pid uts"},
-		{ofNode, ofNode, ofNode, "net ipc pid uts", "net ipc pid uts"},
+		{ofPod, ofPod, ofPod, nil, "user", "user net ipc pid uts"},
+		{ofPod, ofPod, ofContainer, &criapi.UserNamespace{Mode: ofNode}, "user", "user net ipc uts"},
+		{ofNode, ofPod, ofContainer, nil, "user net uts", "user net ipc uts"},
+		{ofPod, ofNode, ofNode, nil, "user ipc pid", "user net ipc pid uts"},
+		{ofNode, ofNode, ofNode, &criapi.UserNamespace{Mode: ofNode}, "user net ipc pid uts", "user net ipc pid uts"},
 	} {
-		options := &criapi.NamespaceOption{Network: c.net, Ipc: c.ipc, Pid: c.pid}
+		options := &criapi.NamespaceOption{Network: c.net, Ipc: c.ipc, Pid: c.pid, UsernsOptions: c.users}
 		p := podConfig(a, fmt.Sprintf("p%d", i))
 		p.Linux.SecurityContext = &criapi.LinuxSandboxSecurityContext{NamespaceOptions: options}
 		pod := a.pod(p)

@@ -3,6 +3,7 @@ package cri_test
 import (
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -114,6 +115,13 @@ func TestHostPortsReachThePod(t *testing.T) {
 		if got := page(t.Context(), address); strings.Contains(got, "it works") != reached {
 			t.Errorf("%s answers %q; reached should be %v", address, got, reached)
 		}
+	}
+	status, err := a.PodSandboxStatus(within(t), &criapi.PodSandboxStatusRequest{PodSandboxId: pod})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := page(t.Context(), net.JoinHostPort(status.Status.Network.Ip, "8080")); !strings.Contains(got, "it works") {
+		t.Errorf("the pod's own address answers %q", got)
 	}
 	if nft, err := exec.LookPath("nft"); err != nil {
 		t.Log("the mappings of UDP and SCTP are not looked at: apt-get install nftables")
