@@ -156,8 +156,11 @@ func (g *Group) tellUnit(settings []setting) error {
 			continue // systemd leaves the devices of a scope alone
 		}
 		text, err := os.ReadFile(g.file(&g.m.tree[0], s.file))
+		if errors.Is(err, os.ErrNotExist) && (s.optional || s.or != nil) {
+			continue // this kernel has no such file
+		}
 		if err != nil {
-			return ignore(err, os.ErrNotExist)
+			return err
 		}
 		files[s.file] = strings.TrimSpace(string(text))
 	}

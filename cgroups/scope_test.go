@@ -3,7 +3,10 @@ package cgroups
 import (
 	"context"
 	"errors"
+	"os"
 	"testing"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // noUnits is a systemd that is never asked.
@@ -60,5 +63,48 @@ func TestSystemdNeedsV2(t *testing.T) {
 	}
 	if _, err = New(Config{Units: noUnits{}}); (err == nil) != (plain.Version() == 2) {
 		t.Errorf("New() with systemd on v%d = %v", plain.Version(), err)
+	}
+}
+
+// heard is a systemd that notes what it is told.
+type heard struct {
+	noUnits
+	files map[string]string
+}
+
+func (h *heard) Limit(_ string, files map[string]string) error {
+	h.files = files
+	return nil
+}
+
+func TestSystemdHearsOfAllLimitsButThoseTheKernelLacks(t *testing.T) {
+	units := &heard{}
+	m := &Manager{version: 2, units: units, tree: []hierarchy{{mount: t.TempDir(), controllers: []string{"io", "memory"}, unified: true}}}
+	g := m.Load("/siflet.slice/siflet-1.scope")
+	dir := m.tree[0].mount + g.path
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for file, text := range map[string]string{"memory.max": "max\n", "io.weight": "default 100\n"} {
+		if err := os.WriteFile(dir+"/"+file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := &specs.LinuxResources{
+		BlockIO: &specs.LinuxBlockIO{Weight: new(uint16(200))}, // io.bfq.weight, or io.weight without it
+		Memory:  &specs.LinuxMemory{Limit: new(int64(1 << 20))},
+	}
+	settings, err := m.settings(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.apply(settings, true); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.tellUnit(settings); err != nil {
+		t.Fatal(err)
+	}
+	if got := units.files["memory.max"]; got != "1048576" {
+		t.Errorf("systemd heard of %v, want memory.max among it", units.files)
 	}
 }

@@ -21,7 +21,7 @@ type Handler struct {
 	Seccomp string `json:"seccomp,omitempty"`
 	// Capabilities are those of containers before they add and drop some; nil are the
 	// usual ones.
-	Capabilities []string `json:"capabilities,omitempty"`
+	Capabilities []string `json:"capabilities,omitzero"`
 	// Upper is what carries the writable layer of containers that have one.
 	Upper UpperKind `json:"upper,omitempty"`
 	// NoHostDevices keeps the node's devices from privileged containers.
