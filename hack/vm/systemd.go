@@ -72,8 +72,13 @@ func makeDebian(ctx context.Context, name string) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
 	}
-	half := name + ".half.tar"
-	defer os.Remove(half) //nolint:errcheck // it has its name by then
+	// Another run may do the same at this moment.
+	dir, err := os.MkdirTemp(filepath.Dir(name), ".systemd-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // What is left there is only cache.
+	half := filepath.Join(dir, "root.tar")
 	out, err := exec.CommandContext(ctx, "mmdebstrap", "--variant=apt", "--include=systemd,systemd-sysv,dbus", release, half).CombinedOutput()
 	if errors.Is(err, exec.ErrNotFound) {
 		return fmt.Errorf("%w; install the package mmdebstrap", err)
