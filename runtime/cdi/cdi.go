@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 
@@ -103,8 +104,8 @@ func Find(dirs, names []string) (*Edits, error) {
 func mistakes(cache *cdi.Cache) string {
 	var text strings.Builder
 	found := cache.GetErrors()
-	for _, path := range slices.Sorted(maps.Keys(found)) {
-		fmt.Fprintf(&text, "; %s: %v", path, errors.Join(found[path]...))
+	for _, file := range slices.Sorted(maps.Keys(found)) {
+		fmt.Fprintf(&text, "; %s: %v", file, errors.Join(found[file]...))
 	}
 	return strings.ReplaceAll(text.String(), "\n", ", ")
 }
@@ -117,7 +118,42 @@ func refuse(e *Edits) error {
 		return fmt.Errorf("it wants the network interface %s moved into the container: a container has its pod's network, to which siflet moves none",
 			e.NetDevices[0].HostInterfaceName)
 	}
+	for _, m := range e.Mounts {
+		if err := refuseMount(m); err != nil {
+			return fmt.Errorf("mount %s: %w", m.ContainerPath, err)
+		}
+	}
+	for _, h := range e.Hooks {
+		switch {
+		case !path.IsAbs(h.Path):
+			return fmt.Errorf("%s hook: the path %q is not absolute", h.HookName, h.Path)
+		case h.Timeout != nil && *h.Timeout < 0:
+			return fmt.Errorf("%s hook %s: a timeout of %d seconds", h.HookName, h.Path, *h.Timeout)
+		}
+	}
 	return nil
+}
+
+// refuseMount refuses what depends on where this program runs, and the words of ours that
+// plans have for mounts which no file can ask for.
+func refuseMount(m *files.Mount) error {
+	const own = "x-siflet."
+	if strings.HasPrefix(m.Type, own) {
+		return fmt.Errorf("unknown type %q", m.Type)
+	}
+	for _, option := range m.Options {
+		if strings.HasPrefix(option, own) {
+			return fmt.Errorf("unknown option %q", option)
+		}
+	}
+	if isBind(m.Type, m.Options) && !path.IsAbs(m.HostPath) {
+		return fmt.Errorf("hostPath %q is not absolute", m.HostPath)
+	}
+	return nil
+}
+
+func isBind(kind string, options []string) bool {
+	return kind == "" || kind == "none" || kind == "bind" || slices.Contains(options, "bind") || slices.Contains(options, "rbind")
 }
 
 // Apply adds edits to what a container is made from.
@@ -144,7 +180,7 @@ func Apply(e *Edits, spec *specs.Spec) error {
 	}
 	for i := range spec.Mounts {
 		m := &spec.Mounts[i]
-		if m.Type == "" || m.Type == "none" || slices.Contains(m.Options, "bind") || slices.Contains(m.Options, "rbind") {
+		if isBind(m.Type, m.Options) {
 			m.Type = "bind"
 		}
 	}

@@ -72,3 +72,21 @@ func TestApplyKeepsAContainerThatMayUseEveryDeviceSo(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatNoContainerCanHaveIsRefused(t *testing.T) {
+	for edits, want := range map[string]string{
+		`"mounts":[{"hostPath":"here","containerPath":"/t","options":["bind"]}]`:              `mount /t: hostPath "here" is not absolute`,
+		`"mounts":[{"hostPath":"here","containerPath":"/t"}]`:                                 `mount /t: hostPath "here" is not absolute`,
+		`"mounts":[{"hostPath":"shm","containerPath":"/t","type":"x-siflet.shm"}]`:            `mount /t: unknown type "x-siflet.shm"`,
+		`"mounts":[{"hostPath":"/x","containerPath":"/t","options":["bind","x-siflet.a=1"]}]`: `mount /t: unknown option "x-siflet.a=1"`,
+		`"hooks":[{"hookName":"prestart","path":"bin/true"}]`:                                 `prestart hook: the path "bin/true" is not absolute`,
+		`"hooks":[{"hookName":"poststop","path":"/bin/true","timeout":-1}]`:                   `poststop hook /bin/true: a timeout of -1 seconds`,
+		`"intelRdt":{"closID":"c"}`:                                                           `Intel RDT class "c"`,
+	} {
+		dir := t.TempDir()
+		write(t, dir, "x.json", `{"cdiVersion":"0.7.0","kind":"v.com/x","devices":[{"name":"a","containerEdits":{`+edits+`}}]}`)
+		if got, err := cdi.Find([]string{dir}, []string{"v.com/x=a"}); err == nil || !strings.Contains(err.Error(), "device v.com/x=a: ") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %+v, %v, want an error with %q", edits, got, err, want)
+		}
+	}
+}
