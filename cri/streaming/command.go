@@ -31,6 +31,7 @@ func (k *call) command(w http.ResponseWriter, r *http.Request) {
 	want := k.asked.wants
 	options := &remotecommand.Options{Stdin: want.Stdin, Stdout: want.Stdout, Stderr: want.Stderr, TTY: want.TTY}
 	protocols := remotecommand.SupportedStreamingProtocols
+	w = framed{w, k.client.cut}
 	if k.asked.kind == attachKind {
 		remotecommand.ServeAttach(w, r, k, "", "", k.asked.id, options, k.idle, creationTime, protocols)
 		return

@@ -18,11 +18,16 @@ const lingerTime = 5 * time.Second
 // connKey is where a request's context has its connection.
 type connKey struct{}
 
+// maxWaiting is how many connections there may be without a stream. Everybody on
+// the node can connect; who has a URL comes with it at once.
+const maxWaiting = 500
+
 // listener remembers the connections that came by it and are open.
 type listener struct {
 	net.Listener
-	mu   sync.Mutex
-	open map[*conn]struct{}
+	mu      sync.Mutex
+	open    map[*conn]struct{}
+	waiting map[*conn]struct{} // those that are not taken
 }
 
 // Accept returns a *conn.
@@ -33,11 +38,20 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 	mine := &conn{Conn: c, of: l, gone: make(chan struct{})}
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	if l.open == nil {
-		l.open = map[*conn]struct{}{}
+		l.open, l.waiting = map[*conn]struct{}{}, map[*conn]struct{}{}
 	}
-	l.open[mine] = struct{}{}
+	var victim *conn
+	if len(l.waiting) >= maxWaiting {
+		for victim = range l.waiting { // any one
+			break
+		}
+	}
+	l.open[mine], l.waiting[mine] = struct{}{}, struct{}{}
+	l.mu.Unlock()
+	if victim != nil {
+		victim.cut()
+	}
 	return mine, nil
 }
 
@@ -73,6 +87,9 @@ func noteTaken(c net.Conn, state http.ConnState) {
 		mine.mu.Lock()
 		defer mine.mu.Unlock()
 		mine.taken = true
+		mine.of.mu.Lock()
+		defer mine.of.mu.Unlock()
+		delete(mine.of.waiting, mine)
 	}
 }
 
@@ -187,6 +204,7 @@ func (c *conn) shutLocked() error {
 	c.leaveLocked()
 	c.of.mu.Lock()
 	delete(c.of.open, c)
+	delete(c.of.waiting, c)
 	c.of.mu.Unlock()
 	return c.Conn.Close()
 }

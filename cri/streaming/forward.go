@@ -45,7 +45,7 @@ func (k *call) forward(w http.ResponseWriter, r *http.Request) { //nolint:contex
 }
 
 func (k *call) spdyForward(w http.ResponseWriter, r *http.Request) {
-	portforward.ServePortForward(w, r, k, k.asked.id, "", &portforward.V4Options{}, k.idle, creationTime, portforward.SupportedProtocols)
+	portforward.ServePortForward(framed{w, k.client.cut}, r, k, k.asked.id, "", &portforward.V4Options{}, k.idle, creationTime, portforward.SupportedProtocols)
 }
 
 // PortForward is called by the SPDY library.

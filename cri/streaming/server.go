@@ -126,7 +126,7 @@ func Listen(ctx context.Context, c Config) (*Server, error) {
 		routes.HandleFunc(method+" /{kind}/{token}", s.serve)
 	}
 	s.web = &http.Server{
-		Handler: routes, ReadHeaderTimeout: creationTime,
+		Handler: routes, ReadTimeout: creationTime, // until a connection is taken over
 		ErrorLog:  slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		ConnState: noteTaken,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
