@@ -1,7 +1,7 @@
 package cri
 
 import (
-	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -16,14 +16,14 @@ func TestPartsOfAListFitIntoMessages(t *testing.T) {
 		var list []*criapi.PodSandbox
 		for n := range c.count {
 			list = append(list, &criapi.PodSandbox{
-				Id: fmt.Sprint(n), Annotations: map[string]string{"a": strings.Repeat("x", c.size)},
+				Id: strconv.Itoa(n), Annotations: map[string]string{"a": strings.Repeat("x", c.size)},
 			})
 		}
 		parts, seen := 0, 0
 		err := inParts(list, func(part []*criapi.PodSandbox) error {
 			parts++
 			for _, pod := range part {
-				if pod.Id != fmt.Sprint(seen) {
+				if pod.Id != strconv.Itoa(seen) {
 					t.Fatalf("%s: pod %s comes in the place of %d", name, pod.Id, seen)
 				}
 				seen++

@@ -108,8 +108,11 @@ func hooks(h *api.Hooks) (*specs.Hooks, error) {
 		to   *[]specs.Hook
 	}{
 		{h.GetPrestart(), &out.Prestart}, //nolint:staticcheck // old, and still in use
-		{h.GetCreateRuntime(), &out.CreateRuntime}, {h.GetCreateContainer(), &out.CreateContainer},
-		{h.GetStartContainer(), &out.StartContainer}, {h.GetPoststart(), &out.Poststart}, {h.GetPoststop(), &out.Poststop},
+		{h.GetCreateRuntime(), &out.CreateRuntime},
+		{h.GetCreateContainer(), &out.CreateContainer},
+		{h.GetStartContainer(), &out.StartContainer},
+		{h.GetPoststart(), &out.Poststart},
+		{h.GetPoststop(), &out.Poststop},
 	} {
 		for _, hook := range kind.from {
 			if !filepath.IsAbs(hook.GetPath()) {

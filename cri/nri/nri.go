@@ -213,20 +213,20 @@ type libraryLog struct{ *slog.Logger }
 
 // Debugf logs at level debug.
 func (l libraryLog) Debugf(_ context.Context, format string, args ...any) {
-	l.Debug("nri: " + fmt.Sprintf(format, args...))
+	l.Debug("nri library", "message", fmt.Sprintf(format, args...))
 }
 
 // Infof logs at level debug too.
 func (l libraryLog) Infof(_ context.Context, format string, args ...any) {
-	l.Debug("nri: " + fmt.Sprintf(format, args...))
+	l.Debug("nri library", "message", fmt.Sprintf(format, args...))
 }
 
 // Warnf warns.
 func (l libraryLog) Warnf(_ context.Context, format string, args ...any) {
-	l.Warn("nri: " + fmt.Sprintf(format, args...))
+	l.Warn("nri library", "message", fmt.Sprintf(format, args...))
 }
 
 // Errorf warns too: the agent goes on.
 func (l libraryLog) Errorf(_ context.Context, format string, args ...any) {
-	l.Warn("nri: " + fmt.Sprintf(format, args...))
+	l.Warn("nri library", "message", fmt.Sprintf(format, args...))
 }

@@ -210,7 +210,7 @@ func (r *Relay) relay(ctx context.Context, step runtime.Step, of *life) error {
 		err = r.nri.PostStartContainer(ctx, &adaptation.PostStartContainerRequest{Pod: pod, Container: c})
 	case runtime.StepUpdated:
 		err = r.nri.PostUpdateContainer(ctx, &adaptation.PostUpdateContainerRequest{Pod: pod, Container: c})
-	case runtime.StepStopped:
+	case runtime.StepStopped, runtime.StepEnded: // the latter has become the former
 		err = r.stopped(ctx, pod, c)
 	case runtime.StepRemoved:
 		err = r.nri.RemoveContainer(ctx, &adaptation.RemoveContainerRequest{Pod: pod, Container: c})
