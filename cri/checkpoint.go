@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -96,7 +95,7 @@ func (s *Server) RestorePod(ctx context.Context, r *criapi.RestorePodRequest) (*
 			undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 			defer cancel()
 			if undone := s.engine.RemoveInstance(undo, pod.GetPodSandboxId()); undone != nil {
-				return nil, status.Errorf(max(code(err), codes.Unknown), "%v; undo: %v", err, undone)
+				return nil, status.Errorf(status.Code(rpcError(err)), "%s; undo: %v", status.Convert(err).Message(), undone)
 			}
 			return nil, err
 		}

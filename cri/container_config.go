@@ -91,12 +91,11 @@ func checkContainer(c *criapi.ContainerConfig) error {
 	if dir := c.GetWorkingDir(); dir != "" && (!filepath.IsAbs(dir) || strings.ContainsRune(dir, 0)) {
 		return invalid("working_dir", "%q is not an absolute path", dir)
 	}
-	for name, words := range map[string][]string{"command": c.GetCommand(), "args": c.GetArgs()} {
-		for i, word := range words {
-			if strings.ContainsRune(word, 0) {
-				return invalid(fmt.Sprintf("%s[%d]", name, i), "holds a NUL")
-			}
-		}
+	if err := checkWords("command", c.GetCommand()); err != nil {
+		return err
+	}
+	if err := checkWords("args", c.GetArgs()); err != nil {
+		return err
 	}
 	return checkMaps(c.GetLabels(), c.GetAnnotations())
 }

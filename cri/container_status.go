@@ -3,6 +3,7 @@ package cri
 import (
 	"cmp"
 	"math"
+	"strings"
 	"time"
 
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -30,13 +31,17 @@ func (s *Server) containerStatus(c *runtime.Container) *criapi.ContainerStatus {
 	case runtime.ContainerExited:
 		out.StartedAt, out.FinishedAt = nanoseconds(c.StartedAt), nanoseconds(c.FinishedAt)
 		out.ExitCode = int32(min(max(c.ExitCode, math.MinInt32), math.MaxInt32))
-		out.Reason, out.Message = exitReason(c), c.Reason
+		out.Reason, out.Message = exitReason(c), printable(c.Reason)
 	case runtime.ContainerUnknown:
 		out.StartedAt, out.FinishedAt = nanoseconds(c.StartedAt), nanoseconds(c.FinishedAt)
-		out.ExitCode, out.Reason, out.Message = unknownExit, "Unknown", c.Reason
+		out.ExitCode, out.Reason, out.Message = unknownExit, "Unknown", printable(c.Reason)
 	}
 	return out
 }
+
+// printable is a text as protobuf takes it: messages name files, whose names are any
+// bytes.
+func printable(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
 
 // exitReason is one of the words that the kubelet and its users know.
 func exitReason(c *runtime.Container) string {

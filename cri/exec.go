@@ -78,9 +78,19 @@ func checkCommand(cmd []string) error {
 	if len(cmd) == 0 || cmd[0] == "" {
 		return invalid("cmd", "is missing")
 	}
-	for i, word := range cmd {
+	return checkWords("cmd", cmd)
+}
+
+// checkWords refuses what can't be a program's arguments.
+func checkWords(field string, words []string) error {
+	const most = 2 << 20 // of execve(2), as the stack is
+	size := 0
+	for i, word := range words {
 		if strings.ContainsRune(word, 0) {
-			return invalid(fmt.Sprintf("cmd[%d]", i), "holds a NUL")
+			return invalid(fmt.Sprintf("%s[%d]", field, i), "holds a NUL")
+		}
+		if size += len(word) + 1; size > most {
+			return invalid(field, "is longer than %d bytes", most)
 		}
 	}
 	return nil
@@ -109,7 +119,8 @@ func wants(r interface {
 	GetStdout() bool
 	GetStderr() bool
 	GetTty() bool
-}) (streaming.Wants, error) {
+},
+) (streaming.Wants, error) {
 	w := streaming.Wants{Stdin: r.GetStdin(), Stdout: r.GetStdout(), Stderr: r.GetStderr(), TTY: r.GetTty()}
 	switch {
 	case w.TTY && w.Stderr:

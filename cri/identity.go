@@ -24,12 +24,10 @@ type identities struct {
 // when it had ended before anybody asked.
 func (i *identities) of(c *runtime.Container, instance func(id string) (runtime.Instance, error)) *criapi.ContainerUser {
 	i.mu.Lock()
-	defer i.mu.Unlock()
-	if user := i.users[c.ID]; user != nil {
-		return user
-	}
-	if c.State != runtime.ContainerRunning || c.PID == 0 {
-		return nil
+	known := i.users[c.ID]
+	i.mu.Unlock()
+	if known != nil || c.State != runtime.ContainerRunning || c.PID == 0 {
+		return known
 	}
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.PID))
 	if err != nil {
@@ -44,6 +42,11 @@ func (i *identities) of(c *runtime.Container, instance func(id string) (runtime.
 		return nil // it is being removed
 	}
 	insideUser(user, pod.Spec.Namespaces.User)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if known = i.users[c.ID]; known != nil {
+		return known // whoever was first was nearer to the start
+	}
 	if i.users == nil {
 		i.users = map[string]*criapi.ContainerUser{}
 	}

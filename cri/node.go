@@ -50,7 +50,7 @@ func (s *Server) Status(ctx context.Context, r *criapi.StatusRequest) (*criapi.S
 
 func condition(kind, reason string, err error) *criapi.RuntimeCondition {
 	if err != nil {
-		return &criapi.RuntimeCondition{Type: kind, Reason: reason, Message: err.Error()}
+		return &criapi.RuntimeCondition{Type: kind, Reason: reason, Message: printable(err.Error())}
 	}
 	return &criapi.RuntimeCondition{Type: kind, Status: true}
 }
