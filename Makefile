@@ -49,7 +49,7 @@ test: deps build ## everything: units, real kernel, CRI, command line, cgroup v2
 
 # What depends on the kernel, on that of Debian, where all cgroups are v2. The
 # machine has no compiler: it takes the commands of bin.
-V2TESTS := -test ./cgroups -test ./runtime/linux -test ./network -test './test/node -test.short' -test ./test/cri \
+V2TESTS := -test ./cgroups -test ./runtime/linux -test ./network -test './test/node -test.short' -test './test/cri -test.short' \
 	-test './test/cli -test.run=TestScripts/(instances|stopping|network)$$'
 V2TOOLS := mksquashfs mkfs.ext3 ip nft tc apparmor_parser /usr/lib/cni/bridge /usr/lib/cni/host-local criu
 

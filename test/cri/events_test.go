@@ -187,7 +187,11 @@ func TestReadersOfEventsDoNotHoldEachOtherUp(t *testing.T) {
 		readers = append(readers, a.follow(ctx))
 	}
 	image := busybox(t)
-	const pods, rounds = 8, 25
+	const pods = 8
+	rounds := 25
+	if testing.Short() {
+		rounds = 3
+	}
 	var ids [pods][]string
 	var all sync.WaitGroup
 	failed := make([]error, pods)
@@ -209,7 +213,6 @@ func TestReadersOfEventsDoNotHoldEachOtherUp(t *testing.T) {
 
 // lives makes, runs and removes containers of a pod of its own one after the other.
 func (a *agent) lives(name, image string, rounds int) (ids []string, err error) {
-	ctx := within(a.t)
 	c := podConfig(a, name)
 	c.Linux.SecurityContext = &criapi.LinuxSandboxSecurityContext{
 		NamespaceOptions: &criapi.NamespaceOption{Network: criapi.NamespaceMode_NODE},
@@ -217,26 +220,26 @@ func (a *agent) lives(name, image string, rounds int) (ids []string, err error) 
 	if err := os.MkdirAll(c.LogDirectory, 0o755); err != nil {
 		return nil, err
 	}
-	pod, err := a.RunPodSandbox(ctx, &criapi.RunPodSandboxRequest{Config: c})
+	pod, err := a.RunPodSandbox(within(a.t), &criapi.RunPodSandboxRequest{Config: c})
 	if err != nil {
 		return nil, err
 	}
 	for range rounds {
-		made, err := a.CreateContainer(ctx, &criapi.CreateContainerRequest{
+		made, err := a.CreateContainer(within(a.t), &criapi.CreateContainerRequest{
 			PodSandboxId: pod.PodSandboxId, Config: containerConfig("c", image, "true"), SandboxConfig: c,
 		})
 		if err != nil {
 			return ids, err
 		}
 		ids = append(ids, made.ContainerId)
-		if _, err := a.StartContainer(ctx, &criapi.StartContainerRequest{ContainerId: made.ContainerId}); err != nil {
+		if _, err := a.StartContainer(within(a.t), &criapi.StartContainerRequest{ContainerId: made.ContainerId}); err != nil {
 			return ids, err
 		}
-		if _, err := a.RemoveContainer(ctx, &criapi.RemoveContainerRequest{ContainerId: made.ContainerId}); err != nil {
+		if _, err := a.RemoveContainer(within(a.t), &criapi.RemoveContainerRequest{ContainerId: made.ContainerId}); err != nil {
 			return ids, err
 		}
 	}
-	return append(ids, pod.PodSandboxId), second(a.RemovePodSandbox(ctx, &criapi.RemovePodSandboxRequest{PodSandboxId: pod.PodSandboxId}))
+	return append(ids, pod.PodSandboxId), second(a.RemovePodSandbox(within(a.t), &criapi.RemovePodSandboxRequest{PodSandboxId: pod.PodSandboxId}))
 }
 
 func TestStoppingAgentEndsTheReadersOfEvents(t *testing.T) {

@@ -44,18 +44,19 @@ func TestExecSyncCapsItsOutput(t *testing.T) {
 	id := a.launch(pod, containerConfig("c", busybox(t), "sleep", "1000"), p)
 	// What a client with the usual limits can receive.
 	const limit = 16 << 20
+	const zeros = `zeros() { dd if=/dev/zero bs=1000000 count=$1 2>/dev/null; }; `
 	for command, want := range map[string][2]int{
-		"head -c 20000000 /dev/zero":                                 {limit - 64, 0},
-		"head -c 20000000 /dev/zero >&2; echo hi":                    {3, limit - 64 - 3},
-		"head -c 20000000 /dev/zero; head -c 20000000 /dev/zero >&2": {limit/2 - 32, limit/2 - 32},
-		"head -c 20000000 /dev/zero & head -c 9 /dev/zero >&2; wait": {limit - 64 - 9, 9},
+		"zeros 20":                                 {limit - 64, 0},
+		"zeros 20 >&2; echo hi":                    {3, limit - 64 - 3},
+		"zeros 20; zeros 20 >&2":                   {limit/2 - 32, limit/2 - 32},
+		"zeros 20 & head -c 9 /dev/zero >&2; wait": {limit - 64 - 9, 9},
 	} {
-		got, err := a.ExecSync(within(t), &criapi.ExecSyncRequest{ContainerId: id, Cmd: []string{"sh", "-c", command}}, grpc.MaxCallRecvMsgSize(limit))
+		got, err := a.ExecSync(within(t), &criapi.ExecSyncRequest{ContainerId: id, Cmd: []string{"sh", "-c", zeros + command}}, grpc.MaxCallRecvMsgSize(limit))
 		if err != nil || len(got.Stdout) != want[0] || len(got.Stderr) != want[1] || got.ExitCode != 0 {
 			t.Errorf("%s: %d and %d bytes, exit code %d, %v; want %d bytes", command, len(got.GetStdout()), len(got.GetStderr()), got.GetExitCode(), err, want)
 		}
 	}
-	got := a.execSync(id, "sh", "-c", "head -c 16000000 /dev/zero")
+	got := a.execSync(id, "sh", "-c", zeros+"zeros 16")
 	if len(got.Stdout) != 16000000 || len(got.Stdout) > limit || got.ExitCode != 0 {
 		t.Errorf("got %d bytes, exit code %d; want 16000000, 0", len(got.Stdout), got.ExitCode)
 	}
