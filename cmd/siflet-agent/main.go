@@ -9,6 +9,8 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"github.com/siflet/siflet/runtime/linux"
 )
 
 // version is set by the linker.
@@ -24,6 +26,8 @@ const (
 type usageError struct{ error }
 
 func main() {
+	// Supervisors and hooks live on: they keep nothing open for who started us.
+	_ = linux.CloseOnExecFrom(3) //nolint:mnd // but stdio
 	args := os.Args[1:]
 	if len(args) == 0 || args[0] != "agent" {
 		args = append([]string{"agent"}, args...)

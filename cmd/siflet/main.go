@@ -16,6 +16,8 @@ import (
 var version = "dev"
 
 func main() {
+	// Supervisors and hooks live on: they keep nothing open for who called us.
+	_ = linux.CloseOnExecFrom(3) //nolint:mnd // but stdio
 	root := rootCommand()
 	ran, err := root.ExecuteContextC(context.Background())
 	code := report(os.Stderr, ran.CommandPath(), err)

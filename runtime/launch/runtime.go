@@ -22,6 +22,11 @@ const consoleName = "console"
 // returns only an error: as long as no process of the container's has run.
 func (s *stage) runDelegate() error {
 	d := s.p.Delegate
+	// What outlives a call must not look like a stage that has not started the
+	// container yet, and the container must not inherit it.
+	if err := linux.CloseOnExecFrom(statusFD); err != nil {
+		return err
+	}
 	signals, err := linux.NoteSignals(linux.SentSignals())
 	if err != nil {
 		return err
