@@ -81,6 +81,9 @@ func Program(spec *specs.Spec, extra Extra) (program.Program, error) {
 	if p.Hooks = lowerHooks(spec.Hooks, extra); p.Hooks != nil {
 		p.Version = program.VersionHooks
 	}
+	if p.Restore != nil {
+		p.Version = program.VersionRestore
+	}
 	return p, nil
 }
 

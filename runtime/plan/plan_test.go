@@ -174,3 +174,30 @@ func TestVolumesThatCannotBeAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// A launch stage that does not know of what is asked for must not leave it out: an
+// older one runs what an instance that began before an upgrade is told to.
+func TestProgramNamesTheVersionThatItNeeds(t *testing.T) {
+	hooks := &specs.Hooks{StartContainer: []specs.Hook{{Path: "/hook"}}}
+	for name, c := range map[string]struct {
+		hooks   *specs.Hooks
+		restore *program.Restore
+		want    int
+	}{
+		"plain":             {want: program.VersionPlain},
+		"hooks of others":   {hooks: &specs.Hooks{Poststop: hooks.StartContainer}, want: program.VersionPlain},
+		"hooks":             {hooks: hooks, want: program.VersionHooks},
+		"restore":           {restore: &program.Restore{}, want: program.VersionRestore},
+		"restore and hooks": {hooks: hooks, restore: &program.Restore{}, want: program.VersionRestore},
+	} {
+		spec, err := Container(Input{Image: Image{Cmd: []string{"serve"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		spec.Hooks = c.hooks
+		p, err := Program(spec, Extra{Restore: c.restore})
+		if err != nil || p.Version != c.want {
+			t.Errorf("%s: version %d, %v, want %d", name, p.Version, err, c.want)
+		}
+	}
+}

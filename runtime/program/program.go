@@ -14,10 +14,11 @@ import "strconv"
 // with a higher version and carries out a lower one. A program says the lowest version
 // whose stages carry out all that is in it.
 const (
-	Version         = VersionDelegate
+	Version         = VersionRestore
 	VersionPlain    = 1
 	VersionHooks    = 2 // with Hooks
 	VersionDelegate = 3 // with Delegate
+	VersionRestore  = 4 // with Restore
 )
 
 // Program is everything the launch stage does before the container's own

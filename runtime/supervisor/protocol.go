@@ -11,8 +11,12 @@ import (
 // the supervisor's; a newer engine keeps talking to an older supervisor.
 const ProtocolVersion = 1
 
+// configMapped is the version of a Config with a user namespace, and the newest.
+const configMapped = 2
+
 // Config is what the engine hands a new supervisor on its standard input, as
-// one JSON document.
+// one JSON document. It says the lowest version whose supervisors do all that is in
+// it: one that does not know of user namespaces would run the instance without.
 type Config struct {
 	Version int    `json:"version"`
 	ID      string `json:"id"`
@@ -45,6 +49,14 @@ type Config struct {
 	UIDMap string `json:"uid_map,omitempty"`
 	GIDMap string `json:"gid_map,omitempty"`
 	Owned  uint64 `json:"owned,omitempty"`
+}
+
+// lowest is the lowest version whose supervisors do all that c asks for.
+func (c *Config) lowest() int {
+	if c.UIDMap != "" || c.GIDMap != "" || c.Owned != 0 {
+		return configMapped
+	}
+	return ProtocolVersion
 }
 
 // Hello is the supervisor's first message, written on file descriptor 3 (then

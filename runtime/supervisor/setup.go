@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strconv"
 
 	"github.com/siflet/siflet/runtime/linux"
 )
@@ -18,8 +19,11 @@ func (s *server) setup() error {
 	if s.cfg, err = decodeConfig(b); err != nil {
 		return fmt.Errorf("read config: %w", err)
 	}
-	if s.cfg.Version > ProtocolVersion || s.cfg.ID == "" || s.cfg.Dir == "" {
-		return errors.New("config: incomplete, or of a newer version")
+	if s.cfg.Version > configMapped {
+		return errors.New("config: version " + strconv.Itoa(s.cfg.Version) + " is newer than this siflet-instance knows; install the agent's own")
+	}
+	if s.cfg.ID == "" || s.cfg.Dir == "" {
+		return errors.New("config: no ID or directory")
 	}
 	if err := linux.NullStdin(); err != nil {
 		return err

@@ -53,7 +53,7 @@ type Process struct {
 // or is an error, the supervisor is killed. The caller calls Wait sooner or
 // later, or leaves a zombie.
 func Spawn(ctx context.Context, binary *os.File, cfg Config, attr SpawnAttr) (*Process, error) {
-	cfg.Version = ProtocolVersion
+	cfg.Version = cfg.lowest()
 	doc, err := json.Marshal(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("start supervisor: %w", err)

@@ -17,10 +17,10 @@ func sampleRequest() Request {
 		Start: &StartRequest{
 			Program: json.RawMessage(`{"a":[1,-2.5e3,"x\"}",null,true,{"b":{}}]}`), PID: program.PIDTarget,
 			Target: "t", Cgroup: cg, ExitFile: "/e", Log: LogConfig{CRI: "/c", Out: "/out", Err: "/err"},
-			Stdin: true, StdinOnce: true, Terminal: true,
+			Stdin: true, StdinOnce: true, Terminal: true, Hooks: true, Restored: "/pid",
 		},
 		Exec: &ExecRequest{
-			Program: json.RawMessage(`[]`), Cgroup: cg, Terminal: true, Timeout: time.Hour, Keep: true,
+			Program: json.RawMessage(`[]`), Cgroup: cg, Terminal: true, Timeout: time.Hour, Keep: true, Action: "/action",
 			Stdin: true, Stdout: true, Stderr: true,
 		},
 		Attach: &AttachRequest{Stdin: true, Stdout: true, Stderr: true},
@@ -48,6 +48,7 @@ func TestConfigSurvivesTheWire(t *testing.T) {
 		Version: 1, ID: "id", Dir: "/d", Title: "t", Hostname: "h", Domainname: "n", SharedPID: true,
 		SharedMemory: 1 << 40, Loopback: true, Sysctls: map[string]string{"a.b": "1"},
 		Cgroup: program.Cgroup{Join: []string{"/j"}}, OOMScoreAdj: &score, EndWithInit: true,
+		UIDMap: "0 1 2", GIDMap: "0 3 4", Owned: 1 << 40,
 	}
 	b, err := json.Marshal(want)
 	if err != nil {
@@ -59,6 +60,21 @@ func TestConfigSurvivesTheWire(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("config differs (-want +got):\n%s", diff)
+	}
+}
+
+// An older siflet-instance would run without a user namespace what asks for one.
+func TestConfigNamesTheVersionThatItNeeds(t *testing.T) {
+	for _, c := range []struct {
+		config Config
+		want   int
+	}{
+		{Config{}, 1}, {Config{SharedPID: true, EndWithInit: true}, 1},
+		{Config{UIDMap: "0 1 2"}, 2}, {Config{GIDMap: "0 1 2"}, 2}, {Config{Owned: 1}, 2},
+	} {
+		if got := c.config.lowest(); got != c.want {
+			t.Errorf("lowest() of %+v = %d, want %d", c.config, got, c.want)
+		}
 	}
 }
 
