@@ -152,6 +152,7 @@ func (e *Engine) adoptOne(ctx context.Context, i *instance) error {
 		}
 	}
 	doubtAnswers(i)
+	e.thawLeft(i)
 	return e.finishContainers(ctx, i)
 }
 

@@ -12,7 +12,6 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
-	"github.com/siflet/siflet/cgroups"
 	"github.com/siflet/siflet/runtime/checkpoint"
 )
 
@@ -61,25 +60,12 @@ func (e *Engine) saveFrozen(ctx context.Context, c *container, dir string) (err 
 	if err := e.canSave(ctx, c); err != nil {
 		return err
 	}
-	group := e.cfg.Cgroups.Load(c.cgroup())
-	thaw, err := freeze(ctx, group)
+	thaw, err := e.freeze(ctx, c)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, thaw()) }()
 	return e.save(ctx, c, dir)
-}
-
-// freeze stops a group; thaw lets it go on, whatever became of ctx.
-func freeze(ctx context.Context, group *cgroups.Group) (thaw func() error, err error) {
-	if err := group.Freeze(ctx); err != nil {
-		return nil, err
-	}
-	return func() error {
-		ctx, cancel := detached(ctx)
-		defer cancel()
-		return missing(group.Thaw(ctx))
-	}, nil
 }
 
 // checkpointDir makes a directory below another for what an archive is made of.

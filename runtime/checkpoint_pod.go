@@ -78,7 +78,7 @@ func (e *Engine) selected(i *instance, ids []string) ([]*container, error) {
 
 func (e *Engine) savePod(ctx context.Context, i *instance, list []*container, dir string) (err error) {
 	for _, c := range list {
-		thaw, err := freeze(ctx, e.cfg.Cgroups.Load(c.cgroup()))
+		thaw, err := e.freeze(ctx, c)
 		if err != nil {
 			return err
 		}
