@@ -113,11 +113,24 @@ func Unpack(r io.Reader, dir string) error {
 		if header.Typeflag != tar.TypeReg || !known(name) {
 			continue
 		}
+		if isSparse(header) {
+			return fmt.Errorf("unpack checkpoint: %s: a sparse file, whose holes would fill the disk", name)
+		}
 		if err := unpackFile(root, name, in); err != nil {
 			return fmt.Errorf("unpack checkpoint: %s: %w", name, err)
 		}
 	}
 	return errors.New("read checkpoint: too many files")
+}
+
+// isSparse says that a file is larger than what the archive holds of it, however large.
+func isSparse(h *tar.Header) bool {
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
 }
 
 func unpackFile(root *os.Root, name string, r io.Reader) error {

@@ -3,8 +3,10 @@ package checkpoint
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -115,7 +117,16 @@ func TestUnpackRefusesWhatIsNoArchive(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"noise": strings.Repeat("noise", 1000), "cut short": twice.String()[:700], "a file twice": twice.String()} {
+	sparse := filepath.Join(t.TempDir(), "sparse")
+	if err := errors.Join(os.Mkdir(sparse, 0o700), os.WriteFile(filepath.Join(sparse, ConfigFile), nil, 0o600),
+		os.Truncate(filepath.Join(sparse, ConfigFile), 64<<20)); err != nil {
+		t.Fatal(err)
+	}
+	holes, err := exec.Command("tar", "-C", sparse, "--sparse", "--format=posix", "-c", ConfigFile).Output() // 64 MB in 10 kB
+	if err != nil || len(holes) > 1<<20 {
+		t.Fatal(len(holes), err)
+	}
+	for name, text := range map[string]string{"a sparse file": string(holes), "noise": strings.Repeat("noise", 1000), "cut short": twice.String()[:700], "a file twice": twice.String()} {
 		if err := Unpack(strings.NewReader(text), t.TempDir()); err == nil {
 			t.Errorf("Unpack() of %s succeeded", name)
 		}
