@@ -2,13 +2,18 @@ package cri_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	goruntime "runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/siflet/siflet/test/registrytest"
 	"github.com/siflet/siflet/test/siftest"
 )
 
@@ -163,6 +168,33 @@ func TestPathsAndPrivilegesOfAContainer(t *testing.T) {
 	} {
 		if got := a.once(pod, p, "c"+strconv.Itoa(i), image, c.command, c.security); got != c.want {
 			t.Errorf("%s: %q, want %q", c.what, got, c.want)
+		}
+	}
+}
+
+func TestProgramsOfTheImageRaisePrivilegesUnlessForbidden(t *testing.T) {
+	if goruntime.GOARCH != "amd64" {
+		t.Skip("needs x86-64: the program that asks is of that machine")
+	}
+	const geteuid, of1000 = 107, int32(-1000 & 0xff)
+	path := filepath.Join(t.TempDir(), "euid")
+	caller(t, path, false, geteuid, 0)
+	program, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry := registrytest.File("euid", string(program))
+	entry.Mode = 0o4755
+	s := registrytest.New(t)
+	s.Push(t, "app:1", registrytest.Image(t, v1.Config{Cmd: []string{"sleep", "1000"}}, busyboxLayer(t), registrytest.Layer(t, registrytest.Gzip, entry)))
+	a := start(t)
+	id := a.mustPull(s.Host + "/app:1")
+	pod, p := a.hostPod("p")
+	for forbidden, want := range map[bool]int32{false: 0, true: of1000} {
+		c := containerConfig(strconv.FormatBool(forbidden), id)
+		c.Linux.SecurityContext = &criapi.LinuxContainerSecurityContext{RunAsUser: &criapi.Int64Value{Value: 1000}, NoNewPrivs: forbidden}
+		if got := a.execSync(a.launch(pod, c, p), "/euid"); got.ExitCode != want {
+			t.Errorf("no new privileges %t: exit code %d, want %d", forbidden, got.ExitCode, want)
 		}
 	}
 }
