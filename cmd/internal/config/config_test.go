@@ -144,7 +144,7 @@ a = 1
 }
 
 func TestBrokenTOMLIsNamedWithItsLine(t *testing.T) {
-	for _, text := range []string{"bridge = \"a\"\nrun_dir = \n", "bridge = \"a\"\nbridge = \"b\"\n"} {
+	for _, text := range []string{"bridge = \"a\"\nrun_dir = \n", "bridge = \"a\"\nbridge = \"b\"\n", "nri = true\r\nbridge = \"a\r\n"} {
 		if _, err := load(t, text); err == nil || !strings.Contains(err.Error(), "config.toml:2: ") {
 			t.Errorf("%q: %v, want an error in line 2", text, err)
 		}

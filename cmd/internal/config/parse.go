@@ -17,7 +17,10 @@ func parse(name, text string) (*Config, places, Problems) {
 	tree := map[string]any{}
 	_, err := toml.Decode(text, &tree)
 	if broken, ok := errors.AsType[toml.ParseError](err); ok {
-		return c, at, Problems{{fmt.Sprintf("%s:%d", name, broken.Position.Line), broken.Message}}
+		// The line that it tells is one less where lines end with a carriage return.
+		start := min(max(broken.Position.Start, 0), len(text))
+		line := max(broken.Position.Line, 1+strings.Count(text[:start], "\n"))
+		return c, at, Problems{{fmt.Sprintf("%s:%d", name, line), broken.Message}}
 	}
 	if err != nil {
 		return c, at, Problems{{name, err.Error()}}
