@@ -63,7 +63,7 @@ func cpuMax(text string) ([]systemd.Property, error) {
 	}
 	period, err := strconv.ParseUint(strings.TrimSpace(rest), 10, 64)
 	if err != nil || period == 0 || period > second {
-		return nil, fmt.Errorf("no period: %w", err)
+		return nil, fmt.Errorf("the period is none of 1 to %d", second)
 	}
 	perSecond := uint64(unlimited)
 	if quota < unlimited/second {

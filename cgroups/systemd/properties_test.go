@@ -1,6 +1,7 @@
 package systemd
 
 import (
+	"strings"
 	"testing"
 
 	systemd "github.com/coreos/go-systemd/v22/dbus"
@@ -37,9 +38,11 @@ func TestQuotasAreRoundedUpToWholePercents(t *testing.T) {
 }
 
 func TestFilesWithNonsenseAreRefused(t *testing.T) {
-	for file, text := range map[string]string{"memory.max": "lots", "cpu.max": "1", "cpuset.cpus": "3-1", "cpu.weight": ""} {
-		if got, err := propertiesOf(file, text); err == nil {
-			t.Errorf("%s %q = %v, want an error", file, text, got)
+	for _, pair := range [][2]string{
+		{"memory.max", "lots"}, {"cpu.max", "1"}, {"cpu.max", "1 0"}, {"cpu.max", "1 1000001"}, {"cpuset.cpus", "3-1"}, {"cpu.weight", ""},
+	} {
+		if got, err := propertiesOf(pair[0], pair[1]); err == nil || strings.Contains(err.Error(), "%!") {
+			t.Errorf("%q = %v, %v, want an error", pair, got, err)
 		}
 	}
 }

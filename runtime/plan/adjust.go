@@ -193,7 +193,8 @@ func OwnSysctl(name string) string {
 		return ""
 	case strings.HasPrefix(name, "net."):
 		return "network"
-	case strings.HasPrefix(name, "fs.mqueue."), strings.HasPrefix(name, "kernel.shm"), strings.HasPrefix(name, "kernel.msg"), name == "kernel.sem":
+	case strings.HasPrefix(name, "fs.mqueue."), strings.HasPrefix(name, "kernel.shm"), strings.HasPrefix(name, "kernel.msg"),
+		name == "kernel.sem", name == "kernel.sem_next_id":
 		return "IPC"
 	case name == "kernel.domainname":
 		return "UTS"

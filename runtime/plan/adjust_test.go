@@ -78,7 +78,7 @@ func TestAdjustRefusesMountsThatAreNone(t *testing.T) {
 
 func TestOwnSysctlKnowsTheNamespaces(t *testing.T) {
 	for name, want := range map[string]string{
-		"net.core.somaxconn": "network", "net/core/somaxconn": "network", "kernel.shmmax": "IPC", "kernel.domainname": "UTS",
+		"net.core.somaxconn": "network", "net/core/somaxconn": "network", "kernel.shmmax": "IPC", "kernel.sem_next_id": "IPC", "kernel.domainname": "UTS",
 		"kernel.panic": "", "vm.swappiness": "", "net..x": "", "net.../../kernel.panic": "",
 	} {
 		if got := OwnSysctl(name); got != want {
