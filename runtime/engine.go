@@ -42,7 +42,11 @@ type Config struct {
 	Network      *network.Network
 	// Criu is the program that saves and restores processes; empty: criu in $PATH.
 	Criu string
-	Log  *slog.Logger // discards
+	// RestoreImages lets containers go on from images that are checkpoints. criu makes
+	// processes as they were, with all rights that the image says they had: whoever makes
+	// such an image is root on the node.
+	RestoreImages bool
+	Log           *slog.Logger // discards
 	// BootID is the kernel's, unless a test sets another.
 	BootID string
 	// CDIDirs are where files describe devices; none are /etc/cdi and /var/run/cdi.

@@ -75,6 +75,10 @@ func (e *Engine) restoreImage(ctx context.Context, c *container, rec *containerR
 	if !checkpoint.IsUnpacked(root) {
 		return nil
 	}
+	if !e.cfg.RestoreImages {
+		return errorf(ErrDenied, "image %s is a checkpoint, whose processes get all rights that it says they had; "+
+			"this node restores from images only with restore_images = true in its configuration", name)
+	}
 	rec.Spec.Image = "" // it is not what the process was made from
 	err = e.restore(ctx, c, rec, &source, func(dir string) error { return checkpoint.Copy(root, dir) })
 	rec.Spec.Image = name

@@ -193,7 +193,7 @@ func openEngine(ctx context.Context, l *live, bins setup.Programs, nets *network
 	made := runtime.Config{
 		StateDir: c.StateDir, RunDir: c.RunDir, InstanceBinary: bins.Instance, ActionBinary: bins.Action,
 		Images: images, Trust: l.policy, Cgroups: groups, CgroupParent: c.CgroupParent, CDIDirs: c.CDIDirs, Network: nets, Log: log,
-		ExecDrain: drain, Criu: c.Criu,
+		ExecDrain: drain, Criu: c.Criu, RestoreImages: c.RestoreImages,
 	}
 	if relay != nil {
 		made.Plugins = relay

@@ -1,6 +1,8 @@
 package cri_test
 
 import (
+	"archive/tar"
+	"bytes"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -120,9 +122,31 @@ func TestACheckpointIsRefusedByName(t *testing.T) {
 	wantRefusal(t, "restore of nothing", err, "InvalidArgument", "pod.options")
 }
 
+// Whoever can name an image would be root on the node.
+func TestAnImageThatIsACheckpointIsRefusedUnlessAllowed(t *testing.T) {
+	var layer bytes.Buffer
+	w := tar.NewWriter(&layer)
+	for _, h := range []*tar.Header{
+		{Name: "config.dump", Typeflag: tar.TypeReg}, {Name: "spec.dump", Typeflag: tar.TypeReg}, {Name: "checkpoint/", Typeflag: tar.TypeDir, Mode: 0o700},
+	} {
+		if err := w.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	a := start(t)
+	p := countingPod(a, "p")
+	c := counting(t, "c")
+	c.Image = &criapi.ImageSpec{Image: a.mustPull("docker-archive:" + checkpointImage(t, layer.Bytes()))}
+	_, err := a.CreateContainer(within(t), &criapi.CreateContainerRequest{PodSandboxId: a.pod(p), Config: c, SandboxConfig: p})
+	wantRefusal(t, "image", err, "PermissionDenied", "restore_images")
+}
+
 func TestAContainerGoesOnFromItsCheckpoint(t *testing.T) {
 	needCriu(t)
-	a := start(t)
+	a, _ := configured(t, "restore_images = true\n")
 	p := countingPod(a, "p")
 	pod := a.pod(p)
 	volume := t.TempDir()
@@ -170,6 +194,16 @@ func checkFromImage(t *testing.T, a *agent, pod, archive string, c *criapi.Conta
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.Metadata.Name, c.LogPath = "third", "third.log"
+	c.Image = &criapi.ImageSpec{Image: a.mustPull("docker-archive:" + checkpointImage(t, layer))}
+	third := a.launch(pod, c, p)
+	before := a.count(third)
+	eventually(t, "the third to count", func() bool { return before > 3 && a.count(third) > before })
+}
+
+// checkpointImage is an image with an archive's files, in a file.
+func checkpointImage(t *testing.T, layer []byte) string {
+	t.Helper()
 	tag, err := name.NewTag("checkpoint:1")
 	file := filepath.Join(t.TempDir(), "image.tar")
 	if err == nil {
@@ -178,10 +212,7 @@ func checkFromImage(t *testing.T, a *agent, pod, archive string, c *criapi.Conta
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Metadata.Name, c.LogPath, c.Image = "third", "third.log", &criapi.ImageSpec{Image: a.mustPull("docker-archive:" + file)}
-	third := a.launch(pod, c, p)
-	before := a.count(third)
-	eventually(t, "the third to count", func() bool { return before > 3 && a.count(third) > before })
+	return file
 }
 
 // checkArchive looks for what checkpointctl needs.

@@ -54,7 +54,8 @@ type Config struct {
 	// Control groups.
 	CgroupDriver, CgroupParent string
 	// Checkpoints.
-	Criu string
+	Criu          string
+	RestoreImages bool
 
 	NRI NRI
 

@@ -170,5 +170,10 @@ func checkpointSettings() []setting[Config] {
 			name: "criu", section: "Checkpoints", kind: file(lookProgram), value: func(c *Config) any { return &c.Criu },
 			doc: "save and restore containers with this criu", unset: "the one in $PATH", example: `"/usr/sbin/criu"`,
 		},
+		{
+			name: "restore_images", value: func(c *Config) any { return &c.RestoreImages },
+			doc: "let containers go on from images that are checkpoints. Their processes get all rights that the image says they had:\n" +
+				"who can choose a pod's image is root on the node, unless the policy asks for signatures",
+		},
 	}
 }
