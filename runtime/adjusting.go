@@ -3,6 +3,7 @@ package runtime
 import (
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -61,11 +62,15 @@ func accept(rec *containerRecord, ns Namespaces, a *Adjustment) error {
 	return nil
 }
 
-// addLimits is mergeResources that adds rules for devices to those there are.
+// addLimits is mergeResources that adds rules for devices to those there are. The last
+// that fits counts: one that comes again moves to the end.
 func addLimits(old, update *specs.LinuxResources) *specs.LinuxResources {
 	merged := mergeResources(old, update)
 	if old != nil && update != nil {
-		merged.Devices = slices.Concat(old.Devices, update.Devices)
+		merged.Devices = slices.DeleteFunc(slices.Clone(old.Devices), func(rule specs.LinuxDeviceCgroup) bool {
+			return slices.ContainsFunc(update.Devices, func(again specs.LinuxDeviceCgroup) bool { return reflect.DeepEqual(rule, again) })
+		})
+		merged.Devices = append(merged.Devices, update.Devices...)
 	}
 	return merged
 }

@@ -133,8 +133,12 @@ func (r *Relay) Resize(ctx context.Context, s *runtime.Subject, l runtime.PodLim
 	return refusal(err)
 }
 
-// Tell tells of a step, once and in order.
+// Tell tells of a step, once and in order. What has happened already is told even if
+// whoever made it happen has gone: each plugin has the time of a request.
 func (r *Relay) Tell(ctx context.Context, step runtime.Step, s *runtime.Subject) error {
+	if step != runtime.StepRun && step != runtime.StepStart {
+		ctx = context.WithoutCancel(ctx)
+	}
 	end, err := r.begin(ctx)
 	if err != nil {
 		return err
