@@ -24,6 +24,7 @@ import (
 	"github.com/siflet/siflet/network"
 	"github.com/siflet/siflet/runtime"
 	"github.com/siflet/siflet/runtime/image"
+	"github.com/siflet/siflet/runtime/linux"
 )
 
 // stopTime is what calls under way get when the agent is told to stop.
@@ -75,6 +76,9 @@ func runAgent(ctx context.Context, c *config.Config, load func() (*config.Config
 	if os.Geteuid() != 0 {
 		return errors.New("the agent must be started by root: it makes namespaces, mounts and cgroups")
 	}
+	// Who starts us may have a mask that lets everybody write: to the socket of plugins, too.
+	const others = 0o022
+	linux.Umask(linux.Umask(others) | others)
 	l := &live{log: newLogbook(os.Stderr, c), now: c}
 	log := l.log.Logger
 	nets, err := newNetwork(c, log)
