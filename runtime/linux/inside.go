@@ -160,6 +160,11 @@ func (c *inside) fork() (pid uintptr, errno unix.Errno) {
 //go:nosplit
 //go:norace
 func (c *inside) child() {
+	// It has all that the supervisor has open until the exec. Those in the user
+	// namespace who may trace others must not reach it before.
+	if _, _, errno := unix.RawSyscall(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0, 0); errno != 0 {
+		c.fail(reportUser, errno)
+	}
 	for _, f := range c.cgroups {
 		if _, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(f), uintptr(unsafe.Pointer(&c.zero)), 1); errno != 0 {
 			c.fail(reportCgroup, errno)
