@@ -106,6 +106,11 @@ func (u *upgraded) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // webForward serves the ports that were named beforehand, one connection each:
 // a channel for its data and one for its error.
 func (k *call) webForward(w http.ResponseWriter, r *http.Request) {
+	const most = 127 // a channel's number is one byte
+	if len(k.asked.ports) > most {
+		http.Error(w, fmt.Sprintf("%d ports were asked for; a WebSocket has room for %d", len(k.asked.ports), most), http.StatusBadRequest)
+		return
+	}
 	var types []wsstream.ChannelType
 	for range k.asked.ports {
 		types = append(types, wsstream.ReadWriteChannel, wsstream.WriteChannel)

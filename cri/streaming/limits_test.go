@@ -105,6 +105,34 @@ func TestConnectionsWithoutAStreamAreFewAndNotKept(t *testing.T) {
 	}
 }
 
+func TestAWebSocketHasRoomForSoManyPorts(t *testing.T) {
+	s := serving(t, echo{})
+	for count, want := range map[int]int{127: http.StatusSwitchingProtocols, 128: http.StatusBadRequest} {
+		url, err := s.PortForwardURL("p", make([]int32, count))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, value := range map[string]string{
+			"Connection": "Upgrade", "Upgrade": "websocket", "Origin": "http://localhost", "Sec-WebSocket-Version": "13",
+			"Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==", "Sec-WebSocket-Protocol": "v4.channel.k8s.io",
+		} {
+			request.Header.Set(name, value)
+		}
+		answer, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		if answer.StatusCode != want {
+			t.Errorf("%d ports: %s, want %d", count, answer.Status, want)
+		}
+	}
+}
+
 func (l *listener) count() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
