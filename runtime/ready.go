@@ -133,20 +133,3 @@ func OpenReader(ctx context.Context, cfg Config) (*Reader, error) {
 	wait.Wait()
 	return r, nil
 }
-
-// Wait waits for a container's end.
-func (r *Reader) Wait(ctx context.Context, id string) (Container, error) {
-	c, client, err := r.running(id)
-	if err != nil {
-		return r.Container(id)
-	}
-	exit, err := client.Wait(ctx, id)
-	if err != nil {
-		return Container{}, fmt.Errorf("wait for container %s: %w", id, err)
-	}
-	c.inst.mu.Lock()
-	defer c.inst.mu.Unlock()
-	c.exit = &exit
-	c.endLocked()
-	return c.snapshotLocked(), nil
-}
