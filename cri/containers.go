@@ -2,6 +2,7 @@ package cri
 
 import (
 	"context"
+	"errors"
 	"math"
 	"time"
 
@@ -72,9 +73,32 @@ func (s *Server) StartContainer(ctx context.Context, r *criapi.StartContainerReq
 func (s *Server) StopContainer(ctx context.Context, r *criapi.StopContainerRequest) (*criapi.StopContainerResponse, error) {
 	c, err := s.container(r.GetContainerId())
 	if err == nil {
-		err = s.engine.StopContainer(ctx, c.ID, seconds(r.GetTimeout()), runtime.StopOptions{})
+		err = s.stopContainer(ctx, c.ID, seconds(r.GetTimeout()))
 	}
 	return &criapi.StopContainerResponse{}, absent(err)
+}
+
+// stopContainer does not wait for a grace period when the agent stops: the client
+// asks the next agent again, as it does when it has gone itself.
+func (s *Server) stopContainer(ctx context.Context, id string, grace time.Duration) error {
+	ctx, cancel := context.WithCancel(ctx)
+	s.workers.Go(func() {
+		select {
+		case <-s.ending:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	err := s.engine.StopContainer(ctx, id, grace, runtime.StopOptions{})
+	cancel()
+	select {
+	case <-s.ending:
+		if errors.Is(err, context.Canceled) {
+			return status.Error(codes.Unavailable, "the agent is stopping; stop the container again")
+		}
+	default:
+	}
+	return err
 }
 
 // seconds is a duration; what is negative is none, what is too long is as
