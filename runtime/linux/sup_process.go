@@ -150,23 +150,6 @@ func Reap(pid int) (code, sig int, ended bool, err error) {
 	return ws.ExitStatus(), 0, true, nil
 }
 
-// ReapAny collects one of the children that have ended; its PID is zero if none has.
-func ReapAny() (pid, code int) {
-	for {
-		var ws unix.WaitStatus
-		pid, err := unix.Wait4(-1, &ws, unix.WNOHANG, nil)
-		switch {
-		case err == unix.EINTR:
-		case err != nil || pid <= 0:
-			return 0, 0
-		case ws.Signaled():
-			return pid, 128 + int(ws.Signal())
-		default:
-			return pid, ws.ExitStatus()
-		}
-	}
-}
-
 // OpenProcess opens a pidfd.
 func OpenProcess(pid int) (FD, error) {
 	n, err := unix.PidfdOpen(pid, 0)
@@ -305,23 +288,3 @@ func SignalEverybody(sig int) {
 
 // Alone reports whether PID 1 of a PID namespace is its last process.
 func Alone() bool { return errors.Is(unix.Kill(-1, 0), unix.ESRCH) }
-
-// KeepOrphans makes the calling process the parent of its descendants' orphans,
-// in place of the init of their PID namespace. It survives an exec.
-func KeepOrphans() error {
-	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("keep orphans: %w", err)
-	}
-	return nil
-}
-
-// IsChild reports whether the process is a child of the caller, ended or not.
-func IsChild(pid int) bool {
-	var info unix.Siginfo
-	for {
-		err := unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
-		if err != unix.EINTR {
-			return err == nil
-		}
-	}
-}

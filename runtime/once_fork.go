@@ -1,0 +1,63 @@
+package runtime
+
+import (
+	"os"
+
+	"github.com/siflet/siflet/runtime/linux"
+	"github.com/siflet/siflet/runtime/program"
+	"github.com/siflet/siflet/runtime/supervisor"
+)
+
+// maxReport bounds what a stage says of its failure.
+const maxReport = 64 << 10
+
+func (o *once) fork(exe, report, hooks linux.FD, p *planned) (*linux.Child, error) {
+	text, err := linux.MemFile("program", p.text)
+	if err != nil {
+		return nil, err
+	}
+	defer text.Close() //nolint:errcheck // in memory
+	null, err := linux.OpenNull()
+	if err != nil {
+		return nil, err
+	}
+	defer null.Close() //nolint:errcheck // /dev/null
+	files := []linux.FD{null, null, null, report, text, null, hooks}
+	for n, f := range []*os.File{o.cfg.Stdin, o.cfg.Stdout, o.cfg.Stderr} {
+		if f != nil {
+			files[n] = linux.FD(f.Fd())
+		}
+	}
+	attr := &linux.ForkAttr{
+		Args: []string{supervisor.StageName, "launch"}, Env: []string{"GOMAXPROCS=1", "GOGC=off"},
+		Exe: exe, Files: files, CloneFlags: linux.CloneNewMount, PIDNamespace: linux.NoFD,
+	}
+	switch {
+	case o.init != nil:
+		attr.PIDNamespace = o.init.pidfd
+	case p.program.Namespaces.PID == program.PIDContainer:
+		attr.CloneFlags |= linux.CloneNewPID
+	}
+	if !isUnified(o.join) {
+		attr.CgroupDir = o.join.Dir
+	}
+	pid, pidfd, err := linux.Fork("", attr)
+	if err != nil {
+		return nil, err
+	}
+	return linux.NewChild(pid, pidfd), nil
+}
+
+func passSignals(to *linux.Child, signals <-chan os.Signal, finished <-chan struct{}) {
+	for {
+		select {
+		case s, ok := <-signals:
+			if !ok {
+				return
+			}
+			_ = to.Signal(s) // it may have ended
+		case <-finished:
+			return
+		}
+	}
+}
