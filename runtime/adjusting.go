@@ -32,7 +32,8 @@ func adjusted(rec *containerRecord) *ContainerSpec {
 // accept checks what plugins want of a container and makes it part of it.
 func accept(rec *containerRecord, ns Namespaces, a *Adjustment) error {
 	for name := range a.Sysctls {
-		mode, kind := ModeHost, plan.OwnSysctl(name)
+		var mode Mode
+		kind := plan.OwnSysctl(name)
 		switch kind {
 		case "network":
 			mode = ns.Network

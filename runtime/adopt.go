@@ -152,7 +152,7 @@ func (e *Engine) adoptOne(ctx context.Context, i *instance) error {
 		}
 	}
 	doubtAnswers(i)
-	e.thawLeft(i)
+	e.thawLeft(i) //nolint:contextcheck // it goes on as long as the engine does
 	return e.finishContainers(ctx, i)
 }
 

@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
@@ -57,7 +56,7 @@ func (v *view) join(c *container, rec *containerRecord) (plan.Input, plan.Extra,
 	if rec.Upper != "" {
 		extra.Root.Upper, extra.Root.Work, extra.Root.Volatile = rec.Upper, filepath.Join(c.dir, "work"), true
 	}
-	if extra.Restore, err = v.restoring(context.Background(), rec.Restore); err != nil {
+	if extra.Restore, err = v.restoring(rec.Restore); err != nil {
 		return in, extra, err
 	}
 	extra.Bundle = filepath.Join(c.dir, bundleDir)

@@ -171,8 +171,10 @@ func (e *Engine) unchangedSince(ctx context.Context, c *container, rec *containe
 		name     string
 		was, now any
 	}{
-		{"command", was.Process.Args, now.Process.Args}, {"working directory", was.Process.Cwd, now.Process.Cwd},
-		{"environment", env(was.Process.Env), env(now.Process.Env)}, {"user", was.Process.User, now.Process.User},
+		{"command", was.Process.Args, now.Process.Args},
+		{"working directory", was.Process.Cwd, now.Process.Cwd},
+		{"environment", env(was.Process.Env), env(now.Process.Env)},
+		{"user", was.Process.User, now.Process.User},
 		{"capabilities", was.Process.Capabilities, now.Process.Capabilities},
 	} {
 		if !sameJSON(part.was, part.now) {
@@ -221,11 +223,11 @@ func restoreDiff(ctx context.Context, dir string, rec *containerRecord) error {
 }
 
 // restoring is what the launch stage is told of a restore; nil without one.
-func (v *view) restoring(ctx context.Context, r *restoreRecord) (*program.Restore, error) {
+func (v *view) restoring(r *restoreRecord) (*program.Restore, error) {
 	if r == nil {
 		return nil, nil //nolint:nilnil // an ordinary container
 	}
-	criu, err := v.criu.Find(ctx)
+	criu, err := v.criu.Locate() // it was found to work at the creation
 	if err != nil {
 		return nil, err
 	}

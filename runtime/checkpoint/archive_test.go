@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,9 +55,7 @@ func TestUnpackGivesBackWhatPackTook(t *testing.T) {
 		ConfigFile: `{"id":"1","rootfsImageRef":"sha256:1"}`, SpecFile: "{}", "checkpoint/pages-1.img": "memory", DiffFile: "diff", LogFile: "log",
 	}
 	all := map[string]string{"other": "is left out", "work/pid": "1"}
-	for name, text := range want {
-		all[name] = text
-	}
+	maps.Copy(all, want)
 	var packed bytes.Buffer
 	if err := Pack(&packed, lay(t, all)); err != nil {
 		t.Fatal(err)
@@ -81,10 +80,14 @@ func TestUnpackKeepsToItsDirectory(t *testing.T) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for _, h := range []tar.Header{
-		{Name: "../config.dump", Typeflag: tar.TypeReg}, {Name: "/etc/passwd", Typeflag: tar.TypeReg},
-		{Name: "checkpoint/../../evil", Typeflag: tar.TypeReg}, {Name: "checkpoint/sub/evil", Typeflag: tar.TypeReg},
-		{Name: "checkpoint", Typeflag: tar.TypeSymlink, Linkname: "/etc"}, {Name: "checkpoint/link", Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"},
-		{Name: "checkpoint/device", Typeflag: tar.TypeChar}, {Name: "./checkpoint/good.img", Typeflag: tar.TypeReg},
+		{Name: "../config.dump", Typeflag: tar.TypeReg},
+		{Name: "/etc/passwd", Typeflag: tar.TypeReg},
+		{Name: "checkpoint/../../evil", Typeflag: tar.TypeReg},
+		{Name: "checkpoint/sub/evil", Typeflag: tar.TypeReg},
+		{Name: "checkpoint", Typeflag: tar.TypeSymlink, Linkname: "/etc"},
+		{Name: "checkpoint/link", Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"},
+		{Name: "checkpoint/device", Typeflag: tar.TypeChar},
+		{Name: "./checkpoint/good.img", Typeflag: tar.TypeReg},
 	} {
 		if err := w.WriteHeader(&h); err != nil {
 			t.Fatal(err)

@@ -37,9 +37,8 @@ type Criu struct {
 	verdict error
 }
 
-// Find returns the path of a criu that works with this kernel, or an ErrUnsupported
-// that says what is wrong. It asks criu once.
-func (c *Criu) Find(ctx context.Context) (string, error) {
+// Locate returns the path of criu, or an ErrUnsupported if there is none.
+func (c *Criu) Locate() (string, error) {
 	name := c.Program
 	if name == "" {
 		name = "criu"
@@ -48,7 +47,14 @@ func (c *Criu) Find(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%w: criu is not installed: %w", ErrUnsupported, err)
 	}
-	if path, err = filepath.Abs(path); err != nil {
+	return filepath.Abs(path)
+}
+
+// Find returns the path of a criu that works with this kernel, or an ErrUnsupported
+// that says what is wrong. It asks criu once.
+func (c *Criu) Find(ctx context.Context) (string, error) {
+	path, err := c.Locate()
+	if err != nil {
 		return "", err
 	}
 	info, err := os.Stat(path)

@@ -26,7 +26,7 @@ func RoomAt(path string) (Room, error) {
 	}
 	dev := uint64(st.Dev) //nolint:unconvert // not uint64 everywhere
 	return Room{
-		Bytes: fs.Blocks * uint64(max(fs.Bsize, 0)), Inodes: fs.Files, FreeInodes: fs.Ffree, //nolint:unconvert // likewise
+		Bytes: fs.Blocks * uint64(max(fs.Bsize, 0)), Inodes: fs.Files, FreeInodes: fs.Ffree,
 		Major: unix.Major(dev), Minor: unix.Minor(dev),
 	}, nil
 }

@@ -69,8 +69,11 @@ func TestConfigNamesTheVersionThatItNeeds(t *testing.T) {
 		config Config
 		want   int
 	}{
-		{Config{}, 1}, {Config{SharedPID: true, EndWithInit: true}, 1},
-		{Config{UIDMap: "0 1 2"}, 2}, {Config{GIDMap: "0 1 2"}, 2}, {Config{Owned: 1}, 2},
+		{Config{}, 1},
+		{Config{SharedPID: true, EndWithInit: true}, 1},
+		{Config{UIDMap: "0 1 2"}, 2},
+		{Config{GIDMap: "0 1 2"}, 2},
+		{Config{Owned: 1}, 2},
 	} {
 		if got := c.config.lowest(); got != c.want {
 			t.Errorf("lowest() of %+v = %d, want %d", c.config, got, c.want)
