@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"path/filepath"
 	"time"
@@ -21,16 +22,21 @@ const undoTime = 30 * time.Second
 // statusTime bounds what a question whether plugins are well may take.
 const statusTime = 5 * time.Second
 
+// slowTime is how long plugins may take before somebody should know.
+const slowTime = 10 * time.Second
+
 // cni runs the plugins of the configured network.
 type cni struct {
 	lib  *libcni.CNIConfig
 	exec *pluginExec
 	dirs []string
 	from *confDir
+	most time.Duration
+	log  *slog.Logger
 }
 
 func newCNI(cfg Config) *cni {
-	c := &cni{exec: &pluginExec{}, dirs: cfg.CNIBinDirs}
+	c := &cni{exec: &pluginExec{}, dirs: cfg.CNIBinDirs, most: cfg.CNITimeout, log: cfg.Log}
 	c.lib = libcni.NewCNIConfigWithCacheDir(c.dirs, filepath.Join(cfg.StateDir, "cni"), c.exec)
 	c.from = &confDir{dir: cfg.CNIConfDir, check: c.installed}
 	return c
@@ -64,12 +70,28 @@ type attachment struct {
 	Config json.RawMessage `json:"config"`
 }
 
+// bounded gives plugins their time, and warns when they take long.
+func (c *cni) bounded(ctx context.Context, command, name string, req Request) (context.Context, context.CancelFunc) {
+	start := time.Now()
+	warning := time.AfterFunc(min(slowTime, c.most/2), func() {
+		c.log.Warn("CNI plugins are slow", "command", command, "network", name, "namespace", req.Namespace, "name", req.Name,
+			"id", req.ID, "for", time.Since(start).Round(time.Second), "limit", c.most)
+	})
+	ctx, cancel := context.WithTimeoutCause(ctx, c.most, fmt.Errorf("the plugins did not answer within %s", c.most))
+	return ctx, func() {
+		warning.Stop()
+		cancel()
+	}
+}
+
 func (c *cni) attach(ctx context.Context, list *libcni.NetworkConfigList, req Request) (Result, error) {
 	if err := Loopback(req.Netns); err != nil {
 		return Result{}, err
 	}
 	rt := runtimeConf(req)
-	res, err := c.add(ctx, list, rt)
+	limited, cancel := c.bounded(ctx, "ADD", list.Name, req)
+	res, err := c.add(limited, list, rt)
+	cancel()
 	if err != nil {
 		// A plugin may have done half its work.
 		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
@@ -141,6 +163,8 @@ func forHolder(got *types100.Result, ip *types100.IPConfig, ifname string) bool 
 // attach did not get to report it, the one libcni does, or, when it was cut short
 // before that, the one configured.
 func (c *cni) detach(ctx context.Context, req Request, res Result) error {
+	ctx, cancel := c.bounded(ctx, "DEL", res.Network, req)
+	defer cancel()
 	rt := runtimeConf(req)
 	if !pinned(req.Netns) {
 		rt.NetNS = "" // plugins then clean up what is outside

@@ -48,7 +48,7 @@ func (*pluginExec) ExecPlugin(ctx context.Context, path string, stdin []byte, en
 	}
 	err := cmd.Run()
 	if ctx.Err() != nil {
-		return nil, fmt.Errorf("CNI plugin %s: %w", path, ctx.Err())
+		return nil, fmt.Errorf("CNI plugin %s: %w", path, ended(ctx))
 	}
 	if err == nil || errors.Is(err, exec.ErrWaitDelay) {
 		return stdout.Bytes(), nil
@@ -74,4 +74,12 @@ func (c *capped) Write(p []byte) (int, error) {
 	c.left -= keep
 	c.Buffer.Write(p[:keep])
 	return len(p), nil
+}
+
+// ended says why a context has, as its own error and with the cause.
+func ended(ctx context.Context) error {
+	if cause := context.Cause(ctx); !errors.Is(cause, ctx.Err()) {
+		return fmt.Errorf("%w: %w", ctx.Err(), cause)
+	}
+	return ctx.Err()
 }

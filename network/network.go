@@ -21,6 +21,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/containernetworking/cni/libcni"
 )
@@ -48,6 +49,9 @@ type Config struct {
 	Mode       Mode           // Auto
 	CNIConfDir string         // /etc/cni/net.d
 	CNIBinDirs []string       // /opt/cni/bin, /usr/lib/cni
+	// CNITimeout bounds what the plugins of a network may take to attach a namespace to
+	// it, or to detach it: 90 s. One that is slow is warned of.
+	CNITimeout time.Duration
 	StateDir   string         // what CNI must remember: /var/lib/siflet/network
 	PinDir     string         // where namespaces are pinned: /run/netns
 	LeaseDir   string         // addresses and ports in use, shared by all of root's programs: /run/siflet-net
@@ -96,6 +100,9 @@ func withDefaults(cfg Config) Config {
 	def(&cfg.PinDir, "/run/netns")
 	def(&cfg.LeaseDir, "/run/siflet-net")
 	def(&cfg.Bridge, "siflet0")
+	if cfg.CNITimeout <= 0 {
+		cfg.CNITimeout = 90 * time.Second
+	}
 	if cfg.CNIBinDirs == nil {
 		cfg.CNIBinDirs = []string{"/opt/cni/bin", "/usr/lib/cni"}
 	}

@@ -75,6 +75,7 @@ type instance struct {
 	gone       bool // removed: not to be used any more
 	ending     bool // its init was told to end
 	unheard    bool // its ID may have reached nobody yet
+	left       bool // nobody waits for it to be made
 	announced  bool // its end was told
 	claim      *claim
 	watch      *watch

@@ -88,6 +88,9 @@ func (e *Engine) RunInstance(ctx context.Context, spec InstanceSpec) (Instance, 
 	select {
 	case <-c.done:
 	case <-ctx.Done():
+		i.mu.Lock()
+		i.left = true
+		i.mu.Unlock()
 		return Instance{}, fmt.Errorf("run instance %s: %w", spec.Name, ctx.Err())
 	}
 	if c.err != nil {
@@ -152,7 +155,14 @@ func (e *Engine) reserve(spec InstanceSpec) (*instance, *claim, error) {
 	e.background(func() {
 		ctx, cancel := detached(context.Background())
 		defer cancel()
-		i.settle(c, e.bringUp(ctx, i))
+		err := e.bringUp(ctx, i)
+		i.mu.Lock()
+		lost := err != nil && i.left
+		i.mu.Unlock()
+		if lost {
+			e.cfg.Log.Warn("an instance that its caller no longer waits for could not be made", "name", spec.Name, "error", err)
+		}
+		i.settle(c, err)
 	})
 	e.mu.Unlock()
 	return i, c, nil
@@ -168,6 +178,7 @@ func sameRequest(i *instance, spec InstanceSpec) (*instance, *claim, error) {
 	}
 	switch {
 	case i.claim != nil && i.claim.what == claimStart:
+		i.left = false
 		return i, i.claim, nil
 	case i.claim == nil && instanceState(i.rec.ReadyAt, i.rec.StoppedAt, i.alive) == InstanceReady:
 		return i, settled(), nil

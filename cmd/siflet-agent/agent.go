@@ -148,7 +148,7 @@ func newNetwork(c *config.Config, log *slog.Logger) (*network.Network, error) {
 		mode = network.Auto
 	}
 	return network.New(network.Config{
-		Mode: mode, CNIConfDir: c.CNIConfDir, CNIBinDirs: c.CNIBinDirs, StateDir: filepath.Join(c.StateDir, "network"),
+		Mode: mode, CNIConfDir: c.CNIConfDir, CNIBinDirs: c.CNIBinDirs, CNITimeout: c.CNITimeout, StateDir: filepath.Join(c.StateDir, "network"),
 		Bridge: c.Bridge, Subnets: c.Ranges(), Log: log,
 	})
 }

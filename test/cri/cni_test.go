@@ -138,3 +138,25 @@ func TestStatusDoesNotWaitForAPluginThatHangs(t *testing.T) {
 	a.configureCNI(plainCNI)
 	a.wantNetwork("with a plugin that hangs", false, "plain")
 }
+
+func TestAPluginThatHangsIsGivenUpAndNamed(t *testing.T) {
+	a := withCNI(t, "--cni-timeout", "2s")
+	a.plugin(`[ "$CNI_COMMAND" = ADD ] && sleep 1000; exit 0`)
+	a.configureCNI(plainCNI)
+	_, err := a.RunPodSandbox(within(t), &criapi.RunPodSandboxRequest{Config: podConfig(a, "hung")})
+	wantRefusal(t, "a pod whose plugin hangs", err, "DeadlineExceeded", "/plain: ")
+	if err != nil && !strings.Contains(err.Error(), "did not answer within 2s") {
+		t.Errorf("RunPodSandbox: %v, want how long it waited", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	_, err = a.RunPodSandbox(ctx, &criapi.RunPodSandboxRequest{Config: podConfig(a, "left")})
+	wantCode(t, "a pod whose caller leaves", err, "DeadlineExceeded")
+	eventually(t, "the log to say so", func() bool { return strings.Contains(a.log.String(), "no longer waits for could not be made") })
+	if !strings.Contains(a.log.String(), "CNI plugins are slow") {
+		t.Error("the log does not warn of the plugins")
+	}
+	a.checkNoPod()
+	a.plugin(plainPlugin)
+	a.pod(podConfig(a, "hung"))
+}

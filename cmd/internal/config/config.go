@@ -43,6 +43,7 @@ type Config struct {
 	Network                             string // auto, cni or bridge
 	CNIConfDir                          string
 	CNIBinDirs                          []string
+	CNITimeout                          time.Duration
 	Bridge                              string
 	Subnets                             []string
 	StreamAddress                       string

@@ -8,7 +8,7 @@ func Defaults() *Config {
 		StateDir: "/var/lib/siflet", RunDir: "/run/siflet",
 		LogLevel: "info", LogFormat: "text",
 		RegistryHosts: []string{"/etc/siflet/certs.d", "/etc/containerd/certs.d"},
-		Network:       "auto", CNIConfDir: "/etc/cni/net.d", CNIBinDirs: []string{"/opt/cni/bin", "/usr/lib/cni"},
+		Network:       "auto", CNIConfDir: "/etc/cni/net.d", CNIBinDirs: []string{"/opt/cni/bin", "/usr/lib/cni"}, CNITimeout: 90 * time.Second,
 		Bridge: "siflet0", Subnets: []string{"10.213.0.0/16", "fd51:f1e7:a213::/64"}, StreamAddress: "127.0.0.1:0",
 		UnprivilegedPorts: true, UnprivilegedICMP: true,
 		StreamIdleTimeout: 4 * time.Hour, ExecDrainTimeout: time.Second,
@@ -104,6 +104,10 @@ func networkSettings() []setting[Config] {
 		{
 			name: "cni_bin_dir", kind: directory(lookDirectory), some: true, value: func(c *Config) any { return &c.CNIBinDirs },
 			doc: "look for CNI plugins here",
+		},
+		{
+			name: "cni_timeout", least: 1, value: func(c *Config) any { return &c.CNITimeout },
+			doc: "give CNI plugins so long to attach a pod to its network or to detach it; after 10 s the log says who is slow",
 		},
 		{
 			name: "bridge", kind: linkName(), value: func(c *Config) any { return &c.Bridge },
