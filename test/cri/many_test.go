@@ -13,36 +13,35 @@ func TestManyPodsLiveAtOnce(t *testing.T) {
 	image := busybox(t)
 	// As a kubelet does after a reboot: all pods, each by itself, and lists meanwhile.
 	life := func(n int) error {
-		ctx := within(t)
 		c := podConfig(a, fmt.Sprintf("p%d", n))
 		c.LogDirectory = ""
-		pod, err := a.RunPodSandbox(ctx, &criapi.RunPodSandboxRequest{Config: c})
+		pod, err := a.RunPodSandbox(within(t), &criapi.RunPodSandboxRequest{Config: c})
 		if err != nil {
 			return err
 		}
-		made, err := a.CreateContainer(ctx, &criapi.CreateContainerRequest{
+		made, err := a.CreateContainer(within(t), &criapi.CreateContainerRequest{
 			PodSandboxId: pod.PodSandboxId, Config: containerConfig("c", image, "sleep", "1000"), SandboxConfig: c,
 		})
 		if err != nil {
 			return err
 		}
-		if _, err := a.StartContainer(ctx, &criapi.StartContainerRequest{ContainerId: made.ContainerId}); err != nil {
+		if _, err := a.StartContainer(within(t), &criapi.StartContainerRequest{ContainerId: made.ContainerId}); err != nil {
 			return err
 		}
-		if _, err := a.ListPodSandboxStats(ctx, &criapi.ListPodSandboxStatsRequest{}); err != nil {
+		if _, err := a.ListPodSandboxStats(within(t), &criapi.ListPodSandboxStatsRequest{}); err != nil {
 			return err
 		}
-		out, err := a.ExecSync(ctx, &criapi.ExecSyncRequest{ContainerId: made.ContainerId, Cmd: []string{"echo", c.Metadata.Name}})
+		out, err := a.ExecSync(within(t), &criapi.ExecSyncRequest{ContainerId: made.ContainerId, Cmd: []string{"echo", c.Metadata.Name}})
 		if err == nil && string(out.Stdout) != c.Metadata.Name+"\n" {
 			err = fmt.Errorf("exec wrote %q, want %s", out.Stdout, c.Metadata.Name)
 		}
 		if err != nil {
 			return err
 		}
-		if _, err := a.StopPodSandbox(ctx, &criapi.StopPodSandboxRequest{PodSandboxId: pod.PodSandboxId}); err != nil {
+		if _, err := a.StopPodSandbox(within(t), &criapi.StopPodSandboxRequest{PodSandboxId: pod.PodSandboxId}); err != nil {
 			return err
 		}
-		return second(a.RemovePodSandbox(ctx, &criapi.RemovePodSandboxRequest{PodSandboxId: pod.PodSandboxId}))
+		return second(a.RemovePodSandbox(within(t), &criapi.RemovePodSandboxRequest{PodSandboxId: pod.PodSandboxId}))
 	}
 	var all sync.WaitGroup
 	for n := range 16 {

@@ -22,8 +22,13 @@ func kinds() []string { return []string{"net", "ipc", "pid", "uts", "mnt", "user
 func (a *agent) namespaces(id string) map[string]string {
 	a.t.Helper()
 	out := map[string]string{}
-	for _, kind := range kinds() {
-		out[kind] = strings.TrimSpace(string(a.execSync(id, "readlink", "/proc/self/ns/"+kind).Stdout))
+	command := "for kind in " + strings.Join(kinds(), " ") + "; do readlink /proc/self/ns/$kind; done"
+	for line := range strings.Lines(string(a.execSync(id, "sh", "-c", command).Stdout)) {
+		kind, _, _ := strings.Cut(line, ":")
+		out[kind] = strings.TrimSpace(line)
+	}
+	if len(out) != len(kinds()) {
+		a.t.Fatalf("namespaces = %v, want %q", out, kinds())
 	}
 	return out
 }

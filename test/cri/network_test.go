@@ -126,8 +126,8 @@ func TestHostPortsReachThePod(t *testing.T) {
 	if nft, err := exec.LookPath("nft"); err != nil {
 		t.Log("the mappings of UDP and SCTP are not looked at: apt-get install nftables")
 	} else {
-		out, err := exec.CommandContext(t.Context(), nft, "list", "map", "ip", "siflet", "ports").CombinedOutput()
-		if err != nil || !strings.Contains(string(out), "sctp . 18085") || !strings.Contains(string(out), "udp . 18084") {
+		out, err := exec.CommandContext(t.Context(), nft, "--numeric-protocol", "list", "map", "ip", "siflet", "ports").CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "132 . 18085") || !strings.Contains(string(out), "17 . 18084") {
 			t.Errorf("port map = %s, %v; want UDP port 18084 and SCTP port 18085", out, err)
 		}
 	}
