@@ -14,7 +14,7 @@ TOOL       := $(GO) tool -modfile=hack/tools/go.mod
 # Debian packages, by what needs them: building SIFs, tests, the virtual machine for cgroup v2.
 PACKAGES   := squashfs-tools busybox-static iproute2 nftables containernetworking-plugins curl \
 	docker-registry mmdebstrap squashfs-tools-ng attr gnupg zstd python3-seccomp apparmor criu crun
-VMPACKAGES := qemu-system-x86 e2fsprogs
+VMPACKAGES := qemu-system-x86 e2fsprogs checkpolicy
 
 .PHONY: help
 help: ## show this list
@@ -45,7 +45,7 @@ run: run-deps build ## clone to a pod that answers: see README
 test: deps build ## everything: units, real kernel, CRI, command line, cgroup v2 in a VM
 	$(GO) vet ./...
 	$(GO) test -count=1 -timeout 25m ./...
-	$(MAKE) --no-print-directory test-v2 test-systemd
+	$(MAKE) --no-print-directory test-v2 test-systemd test-selinux
 
 # What depends on the kernel, on that of Debian, where all cgroups are v2. The
 # machine has no compiler: it takes the commands of bin.
@@ -62,6 +62,12 @@ test-v2: build ## the kernel tests again on cgroup v2, in a virtual machine
 test-systemd: build ## pods as scopes of systemd, in a virtual machine that systemd runs
 	$(GO) run ./hack/vm -systemd -timeout 10m -env SIFLET_BIN=/src/bin -env SIFLET_TEST_IMAGES=/tmp $(foreach t,$(V2TOOLS),-tool $t) \
 		-file $(BIN):/src/bin -test './test/cri -test.run=Scope|CgroupParent'
+
+.PHONY: test-selinux
+test-selinux: build ## labels of containers and volumes, in a virtual machine with SELinux
+	$(GO) run ./hack/vm -selinux test/cri/testdata/selinux/policy.conf -timeout 10m -env SIFLET_BIN=/src/bin -env SIFLET_TEST_IMAGES=/tmp \
+		-tool mksquashfs -file test/cri/testdata/selinux/contexts:/usr/share/containers/selinux/contexts -file $(BIN):/src/bin \
+		-test './test/cri -test.run=Label|Relabel'
 
 .PHONY: lint
 lint: ## golangci-lint, pinned in hack/tools

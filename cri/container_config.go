@@ -55,6 +55,9 @@ func (s *Server) linuxPart(c *criapi.LinuxContainerConfig, list []*criapi.Device
 	if spec.Security, err = s.security(c.GetSecurityContext(), pod); err != nil {
 		return err
 	}
+	if spec.SELinux, err = s.selinux(securityField, c.GetSecurityContext().GetSelinuxOptions()); err != nil {
+		return err
+	}
 	if spec.Resources, err = s.containerResources("linux.resources", c.GetResources(), nil); err != nil {
 		return err
 	}

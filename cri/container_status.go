@@ -82,8 +82,9 @@ func containerInfo(c *runtime.Container) (map[string]string, error) {
 		SandboxID  string                 `json:"sandboxID"`
 		PID        int                    `json:"pid"`
 		CgroupPath string                 `json:"cgroupPath,omitempty"`
+		Labels     runtime.Labels         `json:"selinuxLabels,omitzero"`
 		Spec       *runtime.ContainerSpec `json:"spec"`
-	}{c.InstanceID, c.PID, c.Cgroup, &spec})
+	}{c.InstanceID, c.PID, c.Cgroup, c.Labels, &spec})
 }
 
 // statusesOf are those of a pod's containers.

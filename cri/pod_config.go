@@ -33,7 +33,8 @@ func (s *Server) instanceSpec(c *criapi.PodSandboxConfig, handler string) (runti
 	if err != nil {
 		return none, err
 	}
-	if err := s.checkSELinux("linux.security_context", security.GetSelinuxOptions()); err != nil {
+	labels, err := s.selinux("linux.security_context", security.GetSelinuxOptions())
+	if err != nil {
 		return none, err
 	}
 	if _, err := seccompProfile("linux.security_context", security.GetSeccomp(), security.GetSeccompProfilePath()); err != nil { //nolint:staticcheck // old clients
@@ -46,7 +47,7 @@ func (s *Server) instanceSpec(c *criapi.PodSandboxConfig, handler string) (runti
 		Name: podName(meta), Pod: true, Metadata: meta, Handler: handler, Namespaces: ns,
 		Hostname:     c.GetHostname(),
 		CgroupParent: c.GetLinux().GetCgroupParent(), LogDir: c.GetLogDirectory(),
-		Privileged: security.GetPrivileged(),
+		Privileged: security.GetPrivileged(), SELinux: labels,
 	}
 	if err := checkPaths(c); err != nil {
 		return none, err

@@ -34,12 +34,13 @@ func podInfo(i *runtime.Instance) (map[string]string, error) {
 		Name          string                `json:"instance"`
 		Netns         string                `json:"netns,omitempty"`
 		CgroupPath    string                `json:"cgroupPath,omitempty"`
+		Labels        runtime.Labels        `json:"selinuxLabels,omitzero"`
 		Reason        string                `json:"reason,omitempty"`
 		Spec          *runtime.InstanceSpec `json:"spec"`
 		Network       any                   `json:"network,omitempty"`
 	}{
 		PID: firstPID(i.InitPID, i.SupervisorPID), SupervisorPID: i.SupervisorPID, Name: i.Spec.Name, Netns: i.Netns,
-		CgroupPath: i.Cgroup, Reason: i.Reason, Spec: &i.Spec, Network: i.Network,
+		CgroupPath: i.Cgroup, Labels: i.Labels, Reason: i.Reason, Spec: &i.Spec, Network: i.Network,
 	})
 }
 

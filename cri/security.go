@@ -29,9 +29,6 @@ func (s *Server) security(c *criapi.LinuxContainerSecurityContext, pod *runtime.
 	if out.Privileged && !pod.Privileged {
 		return out, invalid(securityField+".privileged", "the pod was not made privileged")
 	}
-	if err := s.checkSELinux(securityField, c.GetSelinuxOptions()); err != nil {
-		return out, err
-	}
 	var err error
 	if out.Seccomp, err = seccompProfile(securityField, c.GetSeccomp(), c.GetSeccompProfilePath()); err != nil { //nolint:staticcheck // old clients
 		return out, err
@@ -191,16 +188,6 @@ func (s *Server) appArmorLoaded(field, name string) error {
 		return invalid(field, "profile %q is not loaded on this node; load it with apparmor_parser", name)
 	}
 	return nil
-}
-
-func (s *Server) checkSELinux(field string, o *criapi.SELinuxOption) error {
-	if o.GetUser()+o.GetRole()+o.GetType()+o.GetLevel() == "" {
-		return nil
-	}
-	if !s.node.SELinux {
-		return unsupported(field+".selinux_options", "this node's kernel runs without SELinux")
-	}
-	return unsupported(field+".selinux_options", "siflet labels no containers yet")
 }
 
 func checkCapabilities(c *criapi.Capability) error {

@@ -40,7 +40,7 @@ type Config struct {
 // Node is what the translation needs to know of the machine.
 type Node struct {
 	AppArmor AppArmor
-	SELinux  bool
+	SELinux  SELinux
 	// RecursiveReadOnly says that mounts below a mount can be made read-only with it.
 	RecursiveReadOnly bool
 	Limits            runtime.NodeLimits

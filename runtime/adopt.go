@@ -27,6 +27,7 @@ func (e *Engine) adopt(ctx context.Context) error {
 	var wait sync.WaitGroup
 	for _, i := range found {
 		e.add(i)
+		e.holdLabels(i)
 		wait.Go(func() {
 			turns <- struct{}{}
 			defer func() { <-turns }()

@@ -142,6 +142,9 @@ func (e *Engine) prepare(ctx context.Context, c *container) error {
 	if rec.Upper == "" && len(image.Volumes) > 0 {
 		rec.Volumes = filepath.Join(c.dir, "volume-")
 	}
+	if err := errors.Join(e.labelContainer(c, &rec), checkRelabels(&rec)); err != nil {
+		return err
+	}
 	if err := e.consult(ctx, c, &rec); err != nil {
 		return err
 	}

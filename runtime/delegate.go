@@ -106,7 +106,7 @@ func (v *view) delegate(c *container, spec *ContainerSpec, p *planned) error {
 	}
 	d.Config = withUser(string(text), config.Process.User, d.Mark)
 	// The runtime makes devices and namespaces, and runs hooks.
-	p.program.Version, p.program.Delegate = program.VersionDelegate, d
+	p.program.Version, p.program.Delegate = max(p.program.Version, program.VersionDelegate), d
 	p.program.Devices, p.program.Hooks = nil, nil
 	plain := *p.spec
 	plain.Hooks = nil

@@ -212,6 +212,7 @@ func (e *Engine) erase(ctx context.Context, i *instance) error {
 		return err
 	}
 	e.drop(i)
+	e.labels.Release(i.rec.Labels)
 	e.informInstance(ctx, StepRemove, i)
 	return nil
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/siflet/siflet/cgroups"
 	"github.com/siflet/siflet/network"
 	"github.com/siflet/siflet/runtime/linux"
+	"github.com/siflet/siflet/runtime/selinux"
 	"github.com/siflet/siflet/runtime/supervisor"
 )
 
@@ -46,7 +47,11 @@ type Config struct {
 	// processes as they were, with all rights that the image says they had: whoever makes
 	// such an image is root on the node.
 	RestoreImages bool
-	Log           *slog.Logger // discards
+	// SELinux labels instances and containers; the kernel must run it.
+	SELinux bool
+	// SELinuxCategories is of how many categories levels are made; 0 is 1024.
+	SELinuxCategories int
+	Log               *slog.Logger // discards
 	// BootID is the kernel's, unless a test sets another.
 	BootID string
 	// CDIDirs are where files describe devices; none are /etc/cdi and /var/run/cdi.
@@ -68,6 +73,7 @@ type Engine struct {
 	binary *os.File // siflet-instance, out of reach of containers
 	events events
 	warm   warmth
+	labels *selinux.Labeller
 	stop   context.CancelFunc
 	life   lifetime
 	// mapping tells, having tried once, whether user namespaces work here.
@@ -124,8 +130,12 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open engine on %s: %w", cfg.StateDir, err)
 	}
+	labels, err := selinux.New(cfg.SELinux, cfg.SELinuxCategories)
+	if err != nil {
+		return nil, errors.Join(as(ErrInvalid, err), lock.Close())
+	}
 	life, stop := context.WithCancel(context.Background())
-	e := &Engine{lock: lock, stop: stop, life: lifetime{life.Done()}, warm: warmth{log: cfg.Log}, mapping: sync.OnceValue(probeMapping)}
+	e := &Engine{lock: lock, stop: stop, life: lifetime{life.Done()}, warm: warmth{log: cfg.Log}, labels: labels, mapping: sync.OnceValue(probeMapping)}
 	e.init(cfg)
 	if e.binary, err = supervisor.OpenBinary(cfg.InstanceBinary); err != nil {
 		return nil, errors.Join(fmt.Errorf("open siflet-instance: %w", err), e.Close())

@@ -59,6 +59,7 @@ func (v *view) execRequest(c *container, spec *ExecSpec) (supervisor.ExecRequest
 	i := c.inst
 	i.mu.Lock()
 	devices := c.rec.CDI
+	process := c.rec.labels().Process
 	of, image, instance, adjust := withDevices(*adjusted(&c.rec), devices), c.rec.Image, i.rec.Spec, c.rec.Adjust.OfProcess()
 	cgroup := programCgroup(v.cfg.Cgroups.Load(filepath.Join(i.rec.Cgroup, c.id)).Handle())
 	i.mu.Unlock()
@@ -80,6 +81,7 @@ func (v *view) execRequest(c *container, spec *ExecSpec) (supervisor.ExecRequest
 	if err != nil {
 		return supervisor.ExecRequest{}, err
 	}
+	in.ProcessLabel = process
 	if privileged {
 		in.Seccomp, extra.Filter = nil, nil
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/siflet/siflet/network"
 	"github.com/siflet/siflet/runtime/cdi"
 	"github.com/siflet/siflet/runtime/plan"
+	"github.com/siflet/siflet/runtime/selinux"
 	"github.com/siflet/siflet/runtime/supervisor"
 )
 
@@ -32,6 +33,7 @@ type instanceRecord struct {
 	Network       *network.Result `json:"network,omitempty"`
 	Netns         string          `json:"netns,omitempty"`
 	Cgroup        string          `json:"cgroup,omitempty"`
+	Labels        selinux.Labels  `json:"labels,omitzero"`
 	Reason        string          `json:"reason,omitempty"`
 }
 
@@ -59,6 +61,7 @@ type containerRecord struct {
 	Adjust     *plan.Adjustment      `json:"adjust,omitempty"`  // what plugins of the node changed
 	CDI        *cdi.Edits            `json:"cdi,omitempty"`     // what its named devices bring
 	Hooks      *specs.Hooks          `json:"hooks,omitempty"`
+	Labels     selinux.Labels        `json:"labels,omitzero"`
 	HooksEnded bool                  `json:"hooks_ended,omitempty"` // its poststop hooks have run
 }
 
@@ -209,7 +212,7 @@ func (c *container) snapshotLocked() Container {
 		ID: c.id, InstanceID: c.inst.id, Spec: r.Spec, State: c.stateLocked(), ImageID: r.Image.ID,
 		CreatedAt: r.CreatedAt, StartedAt: r.StartedAt, Reason: r.Reason, LogPath: r.LogPath,
 		StopSignal: r.StopSignal, Resources: r.Resources,
-		Cgroup: filepath.Join(c.inst.rec.Cgroup, c.id), Volumes: r.volumes(),
+		Cgroup: filepath.Join(c.inst.rec.Cgroup, c.id), Volumes: r.volumes(), Labels: r.labels(),
 	}
 	switch out.State {
 	case ContainerRunning:
@@ -236,7 +239,7 @@ func (i *instance) snapshotLocked() Instance {
 	r := &i.rec
 	out := Instance{
 		ID: i.id, Spec: r.Spec, State: instanceState(r.ReadyAt, r.StoppedAt, i.alive), CreatedAt: r.CreatedAt,
-		Network: r.Network, Netns: r.Netns, Cgroup: r.Cgroup, Reason: r.Reason,
+		Network: r.Network, Netns: r.Netns, Cgroup: r.Cgroup, Reason: r.Reason, Labels: r.Labels,
 	}
 	if i.alive {
 		out.SupervisorPID, out.InitPID = r.SupervisorPID, r.InitPID

@@ -52,7 +52,13 @@ func (v *view) join(c *container, rec *containerRecord) (plan.Input, plan.Extra,
 	}
 	in.CgroupPath = filepath.Join(inst.Cgroup, c.id)
 	in.Volumes = rec.Volumes
+	labels := rec.labels()
+	in.ProcessLabel, in.MountLabel = labels.Process, labels.Mount
+	extra.Root.Extents = labelled(extra.Root.Extents, labels.Image)
 	extra.Images = rec.extents()
+	for ref, extents := range extra.Images {
+		extra.Images[ref] = labelled(extents, labels.Image)
+	}
 	if rec.Upper != "" {
 		extra.Root.Upper, extra.Root.Work, extra.Root.Volatile = rec.Upper, filepath.Join(c.dir, "work"), true
 	}

@@ -56,6 +56,9 @@ func (e *Engine) raise(ctx context.Context, i *instance) error {
 			return err
 		}
 	}
+	if err := e.labelInstance(i); err != nil {
+		return err
+	}
 	if err := record.WriteVolatile(i.recordPath(), i.rec); err != nil {
 		return err
 	}

@@ -78,6 +78,9 @@ type InstanceSpec struct {
 	SharedMemory int64  `json:"shared_memory,omitempty"`
 	LogDir       string `json:"log_dir,omitempty"`
 	Privileged   bool   `json:"privileged,omitempty"`
+	// SELinux is what the label is asked to be that its containers have unless they
+	// ask for others.
+	SELinux SELinux `json:"selinux,omitzero"`
 	// EndWithInit ends the instance when sinit is told to terminate (a
 	// person's instances; see supervisor.Config).
 	EndWithInit bool `json:"end_with_init,omitempty"`
@@ -112,6 +115,7 @@ type Instance struct {
 	Addresses     []netip.Addr    `json:"addresses,omitempty"`
 	Netns         string          `json:"netns,omitempty"` // pin; empty for the host's
 	Cgroup        string          `json:"cgroup,omitempty"`
+	Labels        Labels          `json:"labels,omitzero"`
 	// Reason is why a not-ready instance is not ready, when there is a reason to tell.
 	Reason string `json:"reason,omitempty"`
 }
@@ -161,7 +165,6 @@ type Security struct {
 	ReadonlyRoot  bool         `json:"readonly_root,omitempty"`
 	Seccomp       string       `json:"seccomp,omitempty"` // "" = "runtime/default", "unconfined", "localhost/<path>"
 	AppArmor      string       `json:"apparmor,omitempty"`
-	SELinux       string       `json:"selinux,omitempty"`
 	MaskedPaths   []string     `json:"masked_paths"`   // nil = the defaults; empty = none
 	ReadonlyPaths []string     `json:"readonly_paths"` // likewise
 	User          program.User `json:"user"`
@@ -209,6 +212,7 @@ type ContainerSpec struct {
 	PID             Mode                  `json:"pid,omitempty"`
 	PIDTarget       string                `json:"pid_target,omitempty"` // container id
 	Security        Security              `json:"security"`
+	SELinux         SELinux               `json:"selinux,omitzero"` // what the label is asked to be; what is open is as the instance's
 	Resources       *specs.LinuxResources `json:"resources,omitempty"`
 	OOMScoreAdj     *int                  `json:"oom_score_adj,omitempty"`
 	Rlimits         []program.Rlimit      `json:"rlimits,omitempty"`
@@ -256,6 +260,7 @@ type Container struct {
 	LogPath    string                `json:"log_path,omitempty"`    // absolute
 	StopSignal string                `json:"stop_signal,omitempty"` // effective
 	Cgroup     string                `json:"cgroup,omitempty"`
+	Labels     Labels                `json:"labels,omitzero"`     // SELinux's; Process is empty if privileged
 	Resources  *specs.LinuxResources `json:"resources,omitempty"` // effective, after updates
 }
 

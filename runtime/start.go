@@ -56,7 +56,7 @@ func (e *Engine) start(ctx context.Context, c *container) error {
 	case !ready:
 		return errorf(ErrNotReady, "instance %s is not running", i.id)
 	}
-	if err := errors.Join(e.unchanged(&rec), e.permitAll(ctx, c, &rec)); err != nil {
+	if err := errors.Join(e.unchanged(&rec), e.permitAll(ctx, c, &rec), relabel(c, &rec)); err != nil {
 		return e.startFailed(ctx, c, err)
 	}
 	if planned == nil { // created by a former engine
@@ -77,7 +77,7 @@ func (e *Engine) start(ctx context.Context, c *container) error {
 			return e.startFailed(ctx, c, err)
 		}
 	}
-	e.warm.keep(rec.Image.ID, rec.Image.Extents)
+	e.warm.keep(rec.Image.ID, labelled(rec.Image.Extents, rec.Labels.Image))
 	err := e.tellPlugins(ctx, StepStart, e.containerSubject(c, nil))
 	pid := 0
 	if err == nil {

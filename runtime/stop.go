@@ -223,6 +223,7 @@ func (e *Engine) forget(ctx context.Context, c *container) error {
 	e.mu.Lock()
 	delete(e.containers, c.id)
 	e.mu.Unlock()
+	e.labels.Release(c.rec.Labels)
 	return nil
 }
 

@@ -38,7 +38,7 @@ var mayImport = map[string][]string{
 	"runtime": {
 		"runtime/action", "runtime/cdi", "runtime/image", "runtime/linux", "runtime/plan", "runtime/program",
 		"runtime/record", "runtime/squashfs", "runtime/supervisor", "runtime/trust", "cgroups", "network",
-		"runtime/checkpoint", "runtime/layer",
+		"runtime/checkpoint", "runtime/layer", "runtime/selinux",
 	},
 	"runtime/checkpoint": {"runtime/linux"},
 	"runtime/image": {
@@ -59,6 +59,7 @@ var mayImport = map[string][]string{
 	"runtime/program":    {},
 	"runtime/record":     {},
 	"runtime/sif":        {},
+	"runtime/selinux":    {},
 	"runtime/linux":      {},
 
 	"cgroups":         {},

@@ -114,7 +114,7 @@ func runAgent(ctx context.Context, c *config.Config, load func() (*config.Config
 		Handlers:          func() map[string]*runtime.Handler { return handlers(l.current()) },
 		Described:         func() any { return l.current() },
 		Node: cri.Node{
-			AppArmor: appArmor(), SELinux: hasSELinux(), Devices: runtime.Devices,
+			AppArmor: appArmor(), SELinux: cri.SELinux{Supported: runtime.SELinuxRuns(), Enabled: c.EnableSELinux}, Devices: runtime.Devices,
 			RecursiveReadOnly: runtime.RecursiveReadOnly(), Limits: engine.Limits(),
 			RestrictPorts: !c.UnprivilegedPorts, RestrictPing: !c.UnprivilegedICMP,
 		},
@@ -198,6 +198,7 @@ func openEngine(ctx context.Context, l *live, bins setup.Programs, nets *network
 		StateDir: c.StateDir, RunDir: c.RunDir, InstanceBinary: bins.Instance, ActionBinary: bins.Action,
 		Images: images, Trust: l.policy, Cgroups: groups, CgroupParent: c.CgroupParent, CDIDirs: c.CDIDirs, Network: nets, Log: log,
 		ExecDrain: drain, Criu: c.Criu, RestoreImages: c.RestoreImages,
+		SELinux: labels(c, log), SELinuxCategories: c.SELinuxCategories,
 	}
 	if relay != nil {
 		made.Plugins = relay
@@ -234,7 +235,11 @@ func semanticVersion(v string) string {
 	}, v)
 }
 
-func hasSELinux() bool {
-	_, err := os.Stat("/sys/fs/selinux/enforce")
-	return err == nil
+// labels says whether SELinux is wanted and there.
+func labels(c *config.Config, log *slog.Logger) bool {
+	if c.EnableSELinux && !runtime.SELinuxRuns() {
+		log.Warn("enable_selinux is set, but the kernel runs without SELinux, or /sys/fs/selinux is not mounted: nothing is labelled")
+		return false
+	}
+	return c.EnableSELinux
 }

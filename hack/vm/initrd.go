@@ -55,7 +55,7 @@ mount -t securityfs securityfs /sys/kernel/security 2>/dev/null
 for m in $(cat /modules/order); do insmod /modules/$m || echo "vm: module $m" >/dev/console; done
 ip link set lo up
 hostname vm
-` + theJob
+` + loadPolicy + theJob
 
 // theJob runs the job and ends the machine.
 const theJob = `
@@ -87,6 +87,11 @@ func buildInitrd(ctx context.Context, o options, k kernel, dir, to string) (err 
 	}
 	if err := addSystem(a, o, k); err != nil {
 		return err
+	}
+	if o.selinux != "" {
+		if err := addSELinux(ctx, a, o.selinux, dir); err != nil {
+			return fmt.Errorf("-selinux %s: %w", o.selinux, err)
+		}
 	}
 	var job strings.Builder
 	job.WriteString("status=0\n")

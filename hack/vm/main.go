@@ -24,6 +24,8 @@
 //	-module NAME      load a kernel module besides the usual ones; may be repeated
 //	-systemd          have systemd run the machine, a Debian's; it is made once, with
 //	                  mmdebstrap, and kept beside the kernel
+//	-selinux FILE     have the kernel run SELinux, enforcing, with the policy that
+//	                  checkpolicy makes of FILE; not with -systemd
 //	-memory MB        the machine's memory; the default is 2048
 //	-cpus N           its processors; the default is 2
 //	-accel NAME       qemu's accelerator; the default, tcg, works everywhere, and
@@ -62,7 +64,7 @@ import (
 // options are the command line.
 type options struct {
 	tests, files, tools, env, modules []string
-	run, bench, accel                 string
+	run, bench, accel, selinux        string
 	verbose, console, systemd         bool
 	memory, cpus                      int
 	timeout                           time.Duration
@@ -99,6 +101,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	fs.BoolVar(&o.verbose, "v", false, "have the tests name themselves")
 	fs.BoolVar(&o.console, "console", false, "show the kernel's messages")
 	fs.BoolVar(&o.systemd, "systemd", false, "have the systemd of a Debian run the machine")
+	fs.StringVar(&o.selinux, "selinux", "", "have the kernel run SELinux with the policy made of `FILE`")
 	fs.IntVar(&o.memory, "memory", 2048, "the machine's memory in `MB`")
 	fs.IntVar(&o.cpus, "cpus", 2, "the machine's processors")
 	fs.StringVar(&o.accel, "accel", "tcg", "qemu's accelerator `NAME`")
@@ -134,8 +137,12 @@ func start(ctx context.Context, args []string, stdout, stderr io.Writer) (int, e
 	if err := buildInitrd(ctx, o, k, dir, initrd); err != nil {
 		return 2, err
 	}
+	words := ""
+	if o.selinux != "" {
+		words = " security=selinux selinux=1 enforcing=1"
+	}
 	return boot(ctx, machine{
-		kernel: k.image, initrd: initrd, accel: o.accel, memory: o.memory, cpus: o.cpus, console: o.console, dir: dir,
+		kernel: k.image, initrd: initrd, accel: o.accel, memory: o.memory, cpus: o.cpus, console: o.console, options: words, dir: dir,
 	}, stdout, stderr)
 }
 

@@ -20,6 +20,7 @@ type machine struct {
 	accel          string
 	memory, cpus   int
 	console        bool
+	options        string // of the kernel
 	dir            string // for files of the run
 }
 
@@ -30,7 +31,7 @@ func boot(ctx context.Context, m machine, stdout, stderr io.Writer) (int, error)
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-machine", "q35", "-accel", m.accel, "-cpu", "max", "-smp", strconv.Itoa(m.cpus),
 		"-m", strconv.Itoa(m.memory), "-kernel", m.kernel, "-initrd", m.initrd,
-		"-append", "console=ttyS0 quiet panic=-1 mitigations=off rdinit=/init",
+		"-append", "console=ttyS0 quiet panic=-1 mitigations=off rdinit=/init"+m.options,
 		"-device", "virtio-rng-pci",
 		"-serial", "file:"+console, "-chardev", "stdio,id=out,signal=off", "-serial", "chardev:out")
 	cmd.Stdout, cmd.Stderr = stdout, stderr

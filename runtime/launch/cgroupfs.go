@@ -121,7 +121,7 @@ func (s *stage) mountCgroup(m *program.Mount) error {
 func (s *stage) mountHierarchies(m *program.Mount) error {
 	a := attributes(m)
 	a.Readonly = false
-	base, err := linux.NewMount("tmpfs", []string{"mode=755"}, a)
+	base, err := linux.NewMount("tmpfs", s.labelled([]string{"mode=755"}), a)
 	if err != nil {
 		return err
 	}

@@ -38,6 +38,11 @@ func (e *entry) prepare() error {
 	e.umask = linux.Umask(plainUmask)
 	if !e.p.User.Keep {
 		// A person's own processes keep their keys: AFS and Kerberos need them.
+		if e.p.SELinux != "" {
+			if err := linux.SetKeyLabel(e.p.SELinux); err != nil {
+				return fail(kindInvalid, err, "apply SELinux label %s", e.p.SELinux)
+			}
+		}
 		if err := linux.NewKeyring(); err != nil {
 			return err
 		}

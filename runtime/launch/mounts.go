@@ -52,7 +52,7 @@ func (s *stage) mount(m *program.Mount, tree int) error {
 		return s.mountVolume(m)
 	case slices.Contains([]string{"proc", "sysfs", "tmpfs", "devpts", "mqueue"}, m.Type):
 		options, a := parseData(m)
-		tree, err = linux.NewMount(m.Type, options, a)
+		tree, err = s.newMount(m.Type, options, a)
 	default:
 		return fail(kindInvalid, fmt.Errorf("unknown type %q", m.Type), "mount %s", m.Target)
 	}

@@ -37,6 +37,7 @@ func (s *stage) mountOverlay(o linux.Overlay, a linux.Attr) (int, error) {
 		return -1, err
 	}
 	linux.Close(at)
+	o.Options = s.labelled(o.Options)
 	return o.MountAt(name, a)
 }
 
@@ -85,12 +86,15 @@ func (s *stage) mountExtent(e *program.Extent, noSuid, noDev bool) (name string,
 	default:
 		return "", -1, fmt.Errorf("file system %q: %w", e.FS, fs.ErrInvalid)
 	}
+	if e.Label != "" {
+		options = append(options, "context="+e.Label)
+	}
 	image, err := linux.Open(e.Path, os.O_RDONLY)
 	if err != nil {
 		return "", -1, err
 	}
 	defer linux.Close(image)
-	loop, err := linux.AttachLoop(image, e.Offset, e.Size, false)
+	loop, err := linux.AttachLoop(image, e.Offset, e.Size, false, e.Label)
 	if err != nil {
 		return "", -1, err
 	}

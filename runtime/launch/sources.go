@@ -55,6 +55,9 @@ func (s *stage) openSource(m *program.Mount) (int, error) {
 		if err != nil {
 			return -1, fmt.Errorf("the instance's shared memory: %w", err)
 		}
+		if err := s.label(tree); err != nil {
+			return -1, err
+		}
 		return tree, linux.MountSetattr(tree, attributes(m), false)
 	}
 	return -1, nil

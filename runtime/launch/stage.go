@@ -90,7 +90,7 @@ func (s *stage) makeScratch() error {
 	case s.p.Root.Readonly || s.p.Root.Upper != "":
 		options = append(options, "size=64m")
 	}
-	fd, err := linux.NewMount("tmpfs", options, linux.Attr{NoSuid: s.p.Root.NoSuid})
+	fd, err := linux.NewMount("tmpfs", s.labelled(options), linux.Attr{NoSuid: s.p.Root.NoSuid})
 	if err != nil {
 		return err
 	}

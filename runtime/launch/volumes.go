@@ -44,10 +44,10 @@ func (s *stage) mountVolume(m *program.Mount) error {
 	if err := linux.CopyOwner(st, upper); err != nil {
 		return err
 	}
-	tree, err := linux.NewMount("overlay", []string{
+	tree, err := linux.NewMount("overlay", s.labelled([]string{
 		"source=volume", "lowerdir=" + descriptorPath(target), "upperdir=" + descriptorPath(upper),
 		"workdir=" + descriptorPath(work), "volatile",
-	}, attributes(m))
+	}), attributes(m))
 	if err != nil {
 		return err
 	}

@@ -8,19 +8,24 @@ import (
 // HoldImage mounts size bytes of a file from offset on, read-only and nowhere:
 // nobody sees the mount, but what others read through mounts of the same bytes
 // stays in the page cache until the file returned is closed. The loop device is
-// made for direct reads or not, if there is none yet (see AttachLoop).
-func HoldImage(name, fsType string, offset, size int64, direct bool) (*os.File, error) {
+// made for direct reads or not, if there is none yet, and for one SELinux label
+// (see AttachLoop).
+func HoldImage(name, fsType string, offset, size int64, direct bool, label string) (*os.File, error) {
 	image, err := Open(name, os.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}
 	defer Close(image)
-	loop, err := AttachLoop(image, offset, size, direct)
+	loop, err := AttachLoop(image, offset, size, direct, label)
 	if err != nil {
 		return nil, err
 	}
 	defer loop.Close()
-	mount, err := NewMount(fsType, []string{"ro", "source=" + loop.Device()}, Attr{})
+	options := []string{"ro", "source=" + loop.Device()}
+	if label != "" {
+		options = append(options, "context="+label)
+	}
+	mount, err := NewMount(fsType, options, Attr{})
 	if err != nil {
 		return nil, fmt.Errorf("mount %s: %w", name, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,8 +31,12 @@ func (l *Loop) Close() { Close(l.fd) }
 // A device made with direct reads the file past the page cache where the file
 // system can: what is mounted has a cache of its own, and the same bytes need not
 // be held twice. Without direct a file stays cached when its last mount goes.
-func AttachLoop(image int, offset, size int64, direct bool) (*Loop, error) {
+//
+// What is mounted with an SELinux label has devices of its own: one superblock can't
+// have two.
+func AttachLoop(image int, offset, size int64, direct bool, label string) (*Loop, error) {
 	want, err := newBacking(image, offset, size)
+	want.label = label
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +76,11 @@ type backing struct {
 	image        int
 	dev, ino     uint64
 	offset, size uint64
+	label        string
 }
+
+// loopLabel comes before the label in the name that a device keeps for its maker.
+const loopLabel = "label:"
 
 func newBacking(image int, offset, size int64) (backing, error) {
 	st, err := Fstat(image)
@@ -149,11 +158,26 @@ func (b backing) open(n int) *Loop {
 	info, err := unix.IoctlLoopGetStatus64(fd)
 	if err == nil && info.Device == b.dev && info.Inode == b.ino &&
 		info.Offset == b.offset && info.Sizelimit == b.size &&
-		info.Flags&unix.LO_FLAGS_READ_ONLY != 0 && info.Flags&unix.LO_FLAGS_AUTOCLEAR != 0 {
+		b.labelled(info) && info.Flags&unix.LO_FLAGS_READ_ONLY != 0 && info.Flags&unix.LO_FLAGS_AUTOCLEAR != 0 {
 		return l
 	}
 	Close(fd)
 	return nil
+}
+
+// labelled says that a device is for the same label.
+func (b backing) labelled(info *unix.LoopInfo64) bool {
+	name := unix.ByteSliceToString(info.File_name[:])
+	if b.label == "" {
+		return !strings.HasPrefix(name, loopLabel)
+	}
+	return name == b.name()
+}
+
+// name has to end with a NUL.
+func (b backing) name() string {
+	name := loopLabel + b.label
+	return name[:min(len(name), unix.LO_NAME_SIZE-1)]
 }
 
 func (b backing) create(control int, direct bool) (*Loop, error) {
@@ -170,6 +194,9 @@ func (b backing) create(control int, direct bool) (*Loop, error) {
 	config.Info.Offset = b.offset
 	config.Info.Sizelimit = b.size
 	config.Info.Flags = unix.LO_FLAGS_READ_ONLY | unix.LO_FLAGS_AUTOCLEAR
+	if b.label != "" {
+		copy(config.Info.File_name[:], b.name())
+	}
 	if direct {
 		config.Info.Flags |= unix.LO_FLAGS_DIRECT_IO
 	}

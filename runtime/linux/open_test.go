@@ -115,7 +115,7 @@ func TestAttachLoopRefusesBytesOutsideOfTheFile(t *testing.T) {
 	defer func() { must(t, f.Close()) }()
 	must(t, f.Truncate(4096))
 	for _, c := range [][2]int64{{0, 4097}, {-1, 10}, {4096, 1}, {0, 0}, {1, 1<<63 - 1}, {1<<63 - 1, 2}} {
-		if _, err := linux.AttachLoop(int(f.Fd()), c[0], c[1], false); !errors.Is(err, linux.EINVAL) {
+		if _, err := linux.AttachLoop(int(f.Fd()), c[0], c[1], false, ""); !errors.Is(err, linux.EINVAL) {
 			t.Errorf("AttachLoop(%d, %d) = %v, want EINVAL", c[0], c[1], err)
 		}
 	}

@@ -15,7 +15,8 @@ type Overlay struct {
 	// Lower are the directories below, the highest first. No name may hold a
 	// colon or a comma.
 	Lower []string
-	// Options are other options, such as "upperdir=2".
+	// Options are other options, such as "upperdir=2". No value but that of "context"
+	// may hold a comma.
 	Options []string
 }
 
@@ -36,7 +37,13 @@ func (o Overlay) MountAt(target string, a Attr) (int, error) {
 			flags |= flag
 		}
 	}
-	options := strings.Join(append([]string{"lowerdir=" + lower}, o.Options...), ",")
+	options := "lowerdir=" + lower
+	for _, option := range o.Options {
+		if label, ok := strings.CutPrefix(option, "context="); ok {
+			option = `context="` + label + `"` // it may hold commas
+		}
+		options += "," + option
+	}
 	if err := unix.Mount("overlay", target, "overlay", flags, options); err != nil {
 		return -1, fmt.Errorf("overlay of %d layers: %w", len(o.Lower), err)
 	}

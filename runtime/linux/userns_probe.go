@@ -22,7 +22,7 @@ func ProbeMapping(image int, size int64, fsType string) error {
 		return err
 	}
 	defer ns.Close() //nolint:errcheck // it was made to be dropped
-	loop, err := AttachLoop(image, 0, size, false)
+	loop, err := AttachLoop(image, 0, size, false, "")
 	if err != nil {
 		return err
 	}

@@ -84,6 +84,9 @@ func Program(spec *specs.Spec, extra Extra) (program.Program, error) {
 	if p.Restore != nil {
 		p.Version = program.VersionRestore
 	}
+	if p.Root.Label = spec.Linux.MountLabel; p.Root.Label != "" {
+		p.Version = program.VersionLabel
+	}
 	return p, nil
 }
 

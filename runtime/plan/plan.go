@@ -45,6 +45,8 @@ type Input struct {
 	Node       Node
 	// Seccomp is the profile in effect, or nil for none.
 	Seccomp *specs.LinuxSeccomp
+	// ProcessLabel and MountLabel are SELinux's, or empty.
+	ProcessLabel, MountLabel string
 }
 
 // Image is what the image says about its containers.
@@ -109,7 +111,6 @@ type Security struct {
 	ReadonlyRoot  bool
 	Seccomp       string
 	AppArmor      string
-	SELinux       string
 	MaskedPaths   []string
 	ReadonlyPaths []string
 	User          program.User
@@ -144,7 +145,7 @@ func Container(in Input) (*specs.Spec, error) {
 		NoNewPrivileges: in.Security.NoNewPrivs,
 		OOMScoreAdj:     in.Process.OOMScoreAdj,
 		ApparmorProfile: in.Security.AppArmor,
-		SelinuxLabel:    in.Security.SELinux,
+		SelinuxLabel:    in.ProcessLabel,
 	}
 	for _, l := range in.Process.Rlimits {
 		process.Rlimits = append(process.Rlimits, specs.POSIXRlimit{Type: l.Type, Soft: l.Soft, Hard: l.Hard})
@@ -165,6 +166,7 @@ func Container(in Input) (*specs.Spec, error) {
 			RootfsPropagation: rootPropagation(in.Mounts),
 			MaskedPaths:       maskedPaths(in),
 			ReadonlyPaths:     readonlyPaths(in),
+			MountLabel:        in.MountLabel,
 		},
 	}, nil
 }

@@ -49,6 +49,10 @@ func TestGolden(t *testing.T) {
 			Etc: etc, Security: Security{ReadonlyRoot: true}, Volumes: "/state/c/volume-",
 			Mounts: []Mount{{Source: "/host/mnt", Target: "/mnt"}, {Source: "/host/x", Target: "/log/x"}},
 		},
+		"labelled": {
+			Image: Image{Cmd: []string{"serve"}}, ProcessLabel: "system_u:system_r:container_t:s0:c1,c2",
+			MountLabel: "system_u:object_r:container_file_t:s0:c1,c2",
+		},
 		"volumes in the root": {Image: Image{Cmd: []string{"serve"}, Volumes: []string{"/data"}}, Etc: etc},
 		"by hand": {
 			Image: Image{Native: true, Volumes: []string{"/data"}}, NoDefaultMounts: true, Etc: etc,

@@ -130,6 +130,8 @@ func (r *Root) field(s *Reader, key string) {
 		r.NoDev = s.Bool()
 	case "propagation":
 		r.Propagation = s.Text()
+	case "label":
+		r.Label = s.Text()
 	default:
 		s.Skip()
 	}
@@ -147,6 +149,8 @@ func (s *Reader) extents() []Extent {
 				e.Size = s.Int()
 			case "fs":
 				e.FS = s.Text()
+			case "label":
+				e.Label = s.Text()
 			default:
 				s.Skip()
 			}

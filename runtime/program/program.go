@@ -14,11 +14,12 @@ import "strconv"
 // with a higher version and carries out a lower one. A program says the lowest version
 // whose stages carry out all that is in it.
 const (
-	Version         = VersionRestore
+	Version         = VersionLabel
 	VersionPlain    = 1
 	VersionHooks    = 2 // with Hooks
 	VersionDelegate = 3 // with Delegate
 	VersionRestore  = 4 // with Restore
+	VersionLabel    = 5 // with labels of Root and Extent
 )
 
 // Program is everything the launch stage does before the container's own
@@ -123,6 +124,9 @@ type Root struct {
 	NoDev  bool `json:"nodev,omitempty"`
 	// Propagation of the root in the container: "private" (default), "slave", "shared".
 	Propagation string `json:"propagation,omitempty"`
+	// Label is SELinux's, of everything in the root and in the file systems that are
+	// made for the container.
+	Label string `json:"label,omitempty"`
 }
 
 // Extent is one read-only file system inside a file, or a directory of the host that
@@ -132,6 +136,9 @@ type Extent struct {
 	Offset int64  `json:"offset"`
 	Size   int64  `json:"size"`
 	FS     string `json:"fs"` // "squashfs", "ext3" or "directory"
+	// Label is SELinux's, which the kernel asks about even below an overlay that has one
+	// of its own. It is the same for everybody, who share what is mounted.
+	Label string `json:"label,omitempty"`
 }
 
 // Mount is one mount inside the root.

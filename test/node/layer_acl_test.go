@@ -158,7 +158,7 @@ func (s *layerStage) extents(i image.Image) (dirs []string) {
 		}
 		file, err := os.Open(e.Path)
 		must(s.tb, err)
-		loop, err := linux.AttachLoop(int(file.Fd()), e.Offset, e.Size, false)
+		loop, err := linux.AttachLoop(int(file.Fd()), e.Offset, e.Size, false, "")
 		must(s.tb, errors.Join(err, file.Close()))
 		dir := s.mkdir("extent")
 		s.mount(loop.Device(), dir, e.FS, unix.MS_RDONLY, "")

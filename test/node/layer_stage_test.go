@@ -122,7 +122,7 @@ func (s *layerStage) show(image string) string {
 	defer file.Close()
 	st, err := file.Stat()
 	must(s.tb, err)
-	loop, err := linux.AttachLoop(int(file.Fd()), 0, st.Size(), false)
+	loop, err := linux.AttachLoop(int(file.Fd()), 0, st.Size(), false, "")
 	must(s.tb, err)
 	defer loop.Close()
 	dir := s.mkdir("squashfs")

@@ -54,6 +54,9 @@ type Config struct {
 	CDIDirs []string
 	// Control groups.
 	CgroupDriver, CgroupParent string
+	// Security.
+	EnableSELinux     bool
+	SELinuxCategories int
 	// Checkpoints.
 	Criu          string
 	RestoreImages bool

@@ -12,7 +12,7 @@ func Defaults() *Config {
 		Bridge: "siflet0", Subnets: []string{"10.213.0.0/16", "fd51:f1e7:a213::/64"}, StreamAddress: "127.0.0.1:0",
 		UnprivilegedPorts: true, UnprivilegedICMP: true,
 		StreamIdleTimeout: 4 * time.Hour, ExecDrainTimeout: time.Second,
-		CDIDirs: []string{"/etc/cdi", "/var/run/cdi"}, CgroupDriver: "auto",
+		CDIDirs: []string{"/etc/cdi", "/var/run/cdi"}, CgroupDriver: "auto", SELinuxCategories: 1024,
 		NRI: defaultNRI(),
 	}
 }
@@ -20,7 +20,7 @@ func Defaults() *Config {
 // settings are the keys of the file that stand alone, in its order.
 func settings() (all []setting[Config]) {
 	for _, some := range [][]setting[Config]{
-		placeSettings(), logSettings(), imageSettings(), networkSettings(), deviceSettings(), cgroupSettings(), checkpointSettings(), nriSettings(),
+		placeSettings(), logSettings(), imageSettings(), networkSettings(), deviceSettings(), cgroupSettings(), securitySettings(), checkpointSettings(), nriSettings(),
 	} {
 		all = append(all, some...)
 	}
@@ -164,6 +164,19 @@ func cgroupSettings() []setting[Config] {
 			name: "cgroup_parent", kind: cgroup(), value: func(c *Config) any { return &c.CgroupParent },
 			doc:   "put pods that name no parent below this cgroup or, with the driver systemd, slice",
 			unset: "/siflet, or siflet.slice", example: `"/siflet"`,
+		},
+	}
+}
+
+func securitySettings() []setting[Config] {
+	return []setting[Config]{
+		{
+			name: "enable_selinux", section: "Security", value: func(c *Config) any { return &c.EnableSELinux },
+			doc: "give pods, containers and their volumes SELinux labels, where the kernel runs SELinux",
+		},
+		{
+			name: "selinux_category_range", unit: "categories", least: 64, most: 1024, value: func(c *Config) any { return &c.SELinuxCategories },
+			doc: "make SELinux levels of pods of the first so many categories",
 		},
 	}
 }
