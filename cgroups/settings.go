@@ -153,7 +153,7 @@ func (b *builder) hugetlb(limits []specs.LinuxHugepageLimit) {
 // are not limits and not for a request to write.
 func (b *builder) unified(files map[string]string) {
 	if len(files) > 0 && b.v1() {
-		b.fail("unified: this machine has cgroup v1, and such files only cgroup v2: %w", ErrNoController)
+		b.fail("unified: this machine has cgroup v1, and such files only cgroup v2: %w", ErrInvalid)
 		return
 	}
 	fields := b.out // of the request's other fields

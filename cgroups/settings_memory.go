@@ -18,6 +18,10 @@ func (b *builder) memory(mem *specs.LinuxMemory) {
 			return
 		}
 	}
+	if isSet(mem.Limit) && *mem.Limit > 0 && isSet(mem.Swap) && *mem.Swap != -1 && *mem.Swap < *mem.Limit {
+		b.fail("memory swap of %d below the memory limit of %d, which is part of it: %w", *mem.Swap, *mem.Limit, ErrInvalid)
+		return
+	}
 	//nolint:staticcheck // The field is deprecated because kernels lack it; we must still refuse it.
 	b.refuse("memory.kmem.limit_in_bytes", isSet(mem.Kernel))
 	if b.v1() {
@@ -76,9 +80,6 @@ func (b *builder) swapV2(mem *specs.LinuxMemory) {
 	case swap == -1:
 	case mem.Limit == nil || *mem.Limit <= 0:
 		b.fail("memory swap of %d without a memory limit: %w", swap, ErrInvalid)
-		return
-	case swap < *mem.Limit:
-		b.fail("memory swap of %d below the memory limit of %d: %w", swap, *mem.Limit, ErrInvalid)
 		return
 	default:
 		swap -= *mem.Limit

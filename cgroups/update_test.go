@@ -154,8 +154,8 @@ func TestUnifiedFilesNeedV2(t *testing.T) {
 	files := map[string]string{"memory.high": "50331648", "memory.oom.group": "1"}
 	g, err := m.Create(parent, "web", &specs.LinuxResources{Unified: files})
 	if m.Version() == 1 {
-		if !errors.Is(err, ErrNoController) || !strings.Contains(err.Error(), "v1") {
-			t.Errorf("Create() = %v, want ErrNoController that says why", err)
+		if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "v1") {
+			t.Errorf("Create() = %v, want ErrInvalid that says why", err)
 		}
 		return
 	}
