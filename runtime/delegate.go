@@ -45,7 +45,7 @@ func (i *instance) delegateRoot() string { return filepath.Join(i.run, "oci", "s
 // refuseDelegated names what a delegated runtime can't do.
 func refuseDelegated(spec *ContainerSpec, inst *InstanceSpec, h *Handler) error {
 	if info, err := os.Stat(h.Runtime); err != nil || !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
-		return errorf(ErrUnavailable, "the handler's runtime %s is not there, or no program", h.Runtime)
+		return errorf(ErrNotReady, "the handler's runtime %s is not there, or no program", h.Runtime)
 	}
 	why := func(what string) error {
 		return errorf(ErrInvalid, "%s: not with the handler's runtime %s, only with siflet's own", what, h.Runtime)
