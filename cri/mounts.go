@@ -37,6 +37,9 @@ func (s *Server) mountOf(field string, m *criapi.Mount) (runtime.Mount, error) {
 	if !path.IsAbs(target) {
 		target = path.Join("/", target)
 	}
+	if path.Clean(target) == "/" {
+		return none, invalid(field+".container_path", "%q is the root", m.GetContainerPath())
+	}
 	out := runtime.Mount{Target: target, Readonly: m.GetReadonly(), Relabel: m.GetSelinuxRelabel()}
 	if err := mountMappings(field, m, &out); err != nil {
 		return none, err

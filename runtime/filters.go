@@ -80,7 +80,11 @@ func fromFile(path string, kernel plan.Kernel, caps []string) (filter, error) {
 	if err != nil {
 		return filter{}, fmt.Errorf("seccomp profile %s: %w", path, err)
 	}
-	return compiled(profile)
+	made, err := compiled(profile)
+	if err != nil {
+		return filter{}, fmt.Errorf("seccomp profile %s: %w", path, err)
+	}
+	return made, nil
 }
 
 func compiled(profile *specs.LinuxSeccomp) (filter, error) {

@@ -149,7 +149,7 @@ func adjustMounts(spec *specs.Spec, a *Adjustment) error {
 func foreignMount(m specs.Mount) (specs.Mount, error) {
 	target := path.Clean(m.Destination)
 	fail := func(format string, args ...any) (specs.Mount, error) {
-		return m, fmt.Errorf("mount %s: %s: %w", m.Destination, fmt.Sprintf(format, args...), ErrInvalid)
+		return m, invalid("mount %s: %s", m.Destination, fmt.Sprintf(format, args...))
 	}
 	binds := m.Type == "bind" || slices.Contains(m.Options, "bind") || slices.Contains(m.Options, "rbind")
 	switch {

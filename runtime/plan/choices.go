@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"fmt"
 	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -141,8 +140,8 @@ func meaningful(args []specs.LinuxSeccompArg, wide bool) []specs.LinuxSeccompArg
 	return out
 }
 
-var errContradiction = fmt.Errorf(
-	"two rules for the same calls, or a rule for some calls and one for more of them behind it, have different actions: %w", ErrInvalid)
+var errContradiction = invalid(
+	"two rules for the same calls, or a rule for some calls and one for more of them behind it, have different actions")
 
 // join adds what a later rule does.
 func (o *outcome) join(later outcome) error {

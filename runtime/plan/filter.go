@@ -75,8 +75,8 @@ func Compile(profile *specs.LinuxSeccomp) ([]byte, error) {
 	}
 	code = append([]bpf.Instruction{bpf.LoadAbsolute{Off: offArch, Size: 4}}, code...)
 	if len(code) > maxFilter {
-		return nil, fmt.Errorf("seccomp profile needs a filter of %d instructions, and the kernel takes %d: "+
-			"name fewer architectures, or compare fewer arguments: %w", len(code), maxFilter, ErrInvalid)
+		return nil, invalid("seccomp profile needs a filter of %d instructions, and the kernel takes %d: "+
+			"name fewer architectures, or compare fewer arguments", len(code), maxFilter)
 	}
 	raw, err := bpf.Assemble(code)
 	if err != nil {
@@ -94,15 +94,15 @@ func Compile(profile *specs.LinuxSeccomp) ([]byte, error) {
 // check refuses what a profile asks for beside its rules and can't have.
 func check(profile *specs.LinuxSeccomp) error {
 	if profile.ListenerPath != "" || profile.ListenerMetadata != "" {
-		return fmt.Errorf("seccomp profile has a listenerPath or listenerMetadata: siflet hands no calls to a listener: %w", ErrInvalid)
+		return invalid("seccomp profile has a listenerPath or listenerMetadata: siflet hands no calls to a listener")
 	}
 	for _, flag := range profile.Flags {
 		switch flag {
 		case specs.LinuxSeccompFlagLog, specs.LinuxSeccompFlagSpecAllow, flagTsync:
 		case specs.LinuxSeccompFlagWaitKillableRecv:
-			return fmt.Errorf("seccomp flag %s is for a listener, which siflet has not: %w", flag, ErrInvalid)
+			return invalid("seccomp flag %s is for a listener, which siflet has not", flag)
 		default:
-			return fmt.Errorf("unknown seccomp flag %q: %w", flag, ErrInvalid)
+			return invalid("unknown seccomp flag %q", flag)
 		}
 	}
 	return nil
@@ -233,13 +233,13 @@ func alternatives(call specs.LinuxSyscall) ([][]specs.LinuxSeccompArg, error) {
 	twice := false
 	for _, a := range call.Args {
 		if a.Index >= numberOfArgs {
-			return nil, fmt.Errorf("seccomp rule for %v: argument %d: %w", call.Names, a.Index, ErrInvalid)
+			return nil, invalid("seccomp rule for %v: argument %d", call.Names, a.Index)
 		}
 		switch a.Op {
 		case specs.OpEqualTo, specs.OpNotEqual, specs.OpGreaterThan, specs.OpGreaterEqual, specs.OpLessThan,
 			specs.OpLessEqual, specs.OpMaskedEqual:
 		default:
-			return nil, fmt.Errorf("seccomp rule for %v: unknown operator %q: %w", call.Names, a.Op, ErrInvalid)
+			return nil, invalid("seccomp rule for %v: unknown operator %q", call.Names, a.Op)
 		}
 		twice = twice || seen[a.Index]
 		seen[a.Index] = true
@@ -275,8 +275,8 @@ func action(a specs.LinuxSeccompAction, errno *uint) (uint32, error) {
 	case specs.ActAllow:
 		return retAllow, nil
 	case specs.ActNotify:
-		return 0, fmt.Errorf("seccomp action %s needs a listener, which siflet has not: %w", a, ErrInvalid)
+		return 0, invalid("seccomp action %s needs a listener, which siflet has not", a)
 	default:
-		return 0, fmt.Errorf("unknown seccomp action %q: %w", a, ErrInvalid)
+		return 0, invalid("unknown seccomp action %q", a)
 	}
 }

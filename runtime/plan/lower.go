@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -51,7 +50,7 @@ func Program(spec *specs.Spec, extra Extra) (program.Program, error) {
 		Restore:    extra.Restore,
 	}
 	if spec.Process == nil || spec.Linux == nil || spec.Root == nil {
-		return p, fmt.Errorf("spec lacks process, linux or root: %w", ErrInvalid)
+		return p, invalid("spec lacks process, linux or root")
 	}
 	p.Namespaces.Cgroup = slices.ContainsFunc(spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool {
 		return n.Type == specs.CgroupNamespace && n.Path == ""
@@ -188,7 +187,7 @@ func lowerMount(m specs.Mount, images map[string][]program.Extent) (program.Moun
 			if ref, ok := strings.CutPrefix(option, optImage); ok {
 				extents, found := images[ref]
 				if !found {
-					return out, fmt.Errorf("mount %s: image %q is not at hand: %w", m.Destination, ref, ErrInvalid)
+					return out, invalid("mount %s: image %q is not at hand", m.Destination, ref)
 				}
 				out.Type, out.Image = "bind", extents
 				continue

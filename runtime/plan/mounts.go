@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -105,14 +104,14 @@ func defaultMounts(in Input) []specs.Mount {
 
 func mount(m Mount) (specs.Mount, error) {
 	if !path.IsAbs(m.Target) {
-		return specs.Mount{}, fmt.Errorf("mount target %q is not an absolute path: %w", m.Target, ErrInvalid)
+		return specs.Mount{}, invalid("mount target %q is not an absolute path", m.Target)
 	}
 	target := path.Clean(m.Target)
 	if target == "/" {
-		return specs.Mount{}, fmt.Errorf("mount target %q is the root: %w", m.Target, ErrInvalid)
+		return specs.Mount{}, invalid("mount target %q is the root", m.Target)
 	}
 	if m.RecursiveRO && (!m.Readonly || m.Propagation != "" && m.Propagation != "private") {
-		return specs.Mount{}, fmt.Errorf("mount %s: recursive read-only needs read-only and private propagation: %w", target, ErrInvalid)
+		return specs.Mount{}, invalid("mount %s: recursive read-only needs read-only and private propagation", target)
 	}
 	out := specs.Mount{Destination: target, Type: m.Type, Source: m.Source}
 	switch {
@@ -121,7 +120,7 @@ func mount(m Mount) (specs.Mount, error) {
 		out.Options = []string{optImage + m.Image}
 	case m.Type == "" || m.Type == "bind":
 		if !path.IsAbs(m.Source) {
-			return specs.Mount{}, fmt.Errorf("mount %s: source %q is not an absolute path: %w", target, m.Source, ErrInvalid)
+			return specs.Mount{}, invalid("mount %s: source %q is not an absolute path", target, m.Source)
 		}
 		out.Type = "bind"
 		out.Options = []string{"rbind"}
@@ -131,7 +130,7 @@ func mount(m Mount) (specs.Mount, error) {
 		case "slave", "shared":
 			out.Options = append(out.Options, "r"+m.Propagation)
 		default:
-			return specs.Mount{}, fmt.Errorf("mount %s: unknown propagation %q: %w", target, m.Propagation, ErrInvalid)
+			return specs.Mount{}, invalid("mount %s: unknown propagation %q", target, m.Propagation)
 		}
 	default:
 		if m.Type == "shm" {

@@ -8,6 +8,7 @@ package plan
 
 import (
 	"errors"
+	"fmt"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -17,6 +18,16 @@ import (
 // ErrInvalid is the kind of every error of this package: what was asked for
 // can't be done on any machine.
 var ErrInvalid = errors.New("invalid container")
+
+// invalidError is of the kind ErrInvalid, which its text does not repeat.
+type invalidError struct{ err error }
+
+func (e *invalidError) Error() string   { return e.err.Error() }
+func (e *invalidError) Unwrap() []error { return []error{e.err, ErrInvalid} }
+
+func invalid(format string, args ...any) error {
+	return &invalidError{fmt.Errorf(format, args...)}
+}
 
 // Input is everything a container is made from.
 type Input struct {

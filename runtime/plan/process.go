@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,14 +26,14 @@ func Args(image Image, p Process) ([]string, error) {
 		args = slices.Concat(image.Entrypoint, image.Cmd)
 	}
 	if len(args) == 0 && !image.Native {
-		return nil, fmt.Errorf("no command: neither the image nor the container names one: %w", ErrInvalid)
+		return nil, invalid("no command: neither the image nor the container names one")
 	}
 	if len(args) > 0 && args[0] == "" {
-		return nil, fmt.Errorf("command is an empty string: %w", ErrInvalid)
+		return nil, invalid("command is an empty string")
 	}
 	for _, arg := range args {
 		if strings.ContainsRune(arg, 0) {
-			return nil, fmt.Errorf("argument %q holds a NUL: %w", arg, ErrInvalid)
+			return nil, invalid("argument %q holds a NUL", arg)
 		}
 	}
 	return args, nil

@@ -2,7 +2,6 @@ package plan
 
 import (
 	"encoding/json"
-	"fmt"
 	"slices"
 
 	"github.com/moby/profiles/seccomp"
@@ -26,17 +25,17 @@ func DefaultProfile(k Kernel, caps []string) *specs.LinuxSeccomp {
 func ParseProfile(text []byte, k Kernel, caps []string) (*specs.LinuxSeccomp, error) {
 	var config seccomp.Seccomp
 	if err := json.Unmarshal(text, &config); err != nil {
-		return nil, fmt.Errorf("decode seccomp profile: %w: %w", ErrInvalid, err)
+		return nil, invalid("decode seccomp profile: %w", err)
 	}
 	if config.DefaultAction == "" {
-		return nil, fmt.Errorf("seccomp profile has no defaultAction: %w", ErrInvalid)
+		return nil, invalid("seccomp profile has no defaultAction")
 	}
 	if len(config.Architectures) > 0 && len(config.ArchMap) > 0 {
-		return nil, fmt.Errorf("seccomp profile has both architectures and archMap: %w", ErrInvalid)
+		return nil, invalid("seccomp profile has both architectures and archMap")
 	}
 	for _, call := range config.Syscalls {
 		if call == nil || call.Name != "" && len(call.Names) > 0 { //nolint:staticcheck // old profiles have it
-			return nil, fmt.Errorf("seccomp profile has a rule with both name and names: %w", ErrInvalid)
+			return nil, invalid("seccomp profile has a rule with both name and names")
 		}
 	}
 	return resolve(&config, k, caps), nil

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
@@ -46,7 +45,7 @@ func Capabilities(s Security) (*specs.LinuxCapabilities, error) {
 			case slices.Contains(known, name):
 				out = append(out, name)
 			default:
-				return nil, false, fmt.Errorf("unknown capability %q: %w", n, ErrInvalid)
+				return nil, false, invalid("unknown capability %q", n)
 			}
 		}
 		return out, all, nil

@@ -99,14 +99,14 @@ func abis(list []specs.Arch) ([]abi, error) {
 			specs.ArchSH, specs.ArchSHEB:
 			continue
 		default:
-			return nil, fmt.Errorf("seccomp profile: unknown architecture %q: %w", name, ErrInvalid)
+			return nil, invalid("seccomp profile: unknown architecture %q", name)
 		}
 		if !slices.Contains(out, a) {
 			out = append(out, a)
 		}
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("seccomp profile is for none of the architectures known here: %w", ErrInvalid)
+		return nil, invalid("seccomp profile is for none of the architectures known here")
 	}
 	return out, nil
 }

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"fmt"
 	"path"
 	"slices"
 	"strconv"
@@ -18,12 +17,12 @@ const maxVolumes = 256
 // what an image keeps in /var/lib/db/data to be on it.
 func volumes(in Input, mounts []specs.Mount) ([]specs.Mount, error) {
 	if len(in.Image.Volumes) > maxVolumes {
-		return nil, fmt.Errorf("the image names %d volumes, %d at most are possible: %w", len(in.Image.Volumes), maxVolumes, ErrInvalid)
+		return nil, invalid("the image names %d volumes, %d at most are possible", len(in.Image.Volumes), maxVolumes)
 	}
 	var targets []string
 	for _, name := range in.Image.Volumes {
 		if strings.ContainsRune(name, 0) {
-			return nil, fmt.Errorf("volume %q of the image holds a NUL: %w", name, ErrInvalid)
+			return nil, invalid("volume %q of the image holds a NUL", name)
 		}
 		targets = append(targets, path.Join("/", name))
 	}
