@@ -37,13 +37,14 @@ func (o Overlay) MountAt(target string, a Attr) (int, error) {
 			flags |= flag
 		}
 	}
-	options := "lowerdir=" + lower
+	words := []string{"lowerdir=" + lower}
 	for _, option := range o.Options {
 		if label, ok := strings.CutPrefix(option, "context="); ok {
 			option = `context="` + label + `"` // it may hold commas
 		}
-		options += "," + option
+		words = append(words, option)
 	}
+	options := strings.Join(words, ",")
 	if err := unix.Mount("overlay", target, "overlay", flags, options); err != nil {
 		return -1, fmt.Errorf("overlay of %d layers: %w", len(o.Lower), err)
 	}

@@ -7,19 +7,18 @@ import (
 	"slices"
 
 	"github.com/opencontainers/selinux/go-selinux/label"
-	"golang.org/x/sys/unix"
 )
 
 // CheckSource refuses to give the files that a machine runs on to a container. A link
 // counts as what it leads to.
-func CheckSource(source string) (real string, err error) {
-	if real, err = filepath.EvalSymlinks(source); err != nil {
+func CheckSource(source string) (path string, err error) {
+	if path, err = filepath.EvalSymlinks(source); err != nil {
 		return "", err
 	}
-	if systemDir(real) {
-		return "", fmt.Errorf("%s is the node's own and can't get the label of a container; mount a directory below it, or without selinux_relabel", real)
+	if systemDir(path) {
+		return "", fmt.Errorf("%s is the node's own and can't get the label of a container; mount a directory below it, or without selinux_relabel", path)
 	}
-	return real, nil
+	return path, nil
 }
 
 // systemDir knows what the label package would refuse only when it is too late to say so.
@@ -32,12 +31,12 @@ func systemDir(name string) bool {
 
 // Relabel gives source and all below it a label. File systems that keep no labels are
 // left as they are.
-func Relabel(source string, to string) error {
-	real, err := CheckSource(source)
+func Relabel(source, to string) error {
+	path, err := CheckSource(source)
 	if err != nil {
 		return err
 	}
-	if err := label.Relabel(real, to, false); err != nil && !errors.Is(err, unix.ENOTSUP) {
+	if err := label.Relabel(path, to, false); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return fmt.Errorf("label it %s: %w", to, err)
 	}
 	return nil

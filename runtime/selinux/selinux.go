@@ -7,6 +7,7 @@ package selinux
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	oci "github.com/opencontainers/selinux/go-selinux"
@@ -52,7 +53,9 @@ func New(enabled bool, categories int) (*Labeller, error) {
 	if categories < 2 || categories > most {
 		return nil, fmt.Errorf("SELinux levels of %d categories: want 2 to %d", categories, most)
 	}
-	oci.CategoryRange = uint32(categories)
+	if err := oci.SetCategoryRange(uint32(categories)); err != nil {
+		return nil, err
+	}
 	return &Labeller{enabled: enabled, pairs: categories * (categories - 1) / 2, held: map[string]int{}}, nil
 }
 
@@ -79,7 +82,7 @@ func (l *Labeller) Make(of Labels, asked Options) (Labels, error) {
 	if out.Process, out.Mount, err = label.InitLabels(wanted.list()); err != nil {
 		return Labels{}, fmt.Errorf("label %v: %w", wanted, err)
 	}
-	out.Image = oci.ROFileLabel()
+	out.Image = oci.ROFileLabel() //nolint:staticcheck // its only other way out is to read the policy's file ourselves
 	l.holdLocked(out)
 	if asked == (Options{}) {
 		return out, nil
@@ -178,15 +181,11 @@ func (o Options) list() (out []string) {
 
 // String is the options as a label, with "?" for what is left open.
 func (o Options) String() string {
-	text := ""
-	for i, f := range []string{o.User, o.Role, o.Type, o.Level} {
-		if i > 0 {
-			text += ":"
+	parts := []string{o.User, o.Role, o.Type, o.Level}
+	for i, part := range parts {
+		if part == "" {
+			parts[i] = "?"
 		}
-		if f == "" {
-			f = "?"
-		}
-		text += f
 	}
-	return text
+	return strings.Join(parts, ":")
 }

@@ -1,6 +1,8 @@
 package selinux
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -106,7 +108,7 @@ func TestTheNodesOwnDirectoriesAreNotRelabelled(t *testing.T) {
 	if got, err := CheckSource(dir); err != nil || got != dir {
 		t.Errorf("CheckSource(%s) = %s, %v", dir, got, err)
 	}
-	if err := Relabel(filepath.Join(dir, "missing"), "u:r:t:s0"); !os.IsNotExist(err) {
+	if err := Relabel(filepath.Join(dir, "missing"), "u:r:t:s0"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Relabel() of what is missing = %v", err)
 	}
 }

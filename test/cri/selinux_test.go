@@ -6,9 +6,9 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
@@ -22,19 +22,19 @@ const (
 )
 
 // labelling starts an agent that labels, on a kernel with the tests' policy.
-func labelling(t *testing.T, args ...string) *agent {
+func labelling(t *testing.T) *agent {
 	t.Helper()
 	if os.WriteFile("/sys/fs/selinux/context", []byte(containerLabel+"s0:c1,c2"), 0) != nil {
 		t.Skip("needs a kernel with SELinux and the policy of testdata/selinux: make test-selinux has one")
 	}
-	return start(t, append([]string{"--enable-selinux", "--selinux-category-range", "64"}, args...)...)
+	return start(t, "--enable-selinux", "--selinux-category-range", "64")
 }
 
-// fileLabelOf is that of a file of the node.
+// fileLabelOf is that of a file of the node; a link counts as what it leads to.
 func fileLabelOf(t *testing.T, path string) string {
 	t.Helper()
 	text := make([]byte, 256)
-	n, err := unix.Lgetxattr(path, "security.selinux", text)
+	n, err := syscall.Getxattr(path, "security.selinux", text)
 	if err != nil {
 		t.Errorf("%s: %v", path, err)
 		return ""
