@@ -12,7 +12,8 @@ import (
 func TestAGracePeriodDoesNotHoldUpAnAgentThatStops(t *testing.T) {
 	a := start(t)
 	pod, p := a.hostPod("p")
-	id := a.launch(pod, containerConfig("c", busybox(t), "sh", "-c", "trap 'touch /asked' TERM; while :; do sleep 0.1; done"), p)
+	id := a.launch(pod, containerConfig("c", busybox(t), "sh", "-c", "trap 'touch /asked' TERM; touch /up; while :; do sleep 0.1; done"), p)
+	eventually(t, "the trap to be set", func() bool { return a.execSync(id, "test", "-e", "/up").ExitCode == 0 })
 	answer := make(chan error, 1)
 	go func() {
 		_, err := a.StopContainer(context.Background(), &criapi.StopContainerRequest{ContainerId: id, Timeout: 3600})

@@ -34,6 +34,15 @@ func TestSeveralClientsAttachToOneContainer(t *testing.T) {
 		}
 		c := dial(t, a.attachURL(id, false), true, false)
 		all, outs = append(all, c), append(outs, bufio.NewReader(c.out))
+		// Who is heard hears: only now is it there for what the others send.
+		if _, err := fmt.Fprintf(c.in, "hello %d\n", n); err != nil {
+			t.Fatal(err)
+		}
+		for m, out := range outs {
+			if line, err := out.ReadString('\n'); line != fmt.Sprintf("got hello %d\n", n) {
+				t.Fatalf("client %d read %q, %v; want hello %d", m, line, err, n)
+			}
+		}
 	}
 	for n, c := range all {
 		if _, err := fmt.Fprintf(c.in, "line %d\n", n); err != nil {
