@@ -61,11 +61,11 @@ func TestNRIAdjustmentsAreAppliedExactly(t *testing.T) {
 		d.AddAnnotation("more", "said")
 	}, config)
 	for command, want := range map[string]string{
-		"env | grep -E '^(GONE|CHANGED|KEPT|NEW)=' | sort":                    "CHANGED=2\nKEPT=1\nNEW=3",
+		"env | grep -E '^(GONE|CHANGED|KEPT|NEW)=' | sort":                       "CHANGED=2\nKEPT=1\nNEW=3",
 		"tr '\\0' '\\n' </proc/$(pidof sleep)/environ | grep -E '^(GONE|KEPT)='": "KEPT=1",
-		"ls -d /gone 2>/dev/null; grep -c ' /gone ' /proc/self/mounts":        "0",
-		"cat /added/file; touch /added/file 2>/dev/null || echo ' read-only'": "hello read-only",
-		"stat -c '%a %t %T' /dev/mine; echo x >/dev/mine && echo open":        "640 1 3\nopen",
+		"ls -d /gone 2>/dev/null; grep -c ' /gone ' /proc/self/mounts":           "0",
+		"cat /added/file; touch /added/file 2>/dev/null || echo ' read-only'":    "hello read-only",
+		"stat -c '%a %t %T' /dev/mine; echo x >/dev/mine && echo open":           "640 1 3\nopen",
 		"ulimit -n; ulimit -Hn":                 "256\n512",
 		"cat /proc/sys/net/ipv4/ip_default_ttl": "55",
 		"cat /proc/self/oom_score_adj":          "300",

@@ -160,11 +160,13 @@ func TestPathsAndPrivilegesOfAContainer(t *testing.T) {
 			ReadonlyPaths: []string{"/proc/sys"},
 		}, "sh: can't create /proc/sys/kernel/domainname: Read-only file system"},
 		{"all shown", "test $(wc -c </proc/uptime) != 0 && test -w /proc/sys/kernel/domainname && echo yes", &criapi.LinuxContainerSecurityContext{}, "yes"},
-		{"privileged", "test $(wc -c </proc/uptime) != 0 && test -w /proc/sys/kernel/domainname && grep -c ' /sys sysfs rw' /proc/mounts; grep Seccomp: /proc/self/status | cut -f2",
+		{
+			"privileged", "test $(wc -c </proc/uptime) != 0 && test -w /proc/sys/kernel/domainname && grep -c ' /sys sysfs rw' /proc/mounts; grep Seccomp: /proc/self/status | cut -f2",
 			&criapi.LinuxContainerSecurityContext{
 				Privileged: true, MaskedPaths: []string{"/proc/uptime"}, ReadonlyPaths: []string{"/proc/sys"},
 				Seccomp: &criapi.SecurityProfile{ProfileType: criapi.SecurityProfile_RuntimeDefault},
-			}, "1\n0"},
+			}, "1\n0",
+		},
 	} {
 		if got := a.once(pod, p, "c"+strconv.Itoa(i), image, c.command, c.security); got != c.want {
 			t.Errorf("%s: %q, want %q", c.what, got, c.want)
