@@ -48,6 +48,9 @@ func (s *Server) panicked(method string, value any) error {
 
 // logCall logs what the call was and how it ended, never what was in it.
 func (s *Server) logCall(ctx context.Context, method string, start time.Time, err error) {
+	if s.pulls.meter != nil {
+		s.pulls.meter.CallEnds(path.Base(method), status.Code(err).String(), time.Since(start))
+	}
 	level := slog.LevelDebug
 	switch status.Code(err) {
 	case codes.OK, codes.Canceled:

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Meter hears of pulls.
+// Meter hears of pulls and of calls.
 type Meter interface {
 	PullBegins()
 	// PullReads hears of bytes as they come: those that were read once count once,
@@ -15,6 +15,8 @@ type Meter interface {
 	PullReads(bytes int64)
 	// PullEnds hears how: "success", "canceled" or "failure".
 	PullEnds(result string, took time.Duration)
+	// CallEnds hears of a method's name and of its gRPC code.
+	CallEnds(method, code string, took time.Duration)
 }
 
 // pulls are the pulls under way, by reference.

@@ -32,7 +32,7 @@ type Config struct {
 	Described func() any
 	// Handlers is asked for those that pods may name beside the default; nil for none.
 	Handlers func() map[string]*runtime.Handler
-	// Meter hears of pulls; it may be nil.
+	// Meter hears of pulls and calls; it may be nil.
 	Meter Meter
 	Log   *slog.Logger
 }

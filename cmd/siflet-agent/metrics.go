@@ -17,6 +17,7 @@ import (
 
 // metrics are what the agent tells Prometheus.
 type metrics struct {
+	calls
 	registry *prometheus.Registry
 	bytes    prometheus.Counter
 	pulls    *prometheus.CounterVec
@@ -60,6 +61,7 @@ func newMetrics(usage func() (bytes, inodes uint64, mountpoint string, err error
 		m.bytes, m.pulls, m.running, m.duration, build, storeSize(usage),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
+	m.calls = newCalls(m.registry)
 	return m
 }
 

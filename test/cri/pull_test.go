@@ -321,6 +321,9 @@ func TestPullEndsWhenItsClientLeaves(t *testing.T) {
 	cancel()
 	wantCode(t, "cancelled pull", <-failed, "Canceled")
 	eventually(t, "the pull to end", func() bool { return metric(t, metrics, `siflet_image_pulls_total{result="canceled"}`) == 1 })
+	if got := metric(t, metrics, `siflet_cri_calls_total{code="Canceled",method="PullImage"}`); got != 1 {
+		t.Errorf("cancelled calls of PullImage: %v, want 1", got)
+	}
 	close(release)
 	s.ClearHooks()
 	if got := a.image("app"); got != nil {
