@@ -1,0 +1,98 @@
+package cgroups
+
+import (
+	"context"
+	"testing"
+	"time"
+)
+
+func TestKillEndsEveryProcessBelow(t *testing.T) {
+	m, parent := testParent(t)
+	instance, err := m.Create(parent, "web", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "b"} {
+		g, err := instance.Sub(name, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		start(t, g.Handle(), "wait")
+	}
+	if err := instance.Kill(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if pids, err := instance.Procs(); err != nil || len(pids) > 0 {
+		t.Errorf("Procs() after Kill() = %v, %v", pids, err)
+	}
+}
+
+func TestKillWithoutKillFile(t *testing.T) {
+	m, parent := testParent(t)
+	m.kill = false
+	g, err := m.Create(parent, "web", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, g.Handle(), "wait")
+	if err := g.Kill(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if pids, err := g.Procs(); err != nil || len(pids) > 0 {
+		t.Errorf("Procs() after Kill() = %v, %v", pids, err)
+	}
+}
+
+func TestKillEndsFrozenProcesses(t *testing.T) {
+	m, parent := testParent(t)
+	g, err := m.Create(parent, "web", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, g.Handle(), "wait")
+	if err := g.Freeze(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := g.Kill(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFreezeStopsAndThawContinues(t *testing.T) {
+	m, parent := testParent(t)
+	g, err := m.Create(parent, "web", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, g.Handle(), "tick")
+	if err := g.Freeze(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before, err := g.Stats()
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(50 * time.Millisecond)
+	after, err := g.Stats()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if before.CPU.Usage != after.CPU.Usage {
+		t.Errorf("a frozen group used %d ns", after.CPU.Usage-before.CPU.Usage)
+	}
+	if err := g.Thaw(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	// Far more than it can have said before the freeze.
+	for range 200 {
+		if _, err := p.out.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+	}
+	end, err := g.Stats()
+	if err != nil || end.CPU.Usage <= after.CPU.Usage {
+		t.Errorf("a thawed group used nothing: %v", err)
+	}
+}
