@@ -69,7 +69,7 @@ func inherit(t *testing.T, group string) {
 
 func TestPodsAreInTheirCgroupParent(t *testing.T) {
 	parent := kubeletGroup(t)
-	a := start(t)
+	a := start(t, "--cgroup-driver", "cgroupfs")
 	p := hostPodIn(a, "kube", parent)
 	p.Linux.Resources = &criapi.LinuxContainerResources{MemoryLimitInBytes: 64 << 20}
 	pod := a.pod(p)
