@@ -61,6 +61,9 @@ func TestTheParentMustBeOfTheDriversForm(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "config.toml:2: cgroup_parent: \"/siflet\": with the driver systemd want a slice") {
 		t.Errorf("error = %v, want that it must be a slice", err)
 	}
+	if _, err := load(t, "cgroup_driver = \"systemd\"\ncgroup_parent = \"a--b.slice\"\n"); err == nil {
+		t.Error("a slice whose name has two dashes side by side is taken")
+	}
 	for _, text := range []string{"cgroup_driver = \"systemd\"\ncgroup_parent = \"a-b.slice\"\n", "cgroup_parent = \"/siflet\"\n"} {
 		if _, err := load(t, text); err != nil {
 			t.Errorf("%s: %v", text, err)

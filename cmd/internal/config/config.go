@@ -204,32 +204,6 @@ func (c *Config) complete(at places) Problems {
 	return slices.Concat(c.checkPlaces(at), c.checkSubnets(at), c.checkParent(at))
 }
 
-// checkPlaces sees that the agent's files do not get into each other's way.
-func (c *Config) checkPlaces(at places) (problems Problems) {
-	if c.StateDir == c.RunDir {
-		problems = append(problems, Problem{at.of("run_dir"), "run_dir: want another directory than state_dir, " + c.StateDir})
-	}
-	const most = 107 - len(".1234567") // what sockaddr_un(7) holds, and what the agent needs of it
-	if path := strings.TrimPrefix(c.Listen, "unix://"); len(path) > most {
-		where := at.of("listen")
-		if _, named := at["listen"]; !named {
-			where = at.of("run_dir")
-		}
-		problems = append(problems, Problem{where, fmt.Sprintf("listen: %s: the path has %d bytes, and %d is the most", path, len(path), most)})
-	}
-	return problems
-}
-
-// checkParent sees that the parent is of the driver's form, where that is known.
-func (c *Config) checkParent(at places) Problems {
-	if c.CgroupDriver != "systemd" || isSlice(c.CgroupParent) {
-		return nil
-	}
-	return Problems{{at.of("cgroup_parent"), fmt.Sprintf("cgroup_parent: %q: with the driver systemd want a slice, such as siflet.slice", c.CgroupParent)}}
-}
-
-func isSlice(parent string) bool { return parent == "" || strings.HasSuffix(parent, ".slice") }
-
 // Changed is a setting that is not what it was.
 type Changed struct {
 	Name string

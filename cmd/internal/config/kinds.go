@@ -143,31 +143,6 @@ func linkName() kind {
 	}}
 }
 
-// Ranges are the addresses of the built-in bridge.
-func (c *Config) Ranges() (list []netip.Prefix) {
-	for _, text := range c.Subnets {
-		if p, err := netip.ParsePrefix(text); err == nil {
-			list = append(list, p)
-		}
-	}
-	return list
-}
-
-func (c *Config) checkSubnets(at places) (problems Problems) {
-	v4, v6 := 0, 0
-	for _, p := range c.Ranges() {
-		if p.Addr().Is4() {
-			v4++
-		} else {
-			v6++
-		}
-	}
-	if v4 > 1 || v6 > 1 {
-		problems = append(problems, Problem{at.of("subnet"), fmt.Sprintf("subnet: %d IPv4 and %d IPv6 ranges; want at most one of each", v4, v6)})
-	}
-	return problems
-}
-
 // seccomp is a profile by the names that Kubernetes had for them.
 func seccomp() kind {
 	return kind{name: "runtime/default, unconfined or localhost/ and a file", look: lookProfile, check: func(text string) error {
