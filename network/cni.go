@@ -180,7 +180,7 @@ func (c *cni) detach(ctx context.Context, req Request, res Result) error {
 	if err != nil || len(cached) == 0 {
 		list, err := c.conf()
 		if err != nil || list == nil {
-			return nil //nolint:nilerr // no plugin can have run
+			return nil // no plugin can have run
 		}
 		return c.lib.DelNetworkList(ctx, list, rt)
 	}

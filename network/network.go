@@ -46,9 +46,9 @@ const (
 
 // Config says where things are. Zero fields take the defaults shown.
 type Config struct {
-	Mode       Mode           // Auto
-	CNIConfDir string         // /etc/cni/net.d
-	CNIBinDirs []string       // /opt/cni/bin, /usr/lib/cni
+	Mode       Mode     // Auto
+	CNIConfDir string   // /etc/cni/net.d
+	CNIBinDirs []string // /opt/cni/bin, /usr/lib/cni
 	// CNITimeout bounds what the plugins of a network may take to attach a namespace to
 	// it, or to detach it: 90 s. One that is slow is warned of.
 	CNITimeout time.Duration

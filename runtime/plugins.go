@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -118,9 +119,7 @@ func (e *Engine) containerSubject(c *container, given *containerRecord) *Subject
 			return d, err
 		}
 		d.Spec.Annotations = map[string]string{}
-		for key, value := range rec.Spec.Metadata.Annotations {
-			d.Spec.Annotations[key] = value
-		}
+		maps.Copy(d.Spec.Annotations, rec.Spec.Metadata.Annotations)
 		d.Spec.Linux.Namespaces = append(d.Spec.Linux.Namespaces, d.Instance.around(rec.Spec.PID)...)
 		return d, plan.Adjust(d.Spec, rec.Adjust)
 	}}

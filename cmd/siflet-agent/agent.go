@@ -87,7 +87,7 @@ func runAgent(ctx context.Context, c *config.Config, load func() (*config.Config
 	}
 	// The streaming library logs by itself.
 	klog.SetSlogLogger(log)
-	relay, err := newRelay(c, log)
+	relay, err := newRelay(ctx, c, log)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -12,7 +13,7 @@ import (
 
 // newRelay makes what lets NRI plugins take part; nil if they are not to. A second
 // agent of a machine has a socket of its own.
-func newRelay(c *config.Config, log *slog.Logger) (*nri.Relay, error) {
+func newRelay(ctx context.Context, c *config.Config, log *slog.Logger) (*nri.Relay, error) {
 	n := &c.NRI
 	if !n.On {
 		return nil, nil //nolint:nilnil // not wanted and not wrong
@@ -22,7 +23,7 @@ func newRelay(c *config.Config, log *slog.Logger) (*nri.Relay, error) {
 		socket = filepath.Join(c.RunDir, "nri.sock")
 	}
 	rejects := func(what string) bool { return slices.Contains(n.Reject, what) }
-	return nri.New(nri.Config{
+	return nri.New(ctx, nri.Config{
 		SocketPath: socket, PluginPath: n.PluginPath, PluginConfigPath: n.PluginConfigPath,
 		Registration: n.RegistrationTimeout, Request: n.RequestTimeout, NoConnections: n.NoConnections,
 		Version: semanticVersion(version), Log: log,

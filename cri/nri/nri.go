@@ -74,7 +74,7 @@ type life struct {
 }
 
 // New makes a relay. Nothing is connected before Start.
-func New(c Config) (*Relay, error) {
+func New(ctx context.Context, c Config) (*Relay, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -92,7 +92,7 @@ func New(c Config) (*Relay, error) {
 	if err := checkPlugins(c.PluginPath); err != nil {
 		return nil, fmt.Errorf("NRI: %w", err)
 	}
-	if !c.NoConnections && served(c.SocketPath) {
+	if !c.NoConnections && served(ctx, c.SocketPath) {
 		c.Log.Warn("another process serves NRI; plugins can't connect to this agent: give it another nri socket_path", "socket", c.SocketPath)
 		c.NoConnections = true
 	}
@@ -133,9 +133,9 @@ func (c *Config) defaults() {
 }
 
 // served says that somebody answers at a socket, which is not to be replaced then.
-func served(socket string) bool {
+func served(ctx context.Context, socket string) bool {
 	const patience = time.Second
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 )
 
 func TestWhatHasHappenedIsToldThoughTheCallerHasGone(t *testing.T) {
-	r, err := New(Config{PluginPath: t.TempDir(), PluginConfigPath: t.TempDir(), NoConnections: true})
+	r, err := New(t.Context(), Config{PluginPath: t.TempDir(), PluginConfigPath: t.TempDir(), NoConnections: true})
 	if err != nil {
 		t.Fatal(err)
 	}
