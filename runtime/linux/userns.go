@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -21,12 +22,15 @@ func NewUserNamespace(maps UserMaps, flags uintptr) (FD, error) {
 	if err != nil {
 		return NoFD, err
 	}
-	m := &founder{flags: flags, ours: ours, theirs: theirs, clone: cloneArgs{flags: CloneNewUser, exitSignal: uint64(unix.SIGCHLD)}}
+	m := &founder{flags: flags, ours: ours, theirs: theirs, clone: cloneArgs{
+		flags: CloneNewUser | unix.CLONE_PIDFD, exitSignal: uint64(unix.SIGCHLD),
+	}}
 	pid, errno := m.fork()
 	if err := theirs.Close(); err != nil || errno != 0 {
 		return NoFD, errors.Join(fmt.Errorf("make user namespace: %w", errno), err, ours.Close())
 	}
-	ns, err := adopt(int(pid), ours, maps, flags)
+	ns, err := adopt(FD(m.pidfd), ours, maps, flags)
+	err = errors.Join(err, FD(m.pidfd).Close())
 	// The process ends when the socket does: nobody needs it any more.
 	err = errors.Join(err, ours.Close())
 	err = errors.Join(err, retry(func() error {
@@ -39,10 +43,32 @@ func NewUserNamespace(maps UserMaps, flags uintptr) (FD, error) {
 	return ns, nil
 }
 
+// pidInProc is the ID under which /proc has a process. The caller may be in another PID
+// namespace than /proc is of, where the ID that it knows is somebody else's.
+func pidInProc(pidfd FD) (string, error) {
+	const longest = 4096
+	text, err := Slurp("/proc/self/fdinfo/"+strconv.Itoa(int(pidfd)), longest)
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, found := strings.CutPrefix(line, "Pid:"); found {
+			if pid, err := strconv.Atoi(strings.TrimSpace(value)); err == nil && pid > 0 {
+				return strconv.Itoa(pid), nil
+			}
+		}
+	}
+	return "", errors.New("/proc does not show the process")
+}
+
 // adopt writes the maps of a new namespace's process and takes over the namespaces
 // that it makes then.
-func adopt(pid int, link FD, maps UserMaps, flags uintptr) (FD, error) {
-	dir := "/proc/" + strconv.Itoa(pid)
+func adopt(process, link FD, maps UserMaps, flags uintptr) (FD, error) {
+	pid, err := pidInProc(process)
+	if err != nil {
+		return NoFD, fmt.Errorf("map ids: %w", err)
+	}
+	dir := "/proc/" + pid
 	for _, m := range [][2]string{{"/uid_map", maps.UID}, {"/gid_map", maps.GID}} {
 		if err := Put(dir+m[0], m[1]); err != nil {
 			return NoFD, fmt.Errorf("map ids %q: %w", m[1], err)
@@ -59,11 +85,6 @@ func adopt(pid int, link FD, maps UserMaps, flags uintptr) (FD, error) {
 		if errno := binary.NativeEndian.Uint32(b[:]); errno != 0 {
 			return NoFD, fmt.Errorf("make namespaces: %w", unix.Errno(errno))
 		}
-		process, err := OpenProcess(pid)
-		if err != nil {
-			return NoFD, fmt.Errorf("open process: %w", err)
-		}
-		defer process.Close() //nolint:errcheck // read only
 		if err := unix.Setns(int(process), int(flags)); err != nil {
 			return NoFD, fmt.Errorf("enter namespaces: %w", err)
 		}
@@ -83,6 +104,7 @@ type founder struct {
 	clone        cloneArgs
 	flags        uintptr
 	ours, theirs FD
+	pidfd        int32
 	word         uint32
 }
 
@@ -92,6 +114,8 @@ type founder struct {
 //go:norace
 func (m *founder) fork() (pid uintptr, errno unix.Errno) {
 	old := blockSignals()
+	// Here, for the stack that m is on may have moved until now.
+	m.clone.pidfd = uint64(uintptr(unsafe.Pointer(&m.pidfd)))
 	pid, _, errno = unix.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&m.clone)), unsafe.Sizeof(m.clone), 0)
 	if errno == 0 && pid == 0 {
 		_, _, _ = unix.RawSyscall(unix.SYS_CLOSE, uintptr(m.ours), 0, 0)

@@ -1,6 +1,7 @@
 package cri_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -131,5 +132,30 @@ func TestFilesOnTheNodeAreNobodysToAMappedPod(t *testing.T) {
 	c.Mounts = []*criapi.Mount{{HostPath: "/proc", ContainerPath: "/host", UidMappings: mapping().Uids, GidMappings: mapping().Gids}}
 	if err := a.refusal(pod, c, p); err == nil || !strings.Contains(err.Error(), "takes no idmapped mounts") {
 		t.Errorf("ids of /proc mapped: %v", err)
+	}
+}
+
+func TestMappedMountsNeedNoUserNamespace(t *testing.T) {
+	a := start(t)
+	a.mapsUsers()
+	for name, mode := range map[string]criapi.NamespaceMode{
+		"pod": criapi.NamespaceMode_POD, "container": criapi.NamespaceMode_CONTAINER, "node": criapi.NamespaceMode_NODE,
+	} {
+		p := podConfig(a, name)
+		p.Linux.SecurityContext = &criapi.LinuxSandboxSecurityContext{
+			NamespaceOptions: &criapi.NamespaceOption{Network: criapi.NamespaceMode_NODE, Pid: mode},
+		}
+		pod := a.pod(p)
+		source := a.dir + "/source-" + name
+		if err := errors.Join(os.Mkdir(source, 0o755), os.Chown(source, 5, 6)); err != nil {
+			t.Fatal(err)
+		}
+		c := containerConfig("c", busybox(t), "stat", "-c", "%u:%g", "/data")
+		c.Linux.SecurityContext = &criapi.LinuxContainerSecurityContext{NamespaceOptions: p.Linux.SecurityContext.NamespaceOptions}
+		maps := []*criapi.IDMapping{{HostId: 200000, ContainerId: 0, Length: 65536}}
+		c.Mounts = []*criapi.Mount{{HostPath: source, ContainerPath: "/data", UidMappings: maps, GidMappings: maps}}
+		if got := said(t, a.exited(a.launch(pod, c, p))); got != "200005:200006" {
+			t.Errorf("mode %s: the mount is of %s, want 200005:200006", name, got)
+		}
 	}
 }
