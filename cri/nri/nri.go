@@ -93,7 +93,7 @@ func New(ctx context.Context, c Config) (*Relay, error) {
 		return nil, fmt.Errorf("NRI: %w", err)
 	}
 	if !c.NoConnections && served(ctx, c.SocketPath) {
-		c.Log.Warn("another process serves NRI; plugins can't connect to this agent: give it another nri socket_path", "socket", c.SocketPath)
+		c.Log.Warn("another process serves NRI; plugins can't connect to this agent: give it another nri_socket", "socket", c.SocketPath)
 		c.NoConnections = true
 	}
 	if c.NoConnections {

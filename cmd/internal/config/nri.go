@@ -63,7 +63,7 @@ func nriSettings() []setting[Config] {
 		},
 		{
 			name: "nri_tolerate_missing_annotation", kind: kind{name: "name of an annotation"}, value: func(c *Config) any { return &c.NRI.TolerateMissing },
-			doc: "let containers with this annotation do without required NRI plugins", unset: "none", example: `"tolerate-missing-plugins.example.com"`,
+			doc: "let containers of pods with this annotation do without required NRI plugins", unset: "none", example: `"tolerate-missing-plugins.example.com"`,
 		},
 	}
 }
