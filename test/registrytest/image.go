@@ -141,13 +141,6 @@ func LayerOf(tb testing.TB, how Compression, archive []byte) v1.Layer {
 	return &layer{content: Compress(tb, archive, how), plain: archive, mediaType: t}
 }
 
-// DockerLayer makes a layer with Docker's media type, which there is for gzip only.
-func DockerLayer(tb testing.TB, entries ...Entry) v1.Layer {
-	tb.Helper()
-	archive := Tar(tb, entries...)
-	return &layer{content: Compress(tb, archive, Gzip), plain: archive, mediaType: types.DockerLayer}
-}
-
 // Raw makes a layer that claims to have one content and has another.
 func Raw(content, plain []byte, mediaType types.MediaType) v1.Layer {
 	return &layer{content: content, plain: plain, mediaType: mediaType}
