@@ -66,8 +66,8 @@ func TestMetricsAreThoseOfCAdvisorAndDescribed(t *testing.T) {
 	c := podConfig(a, "p")
 	pod := a.pod(c)
 	image := busybox(t)
-	config := containerConfig("c", image, "sh", "-c", "head -c 1000000 /dev/zero >/f; while [ $((n+=1)) -lt 30000 ]; do :; done; sleep 1000 & sleep 1000")
-	config.Linux.Resources = &criapi.LinuxContainerResources{CpuShares: 512, CpuPeriod: 100000, CpuQuota: 200000, MemoryLimitInBytes: 64 << 20}
+	config := containerConfig("c", image, "sh", "-c", "head -c 1000000 /dev/zero >/f; while [ $((n+=1)) -lt 100000 ]; do :; done; sleep 1000 & sleep 1000")
+	config.Linux.Resources = &criapi.LinuxContainerResources{CpuShares: 512, CpuPeriod: 10000, CpuQuota: 20000, MemoryLimitInBytes: 64 << 20}
 	began := time.Now()
 	id := a.launch(pod, config, c)
 	keys := a.labelKeys()
@@ -86,8 +86,8 @@ func TestMetricsAreThoseOfCAdvisorAndDescribed(t *testing.T) {
 	for name, least := range map[string]uint64{
 		"container_memory_working_set_bytes": 4096, "container_memory_usage_bytes": 4096, "container_memory_rss": 4096,
 		"container_memory_max_usage_bytes": 4096, "container_threads": 2, "container_file_descriptors": 3,
-		"container_ulimits_soft": 16, "container_spec_cpu_shares": 512, "container_spec_cpu_period": 100000,
-		"container_spec_cpu_quota": 200000, "container_spec_memory_limit_bytes": 64 << 20,
+		"container_ulimits_soft": 16, "container_spec_cpu_shares": 512, "container_spec_cpu_period": 10000,
+		"container_spec_cpu_quota": 20000, "container_spec_memory_limit_bytes": 64 << 20,
 		"container_start_time_seconds": uint64(began.Unix()), "container_last_seen": uint64(began.Unix()),
 		"container_memory_failures_total": 1, "container_fs_usage_bytes": 0, "container_fs_limit_bytes": 4096,
 		"container_cpu_usage_seconds_total": 0, "container_cpu_user_seconds_total": 0, "container_oom_events_total": 0,
