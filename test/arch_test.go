@@ -45,6 +45,7 @@ var mayImport = map[string][]string{
 		"runtime/layer", "runtime/linux", "runtime/record", "runtime/registry", "runtime/sif",
 		"runtime/source", "runtime/squashfs", "runtime/trust",
 	},
+	"runtime/definition": {},
 	"runtime/convert":    {"runtime/layer", "runtime/registry", "runtime/sif", "runtime/source", "runtime/squashfs"},
 	"runtime/source":     {"runtime/registry"},
 	"runtime/registry":   {},
