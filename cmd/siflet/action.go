@@ -38,10 +38,17 @@ func (w *workshop) actionCommand(verb, use, short string, least int) *cobra.Comm
 		Use: use, Short: short,
 		Args: atLeast(least, "too few arguments: siflet "+use),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			joins := strings.HasPrefix(args[0], "instance://")
+			if joins {
+				if err := refuseIdle(cmd.Flags()); err != nil {
+					return err
+				}
+			}
 			if err := o.settle(cmd); err != nil {
 				return err
 			}
-			if strings.HasPrefix(args[0], "instance://") {
+			if joins {
+				warnIdle(w.stderr, cmd.Flags())
 				return w.inInstance(cmd.Context(), &o, verb, args[0], args[1:])
 			}
 			return w.inImage(cmd.Context(), &o, verb, args[0], args[1:])

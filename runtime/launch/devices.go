@@ -69,8 +69,7 @@ func (s *stage) makeDevices() error {
 func (s *stage) makeDevice(d *program.Device, host int) error {
 	clean := path.Clean("/" + d.Path)
 	if s.hostDev(clean) {
-		linux.Close(host)
-		return nil // its devices are those that there are; nothing is made on the host
+		return s.placeDevice(d, clean)
 	}
 	if host >= 0 {
 		defer linux.Close(host)
@@ -98,6 +97,31 @@ func (s *stage) makeDevice(d *program.Device, host int) error {
 		return s.bindDevice(tree, clean)
 	}
 	return err
+}
+
+// placeDevice gives a container that has the host's /dev a node there. Nothing is made
+// on the host: another node, or a file, in its place is covered in the container.
+func (s *stage) placeDevice(d *program.Device, clean string) error {
+	major, minor, err := deviceNumber(d)
+	if err != nil {
+		return err
+	}
+	at, err := linux.OpenIn(s.root, clean, linux.OPath, 0)
+	if err != nil {
+		return fail(kindInvalid, errors.New("the container has the host's /dev, which has no such node and to which nothing can be added; use --contain"),
+			"device %s", d.Path)
+	}
+	defer linux.Close(at)
+	st, err := linux.Fstat(at)
+	if err != nil || st.IsDevice(d.Type, major, minor) {
+		return err
+	}
+	node, err := s.makeNode(d)
+	if err != nil {
+		return err
+	}
+	defer linux.Close(node)
+	return s.bindDevice(node, clean)
 }
 
 func deviceNumber(d *program.Device) (major, minor uint32, err error) {
