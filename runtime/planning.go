@@ -79,7 +79,7 @@ func lower(in plan.Input, extra plan.Extra, edits *cdi.Edits, adjust *plan.Adjus
 		return nil, as(ErrInvalid, err)
 	}
 	if err := plan.Adjust(spec, adjust); err != nil {
-		return nil, err
+		return nil, adjust.Blame(err)
 	}
 	if adjust != nil && adjust.Seccomp != nil {
 		filter, err := compiled(adjust.Seccomp)
@@ -90,7 +90,7 @@ func lower(in plan.Input, extra plan.Extra, edits *cdi.Edits, adjust *plan.Adjus
 	}
 	p, err := plan.Program(spec, extra)
 	if err != nil {
-		return nil, err
+		return nil, adjust.Blame(err)
 	}
 	text, err := encode(p)
 	if err != nil {

@@ -172,11 +172,11 @@ func (e *Engine) consult(ctx context.Context, c *container, rec *containerRecord
 	}
 	if len(a.CDI) > 0 {
 		if rec.CDI, err = namedDevices(e.cfg.CDIDirs, slices.Concat(rec.Spec.CDI, a.CDI)); err != nil {
-			return fmt.Errorf("what plugins want: %w", err)
+			return fmt.Errorf("what the NRI plugin %s wants: %w", a.By, err)
 		}
 	}
 	if err := accept(rec, c.inst.rec.Spec.Namespaces, a); err != nil { // never changed
-		return fmt.Errorf("what plugins want: %w", err)
+		return fmt.Errorf("what the NRI plugin %s wants: %w", a.By, err)
 	}
 	return nil
 }

@@ -60,6 +60,7 @@ type Relay struct {
 
 	plugins atomic.Int32 // how many are connected
 	workers sync.WaitGroup
+	last    answers
 
 	// turn is held while plugins are told something: they hear of one thing at a time.
 	turn  chan struct{}
@@ -192,20 +193,6 @@ func name(s *runtime.Subject) string {
 		return s.ContainerID
 	}
 	return s.InstanceID
-}
-
-// meter hears from the library how many plugins there are.
-type meter struct{ r *Relay }
-
-func (meter) RecordPluginInvocation(string, string, error)                                      {}
-func (meter) RecordPluginLatency(string, string, time.Duration)                                 {}
-func (meter) RecordPluginAdjustments(string, string, *adaptation.ContainerAdjustment, int, int) {}
-
-// UpdatePluginCount notes it.
-func (m meter) UpdatePluginCount(count int) {
-	if old := m.r.plugins.Swap(int32(count)); old != int32(count) { //nolint:gosec // a handful
-		m.r.log.Info("NRI plugins are connected", "count", count)
-	}
 }
 
 // libraryLog is the library's log: what it says of every step is for who debugs.

@@ -24,6 +24,7 @@ func (r *Relay) begin(ctx context.Context) (end func(), err error) {
 	block := r.nri.BlockPluginSync()
 	select {
 	case r.turn <- struct{}{}:
+		r.last.forget()
 		return func() {
 			<-r.turn
 			block.Unblock()
@@ -53,14 +54,15 @@ func (r *Relay) Create(ctx context.Context, s *runtime.Subject) (*runtime.Adjust
 	env := c.GetEnv()
 	answer, err := r.nri.CreateContainer(ctx, &adaptation.CreateContainerRequest{Pod: pod, Container: c})
 	if err != nil {
-		return nil, refusal(err)
+		return nil, r.last.refusal(err)
 	}
 	r.apply(answer.GetUpdate())
 	a, err := adjustment(answer.GetAdjust())
 	if err != nil {
-		return nil, fmt.Errorf("what plugins want: %w", err)
+		return nil, fmt.Errorf("what the NRI plugin %s wants: %w", r.last.wanted(), err)
 	}
 	if a != nil {
+		a.By = r.last.wanted()
 		a.Unset = append(a.Unset, goneFrom(env, c.GetEnv())...)
 	}
 	return a, nil
@@ -96,7 +98,7 @@ func (r *Relay) Update(ctx context.Context, s *runtime.Subject, limits *specs.Li
 		Pod: pod, Container: c, LinuxResources: api.FromOCILinuxResources(limits, nil),
 	})
 	if err != nil {
-		return nil, refusal(err)
+		return nil, r.last.refusal(err)
 	}
 	// The container's own comes last, whether it was changed or not.
 	var others []*api.ContainerUpdate
@@ -106,7 +108,7 @@ func (r *Relay) Update(ctx context.Context, s *runtime.Subject, limits *specs.Li
 			continue
 		}
 		if limits, err = resources(u.GetLinux().GetResources()); err != nil {
-			return nil, fmt.Errorf("what plugins want: %w", err)
+			return nil, fmt.Errorf("what the NRI plugin %s wants: %w", r.last.wanted(), err)
 		}
 	}
 	r.apply(others)
@@ -130,7 +132,7 @@ func (r *Relay) Resize(ctx context.Context, s *runtime.Subject, l runtime.PodLim
 	_, err = r.nri.UpdatePodSandbox(ctx, &adaptation.UpdatePodSandboxRequest{
 		Pod: pod, OverheadLinuxResources: api.FromOCILinuxResources(l.Overhead, nil), LinuxResources: api.FromOCILinuxResources(l.Resources, nil),
 	})
-	return refusal(err)
+	return r.last.refusal(err)
 }
 
 // Tell tells of a step, once and in order. What has happened already is told even if
@@ -219,7 +221,7 @@ func (r *Relay) relay(ctx context.Context, step runtime.Step, of *life) error {
 	case runtime.StepRemoved:
 		err = r.nri.RemoveContainer(ctx, &adaptation.RemoveContainerRequest{Pod: pod, Container: c})
 	}
-	return refusal(err)
+	return r.last.refusal(err)
 }
 
 func (r *Relay) stopped(ctx context.Context, pod *api.PodSandbox, c *api.Container) error {
@@ -228,11 +230,4 @@ func (r *Relay) stopped(ctx context.Context, pod *api.PodSandbox, c *api.Contain
 		r.apply(answer.GetUpdate())
 	}
 	return err
-}
-
-func refusal(err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("NRI plugin: %w", err)
 }

@@ -36,6 +36,16 @@ type Adjustment struct {
 	Limits *specs.LinuxResources `json:"-"`
 	// CDI names devices that are looked up once, with the container's own.
 	CDI []string `json:"-"`
+	// By names the plugins, for errors.
+	By string `json:"by,omitempty"`
+}
+
+// Blame says in an error whose wishes are in what did not work, if there are any.
+func (a *Adjustment) Blame(err error) error {
+	if a == nil || a.By == "" {
+		return err
+	}
+	return fmt.Errorf("with what the NRI plugin %s wants: %w", a.By, err)
 }
 
 // Adjust applies a to a spec as Container made it. A nil a changes nothing.

@@ -162,8 +162,8 @@ func TestNRIAdjustmentsThatCantBeMadeAreRefusedByName(t *testing.T) {
 		_, err := a.CreateContainer(within(t), &criapi.CreateContainerRequest{
 			PodSandboxId: pod, Config: containerConfig("c", image, "true"), SandboxConfig: c,
 		})
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("CreateContainer: %v, want an error that names %s", err, want)
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "the NRI plugin 10-test wants: ") {
+			t.Errorf("CreateContainer: %v, want an error that names %s and the plugin", err, want)
 		}
 	}
 	list, err := a.ListContainers(within(t), &criapi.ListContainersRequest{})

@@ -36,8 +36,8 @@ func TestNRIPluginsRefuseAndNothingIsLeft(t *testing.T) {
 	p.connect(t, a, "10")
 	refused := func(what string, err error) {
 		t.Helper()
-		if err == nil || !strings.Contains(err.Error(), "not today") {
-			t.Errorf("%s: %v, want what the plugin says", what, err)
+		if err == nil || !strings.Contains(err.Error(), "not today") || !strings.Contains(err.Error(), "NRI plugin 10-test: ") {
+			t.Errorf("%s: %v, want what the plugin says, and its name", what, err)
 		}
 	}
 	c := podConfig(a, "pod")
@@ -101,7 +101,7 @@ func TestNRIValidatorsJudgeWhatOthersWant(t *testing.T) {
 	c := podConfig(a, "pod")
 	pod := a.pod(c)
 	_, err := a.CreateContainer(within(t), &criapi.CreateContainerRequest{PodSandboxId: pod, Config: containerConfig("c", busybox(t), "true"), SandboxConfig: c})
-	if err == nil || !strings.Contains(err.Error(), "that is bad") {
+	if err == nil || !strings.Contains(err.Error(), "that is bad") || !strings.Contains(err.Error(), "90-test") {
 		t.Errorf("CreateContainer: %v, want what the validator says", err)
 	}
 }

@@ -41,6 +41,7 @@ func TestNothingIsLeftForTheAgentToFindOut(t *testing.T) {
 		`state_dir = "/x"` + "\n" + `run_dir = "/y/../x"`:       "run_dir: want another directory",
 		`listen = "unix:///` + strings.Repeat("a", 99) + `"`:    "listen: /aaa",
 		`run_dir = "/` + strings.Repeat("a", 99) + `"`:          "99 is the most",
+		"nri = false\nnri_required_plugins = [\"a\"]":           "nri_required_plugins: a can't connect with nri = false",
 		"[handlers.a]\nseccomp = \"localhost/profile\"":         "the absolute path of a profile",
 		"[handlers.a]\nseccomp = \"localhost/" + profile + "\"": `unknown seccomp action "SCMP_ACT_NOPE"`,
 		"[handlers.a]\nruntime = \"crun\"":                      "want an absolute path",

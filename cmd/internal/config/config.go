@@ -201,7 +201,7 @@ func (c *Config) complete(at places) Problems {
 	if c.Listen == "" {
 		c.Listen = "unix://" + filepath.Join(c.RunDir, "siflet.sock")
 	}
-	return slices.Concat(c.checkPlaces(at), c.checkSubnets(at), c.checkParent(at))
+	return slices.Concat(c.checkPlaces(at), c.checkSubnets(at), c.checkParent(at), c.checkNRI(at))
 }
 
 // Changed is a setting that is not what it was.

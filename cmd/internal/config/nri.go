@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"fmt"
+	"strings"
+	"time"
+)
 
 // NRI is how plugins of the Node Resource Interface take part.
 type NRI struct {
@@ -66,4 +70,13 @@ func nriSettings() []setting[Config] {
 			doc: "let containers of pods with this annotation do without required NRI plugins", unset: "none", example: `"tolerate-missing-plugins.example.com"`,
 		},
 	}
+}
+
+// checkNRI sees that the plugins that are required can be there.
+func (c *Config) checkNRI(at places) Problems {
+	if c.NRI.On || len(c.NRI.RequiredPlugins) == 0 {
+		return nil
+	}
+	return Problems{{at.of("nri_required_plugins"), fmt.Sprintf("nri_required_plugins: %s can't connect with nri = false; leave out one of the two keys",
+		strings.Join(c.NRI.RequiredPlugins, ", "))}}
 }
