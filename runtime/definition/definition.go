@@ -38,9 +38,9 @@ type Stage struct {
 
 // Scripts are the sections that are text.
 type Scripts struct {
-	Help, Environment                  Section
-	Pre, Setup, Post                   Section
-	Runscript, Startscript, TestScript Section
+	Help, Environment            Section
+	Pre, Setup, Post             Section
+	Runscript, Startscript, Test Section
 }
 
 // App is a SCIF app. Its name is a word of letters, digits and a few signs, and so
