@@ -104,6 +104,7 @@ func runAgent(ctx context.Context, c *config.Config, load func() (*config.Config
 		nets.Close()
 	}()
 	l.meter = newMetrics(images.Usage)
+	l.meter.registry.MustRegister(counted(engine.Counts))
 	if err := l.meter.serve(ctx, c.MetricsListen, log); err != nil {
 		return err
 	}
