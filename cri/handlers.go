@@ -1,6 +1,8 @@
 package cri
 
 import (
+	"errors"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -41,4 +43,34 @@ func (s *Server) handlerFeatures(mapped bool) (list []*criapi.RuntimeHandler) {
 		})
 	}
 	return list
+}
+
+// checkAlone refuses what needs a network of a pod whose handler gives it none.
+func checkAlone(handler string, spec *runtime.InstanceSpec) error {
+	if !spec.LoopbackOnly {
+		return nil
+	}
+	var field string
+	switch {
+	case len(spec.Ports) > 0:
+		field = "port_mappings"
+	case spec.IngressBps > 0:
+		field = fmt.Sprintf("annotations[%q]", ingressAnnotation)
+	case spec.EgressBps > 0:
+		field = fmt.Sprintf("annotations[%q]", egressAnnotation)
+	default:
+		return nil
+	}
+	return unsupported(field, "pods of the handler %q have no network but the loopback interface; leave it out or name another handler", handler)
+}
+
+// missingRuntimes names the handlers whose containers can't be created.
+func (s *Server) missingRuntimes() (errs error) {
+	all := s.handlers()
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if err := all[name].Missing(); err != nil {
+			errs = errors.Join(errs, fmt.Errorf("handler %q: %w", name, err))
+		}
+	}
+	return errs
 }

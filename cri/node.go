@@ -31,6 +31,9 @@ func (s *Server) Status(ctx context.Context, r *criapi.StatusRequest) (*criapi.S
 		Features: &criapi.RuntimeFeatures{SupplementalGroupsPolicy: true, UserNamespacesHostNetwork: mapped, MountOptions: true},
 	}
 	out.RuntimeHandlers = s.handlerFeatures(mapped)
+	if err := s.missingRuntimes(); err != nil {
+		out.Status.Conditions = append(out.Status.Conditions, condition("HandlersReady", "RuntimeMissing", err))
+	}
 	if !r.GetVerbose() {
 		return out, nil
 	}

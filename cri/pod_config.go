@@ -67,6 +67,9 @@ func (s *Server) instanceSpec(c *criapi.PodSandboxConfig, handler string) (runti
 	if err := bandwidth(c.GetAnnotations(), &spec); err != nil {
 		return none, err
 	}
+	if err := checkAlone(handler, &spec); err != nil {
+		return none, err
+	}
 	if spec.PodLimits, err = s.podLimits("linux.", c.GetLinux().GetResources(), c.GetLinux().GetOverhead()); err != nil {
 		return none, err
 	}

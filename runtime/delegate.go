@@ -42,32 +42,6 @@ func (c *container) delegateDir() string { return filepath.Join(c.inst.run, "oci
 // delegateRoot is where the runtime keeps its state of all containers of an instance.
 func (i *instance) delegateRoot() string { return filepath.Join(i.run, "oci", "state") }
 
-// refuseDelegated names what a delegated runtime can't do.
-func refuseDelegated(spec *ContainerSpec, inst *InstanceSpec, h *Handler) error {
-	if info, err := os.Stat(h.Runtime); err != nil || !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
-		return errorf(ErrNotReady, "the handler's runtime %s is not there, or no program", h.Runtime)
-	}
-	why := func(what string) error {
-		return errorf(ErrInvalid, "%s: not with the handler's runtime %s, only with siflet's own", what, h.Runtime)
-	}
-	switch {
-	case inst.Namespaces.User != nil:
-		return why("a user namespace")
-	case spec.Action != nil:
-		return why("an action of the caller's")
-	case len(spec.Files) > 0 || spec.Accounts != nil || spec.NoDefaultMounts:
-		return why("files and accounts of the caller's")
-	case spec.Security.HostDev:
-		return why("the node's own /dev")
-	}
-	for _, m := range spec.Mounts {
-		if m.Optional {
-			return why("an optional mount at " + m.Target)
-		}
-	}
-	return nil
-}
-
 // delegate makes p a program that has the handler's runtime run the container, if
 // it has one.
 func (v *view) delegate(c *container, spec *ContainerSpec, p *planned) error {
@@ -91,6 +65,12 @@ func (v *view) delegate(c *container, spec *ContainerSpec, p *planned) error {
 	config.Root = &specs.Root{Path: d.Bundle() + "/rootfs", Readonly: p.program.Root.Readonly}
 	config.Mounts = delegatedMounts(p.spec.Mounts, &p.program, d)
 	config.Annotations = h.passed(inst.Spec.Metadata.Annotations, spec.Metadata.Annotations)
+	if config.Hooks != nil {
+		// crun's way of keeping what hooks say; others have it in their errors.
+		for _, stream := range []string{"stdout", "stderr"} {
+			config.Annotations["run.oci.hooks."+stream] = d.Dir + "/" + program.HookOutput
+		}
+	}
 	l := *p.spec.Linux
 	var err error
 	if l.Namespaces, err = v.delegatedNamespaces(&inst, &p.program, l.Namespaces); err != nil {
@@ -183,6 +163,8 @@ func delegatedMounts(list []specs.Mount, p *program.Program, d *program.Delegate
 	if p.Process.ActionPath != "" {
 		out = append(out, specs.Mount{
 			Type: "bind", Source: p.Process.ActionPath, Destination: program.ActionTarget, Options: []string{"bind", "rprivate", "ro", "nosuid", "nodev"},
+		}, specs.Mount{
+			Type: "bind", Source: d.Bundle() + "/" + program.ReportFile, Destination: program.ReportTarget, Options: []string{"bind", "rprivate", "ro", "nosuid", "nodev", "noexec"},
 		})
 	}
 	return out

@@ -8,7 +8,8 @@
 // It reads one JSON request (package action), computes what to run and
 // executes that in its own place. REPORT-FD gets what prevented the start, a
 // program.Failure as JSON; it is closed without a word when the start succeeded.
-// Where another runtime starts the container, the request is in the environment.
+// Where another runtime starts the container, the request is in the environment, and
+// what prevented the start goes to a named pipe.
 package main
 
 import (
@@ -40,7 +41,7 @@ func main() {
 func run(args []string) int {
 	if len(args) == 1 && args[0] == program.ActionRequest {
 		text := os.Getenv(program.ActionRequest)
-		return carryOut(strings.NewReader(text), nil, os.Unsetenv(program.ActionRequest))
+		return carryOut(strings.NewReader(text), reportPipe(), os.Unsetenv(program.ActionRequest))
 	}
 	request, report, err := descriptors(args)
 	if err != nil {
@@ -48,6 +49,20 @@ func run(args []string) int {
 		return 255
 	}
 	return carryOut(request, report, nil)
+}
+
+// reportPipe is the pipe to whoever had another runtime start this process, nil if
+// nobody reads it: this is no start then.
+func reportPipe() *os.File {
+	pipe, err := os.OpenFile(program.ReportTarget, os.O_WRONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil
+	}
+	if _, err := pipe.Write([]byte{'B'}); err != nil {
+		_ = pipe.Close() // a pipe
+		return nil
+	}
+	return pipe
 }
 
 // carryOut carries the request out, unless there is an error already.

@@ -81,6 +81,7 @@ func runAgent(ctx context.Context, c *config.Config, load func() (*config.Config
 	linux.Umask(linux.Umask(others) | others)
 	l := &live{log: newLogbook(os.Stderr, c), now: c}
 	log := l.log.Logger
+	warnOfMissing(c, log)
 	nets, err := newNetwork(c, log)
 	if err != nil {
 		return err

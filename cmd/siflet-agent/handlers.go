@@ -1,6 +1,8 @@
 package main
 
 import (
+	"log/slog"
+	"maps"
 	"slices"
 
 	"github.com/siflet/siflet/cmd/internal/config"
@@ -27,4 +29,14 @@ func handlers(c *config.Config) map[string]*runtime.Handler {
 		all[name] = one
 	}
 	return all
+}
+
+// warnOfMissing says which handlers' runtimes are not there: their pods would fail one by one.
+func warnOfMissing(c *config.Config, log *slog.Logger) {
+	all := handlers(c)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if err := all[name].Missing(); err != nil {
+			log.Warn("containers of a handler can't be created", "handler", name, "error", err)
+		}
+	}
 }

@@ -88,6 +88,7 @@ func (l *live) reload(ctx context.Context, load func() (*config.Config, error)) 
 			waiting = append(waiting, c.Name)
 		}
 	}
+	warnOfMissing(next, l.log.Logger)
 	l.log.Info("configuration is read again", "changed", strings.Join(changed, " "))
 	if len(waiting) > 0 {
 		l.log.Warn("changes of the configuration that need a restart of the agent; until then the old values hold",

@@ -164,6 +164,12 @@ func (s *stage) makeBundle() error {
 	if err := s.place(s.root, "rootfs"); err != nil {
 		return err
 	}
+	if s.p.Process.ActionPath != "" {
+		const all = 0o222
+		if err := linux.Mknod(s.scratch, program.ReportFile, "p", 0, 0, all, 0, 0); err != nil {
+			return fmt.Errorf("%s: %w", program.ReportFile, err)
+		}
+	}
 	text, err := s.config(s.root)
 	if err != nil {
 		return err

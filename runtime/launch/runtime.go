@@ -51,7 +51,14 @@ func (s *stage) runDelegate() error {
 			return err
 		}
 	}
+	report, err := s.openReport()
+	if err != nil {
+		return err
+	}
 	if err := s.call("start", d.ID); err != nil {
+		return err
+	}
+	if err := awaitAction(report, pid); err != nil {
 		return err
 	}
 	// The runtime has copies of what belongs to the process.
@@ -159,8 +166,9 @@ func awaitInput(fd linux.FD, patience time.Duration) bool {
 // call calls the runtime and waits until it has done its work.
 func (s *stage) call(args ...string) error {
 	d := s.p.Delegate
-	log := d.Dir + "/log"
+	log, hooks := d.Dir+"/log", d.Dir+"/"+program.HookOutput
 	_ = linux.Unlink(log)
+	_ = linux.Unlink(hooks)
 	what := d.Runtime + " " + args[0]
 	attr := &linux.ForkAttr{
 		Args: s.command(append([]string{"--log", log, "--log-format", "json"}, args...)...),
@@ -194,6 +202,10 @@ func (s *stage) call(args ...string) error {
 	}
 	if said := complaint(log); said != "" {
 		err = fmt.Errorf("%s (%w)", said, err)
+	}
+	const most = 4 << 10 // as of siflet's own hooks
+	if said, _ := linux.Slurp(hooks, most); len(said) > 0 {
+		err = fmt.Errorf("%w; hooks said: %s", err, bytes.TrimSpace(said))
 	}
 	return fail("", err, "%s", what)
 }

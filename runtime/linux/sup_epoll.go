@@ -51,6 +51,9 @@ func (e *Epoll) Remove(f FD) error {
 	return unix.EpollCtl(e.fd, unix.EPOLL_CTL_DEL, int(f), nil)
 }
 
+// Close ends the set.
+func (e *Epoll) Close() error { return unix.Close(e.fd) }
+
 // Wait returns what is ready, valid until the next Wait. A negative timeout
 // waits for ever.
 func (e *Epoll) Wait(timeout time.Duration) ([]Ready, error) {

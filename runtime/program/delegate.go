@@ -32,6 +32,17 @@ const (
 	ActionRequest = "SIFLET_ACTION_REQUEST"
 )
 
+// Where siflet-action finds the named pipe that says what became of the start: a byte
+// when it begins, a Failure as JSON if it did not work, and the end when it did. In the
+// bundle it is ReportFile.
+const (
+	ReportTarget = "/.siflet-report"
+	ReportFile   = "report"
+)
+
+// HookOutput is a file in Dir where hooks' words go, if the runtime is crun.
+const HookOutput = "hooks"
+
 // Bundle is the directory of the bundle.
 func (d *Delegate) Bundle() string { return d.Dir + "/bundle" }
 

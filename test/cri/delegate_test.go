@@ -162,18 +162,6 @@ func TestABrokenDelegatedRuntimeIsNamedAndLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestACommandThatIsNotThereFailsTheDelegatedStart(t *testing.T) {
-	needCrun(t)
-	a := delegating(t, crun)
-	p := podConfig(a, "p")
-	pod := a.handledPod("p", "other", p)
-	id := a.create(pod, containerConfig("c", busybox(t), "nothing-of-that-name"), p)
-	_, err := a.StartContainer(within(t), &criapi.StartContainerRequest{ContainerId: id})
-	if err == nil || !strings.Contains(err.Error(), "nothing-of-that-name") {
-		t.Errorf("StartContainer = %v, want the name of the command", err)
-	}
-}
-
 func TestADelegatedTerminalIsTheContainers(t *testing.T) {
 	needCrun(t)
 	a := delegating(t, crun)

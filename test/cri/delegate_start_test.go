@@ -1,0 +1,133 @@
+package cri_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/siflet/siflet/test/siftest"
+)
+
+func TestACommandThatIsNotThereFailsTheDelegatedStart(t *testing.T) {
+	needCrun(t)
+	a := delegating(t, crun)
+	p := podConfig(a, "p")
+	pod := a.handledPod("p", "other", p)
+	for name, image := range map[string]string{"bare": busybox(t), "with-scripts": siftest.Build(t, siftest.Options{Busybox: true})} {
+		c := containerConfig(name, image, "nothing-of-that-name")
+		c.Linux.SecurityContext = &criapi.LinuxContainerSecurityContext{RunAsUser: &criapi.Int64Value{Value: 1000}, ReadonlyRootfs: true}
+		id := a.create(pod, c, p)
+		_, err := a.StartContainer(within(t), &criapi.StartContainerRequest{ContainerId: id})
+		if err == nil || !strings.Contains(err.Error(), "nothing-of-that-name") {
+			t.Errorf("%s: StartContainer = %v, want the name of the command", name, err)
+		}
+		s := a.status(id)
+		if s.State != criapi.ContainerState_CONTAINER_EXITED || s.ExitCode != 128 || s.Reason != "StartError" || !strings.Contains(s.Message, "nothing-of-that-name") {
+			t.Errorf("%s: status = %v, want a start that failed with the name of the command", name, s)
+		}
+	}
+}
+
+func TestAnImagesScriptsRunInADelegatedContainer(t *testing.T) {
+	needCrun(t)
+	a := delegating(t, crun)
+	p := podConfig(a, "p")
+	pod := a.handledPod("p", "other", p)
+	image := siftest.Build(t, siftest.Options{Busybox: true, Startscript: "echo begun; exec sleep 1000"})
+	c := containerConfig("c", image)
+	c.Linux.SecurityContext = &criapi.LinuxContainerSecurityContext{RunAsUser: &criapi.Int64Value{Value: 1000}}
+	id := a.launch(pod, c, p)
+	eventually(t, "the log", func() bool { return strings.Contains(readLog(t, a.status(id)), "stdout F begun") })
+	if got := a.execSync(id, "echo", "more"); got.ExitCode != 0 || string(got.Stdout) != "more\n" {
+		t.Errorf("exec = %v", got)
+	}
+}
+
+func TestWhatHooksOfADelegatedContainerSayIsTold(t *testing.T) {
+	needCrun(t)
+	dir := t.TempDir()
+	a, _ := configured(t, "cdi_spec_dirs = [\""+dir+"\"]\n[handlers.other]\nruntime = \""+crun+"\"\n")
+	hook := script(t, "hook", "echo no licence for this device >&2; exit 4")
+	hooksSpec(t, dir, "{hookName: createRuntime, path: "+hook+"}")
+	p := podConfig(a, "p")
+	pod := a.handledPod("p", "other", p)
+	id := a.create(pod, withCDI(containerConfig("c", busybox(t), "sleep", "1000"), "v.com/x=a"), p)
+	_, err := a.StartContainer(within(t), &criapi.StartContainerRequest{ContainerId: id})
+	if err == nil || !strings.Contains(err.Error(), "hooks said: no licence for this device") {
+		t.Errorf("StartContainer = %v, want what the hook said", err)
+	}
+	if s := a.status(id); s.Reason != "StartError" || !strings.Contains(s.Message, "no licence") {
+		t.Errorf("status = %v", s)
+	}
+}
+
+func TestMappedMountsAreRefusedForADelegatedContainer(t *testing.T) {
+	needCrun(t)
+	a := delegating(t, crun)
+	p := podConfig(a, "p")
+	pod := a.handledPod("p", "other", p)
+	c := containerConfig("c", busybox(t), "sleep", "1000")
+	ids := []*criapi.IDMapping{{HostId: 100000, ContainerId: 0, Length: 65536}}
+	c.Mounts = []*criapi.Mount{{HostPath: t.TempDir(), ContainerPath: "/data", UidMappings: ids, GidMappings: ids}}
+	_, err := a.CreateContainer(within(t), &criapi.CreateContainerRequest{PodSandboxId: pod, Config: c, SandboxConfig: p})
+	wantRefusal(t, "mapped ids", err, "InvalidArgument", "mapped ids of the mount at /data: not with the handler's runtime "+crun)
+}
+
+func TestPodsWithoutANetworkCantAskForOne(t *testing.T) {
+	a, _ := configured(t, quietHandler)
+	for field, change := range map[string]func(*criapi.PodSandboxConfig){
+		"port_mappings": func(c *criapi.PodSandboxConfig) {
+			c.PortMappings = []*criapi.PortMapping{{ContainerPort: 80, HostPort: 8080}}
+		},
+		"ingress-bandwidth": func(c *criapi.PodSandboxConfig) { c.Annotations["kubernetes.io/ingress-bandwidth"] = "1M" },
+		"egress-bandwidth":  func(c *criapi.PodSandboxConfig) { c.Annotations["kubernetes.io/egress-bandwidth"] = "1M" },
+	} {
+		p := podConfig(a, "p")
+		change(p)
+		_, err := a.RunPodSandbox(within(t), &criapi.RunPodSandboxRequest{Config: p, RuntimeHandler: "quiet"})
+		wantRefusal(t, field, err, "InvalidArgument", field)
+	}
+	p := podConfig(a, "p")
+	p.PortMappings = []*criapi.PortMapping{{ContainerPort: 80}} // told, not asked for
+	a.handledPod("p", "quiet", p)
+}
+
+func TestAMissingRuntimeIsToldBeforeItIsNeeded(t *testing.T) {
+	place := t.TempDir() + "/runtime"
+	text := "[handlers.other]\nruntime = \"" + place + "\"\n"
+	writeFile(t, place, "#!/bin/sh\n")
+	if err := os.Chmod(place, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	a, reload := configured(t, text)
+	said := func() string {
+		s, err := a.Status(within(t), &criapi.StatusRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range s.Status.Conditions {
+			if c.Type == "HandlersReady" && !c.Status {
+				return c.Message
+			}
+		}
+		return ""
+	}
+	if got := said(); got != "" || strings.Contains(a.log.String(), "can't be created") {
+		t.Errorf("a runtime that is there is told of: %q", got)
+	}
+	if err := os.Remove(place); err != nil {
+		t.Fatal(err)
+	}
+	want := `handler "other": the handler's runtime ` + place + " is not there"
+	if got := said(); !strings.Contains(got, want) {
+		t.Errorf("condition = %q, want %q", got, want)
+	}
+	reload(text+"network = \"none\"\n", "containers of a handler can't be created")
+	a.stop()
+	a.run()
+	if !strings.Contains(a.log.String(), "containers of a handler can't be created") {
+		t.Error("the next agent says nothing of it")
+	}
+}
