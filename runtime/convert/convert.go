@@ -65,10 +65,7 @@ func Flat(ctx context.Context, image *source.Image, path string, o Options) erro
 	if err != nil {
 		return err
 	}
-	root, err := newContract(image, config)
-	if err != nil {
-		return err
-	}
+	root := newMetadata(image, config)
 	objects, err := root.objects()
 	if err != nil {
 		return err
@@ -127,7 +124,7 @@ func (c *conversion) copySIF(ctx context.Context, path string) error {
 
 // merge writes the root file system: the layers from the highest to the lowest,
 // then what Singularity wants to find.
-func (c *conversion) merge(ctx context.Context, w io.WriterAt, root *contract) (int64, error) {
+func (c *conversion) merge(ctx context.Context, w io.WriterAt, root metadata) (int64, error) {
 	// gzip is what every reader knows. Its highest level takes five times as long as
 	// the default for three per cent less.
 	o := squashfs.Options{Compression: squashfs.Gzip, Workers: c.options.Workers, Time: root.time}

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/siflet/siflet/runtime/contract"
 	"github.com/siflet/siflet/runtime/layer"
 	"github.com/siflet/siflet/runtime/registry"
 	"github.com/siflet/siflet/runtime/sif"
@@ -275,12 +276,12 @@ func TestSIFIsCopiedAsItIs(t *testing.T) {
 }
 
 func TestOriginOfADefinitionIsOneLine(t *testing.T) {
-	for name, want := range map[string][2]string{
-		"docker.io/library/nginx:latest":  {"docker", "docker.io/library/nginx:latest"},
-		"oci-archive:/x/y\n%post\nrm.tar": {"oci-archive", "/x/y?%post?rm.tar"},
+	for name, want := range map[string]string{
+		"docker.io/library/nginx:latest":  "bootstrap: docker\nfrom: docker.io/library/nginx:latest\n\n",
+		"oci-archive:/x/y\n%post\nrm.tar": "bootstrap: oci-archive\nfrom: /x/y?%post?rm.tar\n\n",
 	} {
-		if bootstrap, from := origin(name); bootstrap != want[0] || from != want[1] {
-			t.Errorf("origin(%q) = %q, %q; want %q", name, bootstrap, from, want)
+		if got := newMetadata(&source.Image{Name: name}, contract.Config{}).definition; got != want {
+			t.Errorf("definition of %q = %q, want %q", name, got, want)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package convert
+package contract
 
 import (
 	"regexp"
@@ -55,6 +55,9 @@ fi
 exec "$script" "$@"
 `
 
+	noRunscript = shebang + `echo "This image has no runscript: it does not say what to run" >&2
+exit 1
+`
 	envOwn = shebang + `# Custom environment shell code should follow
 
 `
@@ -86,12 +89,15 @@ export PATH
 `
 )
 
-// runscript runs what the image's ENTRYPOINT and CMD say: arguments go after the
+// runscript runs what the image's ENTRYPOINT and CMD say.
+func runscript(p Process) string { return shebang + command(p) }
+
+// command runs what the image's ENTRYPOINT and CMD say: arguments go after the
 // one and in place of the other. As in Singularity, a shell evaluates the
 // arguments once more, unless --no-eval was given; it evaluates nothing that the
 // image says.
-func runscript(p process) string {
-	return shebang + `# ENTRYPOINT and CMD, quoted for a shell.
+func command(p Process) string {
+	return `# ENTRYPOINT and CMD, quoted for a shell.
 OCI_ENTRYPOINT=` + quoted(evaluable(p.Entrypoint)) + `
 OCI_CMD=` + quoted(evaluable(p.Cmd)) + `
 

@@ -1,4 +1,4 @@
-package convert
+package contract
 
 import (
 	"os/exec"
@@ -61,7 +61,7 @@ func TestRunscriptGivesTheImagesOwnArgumentsUnchanged(t *testing.T) {
 	for _, shell := range shells(t) {
 		for _, mode := range []string{"", "SINGULARITY_NO_EVAL=1", "APPTAINER_NO_EVAL=1"} {
 			half := len(nasty()) / 2
-			script := runscript(process{Entrypoint: append(printer(), nasty()[:half]...), Cmd: nasty()[half:]})
+			script := runscript(Process{Entrypoint: append(printer(), nasty()[:half]...), Cmd: nasty()[half:]})
 			if diff := cmp.Diff(printed(nasty()...), interpret(t, shell, []string{mode}, script)); diff != "" {
 				t.Errorf("%s %s (-want +got):\n%s", shell[0], mode, diff)
 			}
@@ -71,22 +71,22 @@ func TestRunscriptGivesTheImagesOwnArgumentsUnchanged(t *testing.T) {
 
 func TestRunscriptReplacesTheCommandByArguments(t *testing.T) {
 	for name, c := range map[string]struct {
-		process
+		Process
 		args []string
 		want string
 	}{
-		"entry point":           {process{Entrypoint: append(printer(), "a")}, nil, printed("a")},
-		"entry point, args":     {process{Entrypoint: append(printer(), "a")}, []string{"x", "y z"}, printed("a", "x", "y z")},
-		"command":               {process{Cmd: append(printer(), "b")}, nil, printed("b")},
-		"command, args":         {process{Cmd: append(printer(), "b")}, []string{"echo", "x y"}, "x y\n"},
-		"both":                  {process{Entrypoint: append(printer(), "a"), Cmd: []string{"b"}}, nil, printed("a", "b")},
-		"both, args":            {process{Entrypoint: append(printer(), "a"), Cmd: []string{"b"}}, []string{"x"}, printed("a", "x")},
-		"neither, args":         {process{}, []string{"echo", "x"}, "x\n"},
-		"arguments like a flag": {process{Entrypoint: append(printer(), "-x")}, []string{"-e"}, printed("-x", "-e")},
+		"entry point":           {Process{Entrypoint: append(printer(), "a")}, nil, printed("a")},
+		"entry point, args":     {Process{Entrypoint: append(printer(), "a")}, []string{"x", "y z"}, printed("a", "x", "y z")},
+		"command":               {Process{Cmd: append(printer(), "b")}, nil, printed("b")},
+		"command, args":         {Process{Cmd: append(printer(), "b")}, []string{"echo", "x y"}, "x y\n"},
+		"both":                  {Process{Entrypoint: append(printer(), "a"), Cmd: []string{"b"}}, nil, printed("a", "b")},
+		"both, args":            {Process{Entrypoint: append(printer(), "a"), Cmd: []string{"b"}}, []string{"x"}, printed("a", "x")},
+		"neither, args":         {Process{}, []string{"echo", "x"}, "x\n"},
+		"arguments like a flag": {Process{Entrypoint: append(printer(), "-x")}, []string{"-e"}, printed("-x", "-e")},
 	} {
 		for _, shell := range shells(t) {
 			for _, mode := range []string{"", "SINGULARITY_NO_EVAL=1"} {
-				if got := interpret(t, shell, []string{mode}, runscript(c.process), c.args...); got != c.want {
+				if got := interpret(t, shell, []string{mode}, runscript(c.Process), c.args...); got != c.want {
 					t.Errorf("%s, %s %s: %q, want %q", name, shell[0], mode, got, c.want)
 				}
 			}
@@ -95,7 +95,7 @@ func TestRunscriptReplacesTheCommandByArguments(t *testing.T) {
 }
 
 func TestRunscriptEvaluatesArgumentsUnlessToldNotTo(t *testing.T) {
-	script := runscript(process{Entrypoint: printer()})
+	script := runscript(Process{Entrypoint: printer()})
 	for _, shell := range shells(t) {
 		if got := interpret(t, shell, nil, script, "$HOME", "$(echo sub)"); got != printed("/home/me", "sub") {
 			t.Errorf("%s: %q, want the arguments evaluated", shell[0], got)
@@ -108,7 +108,7 @@ func TestRunscriptEvaluatesArgumentsUnlessToldNotTo(t *testing.T) {
 
 func TestRunscriptSaysThatThereIsNothingToRun(t *testing.T) {
 	for _, shell := range shells(t) {
-		out, err := exec.CommandContext(t.Context(), shell[0], append(shell[1:], "-c", runscript(process{}))...).CombinedOutput()
+		out, err := exec.CommandContext(t.Context(), shell[0], append(shell[1:], "-c", runscript(Process{}))...).CombinedOutput()
 		if err == nil || !strings.Contains(string(out), "give a command") {
 			t.Errorf("%s: %v, %q; want advice", shell[0], err, out)
 		}
@@ -148,7 +148,7 @@ func TestScriptsAreValidInEveryShell(t *testing.T) {
 	for _, shell := range shells(t) {
 		for _, script := range []string{
 			actionExec, actionRun, actionShell, actionStart, actionTest, envOwn, envApps, envBase, envRuntime,
-			runscript(process{Entrypoint: nasty(), Cmd: nasty()}), environment([]string{"A=b"}),
+			runscript(Process{Entrypoint: nasty(), Cmd: nasty()}), environment([]string{"A=b"}),
 		} {
 			out, err := exec.CommandContext(t.Context(), shell[0], append(shell[1:], "-n", "-c", script)...).CombinedOutput()
 			if err != nil {

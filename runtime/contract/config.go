@@ -1,4 +1,4 @@
-package convert
+package contract
 
 import (
 	"bytes"
@@ -8,26 +8,25 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/siflet/siflet/runtime/source"
 )
 
-// imageConfig is what a flat SIF takes from an OCI config.
-type imageConfig struct {
+// Config is what an image made of a Docker or OCI one takes from its config.
+type Config struct {
 	Architecture, OS string
 	Created          time.Time
-	process
-	// inner is the config's own config as it is.
-	inner json.RawMessage
+	Process
+	// Inner is the config's own config as it is.
+	Inner json.RawMessage
 }
 
-// process is what the config says about the program to run.
-type process struct {
+// Process is what the config says about the program to run.
+type Process struct {
 	Entrypoint, Cmd, Env []string
 	Labels               map[string]string
 }
 
-func parseConfig(text []byte) (imageConfig, error) {
+// ParseConfig reads an OCI config.
+func ParseConfig(text []byte) (Config, error) {
 	var raw struct {
 		Architecture string          `json:"architecture"`
 		OS           string          `json:"os"`
@@ -35,25 +34,22 @@ func parseConfig(text []byte) (imageConfig, error) {
 		Config       json.RawMessage `json:"config"`
 	}
 	if err := json.Unmarshal(text, &raw); err != nil {
-		return imageConfig{}, fmt.Errorf("image config: %w", err)
+		return Config{}, fmt.Errorf("image config: %w", err)
 	}
-	c := imageConfig{Architecture: raw.Architecture, OS: raw.OS, inner: json.RawMessage("{}")}
-	if c.OS != "" && c.OS != "linux" {
-		return c, fmt.Errorf("%w: image config: os is %q, only linux can be run", source.ErrUnsupported, c.OS)
-	}
+	c := Config{Architecture: raw.Architecture, OS: raw.OS, Inner: json.RawMessage("{}")}
 	// A time that can't be read is as good as none.
 	if at, err := time.Parse(time.RFC3339Nano, raw.Created); err == nil && at.Unix() > 0 {
 		c.Created = at.UTC()
 	}
 	if len(raw.Config) > 0 && string(raw.Config) != "null" {
-		if err := json.Unmarshal(raw.Config, &c.process); err != nil {
+		if err := json.Unmarshal(raw.Config, &c.Process); err != nil {
 			return c, fmt.Errorf("image config: %w", err)
 		}
 		var compact bytes.Buffer
 		if err := json.Compact(&compact, raw.Config); err != nil {
 			return c, fmt.Errorf("image config: %w", err)
 		}
-		c.inner = compact.Bytes()
+		c.Inner = compact.Bytes()
 	}
 	for _, arg := range slices.Concat(c.Entrypoint, c.Cmd) {
 		if strings.Contains(arg, "\x00") {
