@@ -133,6 +133,9 @@ func (b Build) environment(root fs.FS, f *Finished) error {
 // %post wrote: the last one of a name counts.
 func (b Build) labels(root fs.FS, f *Finished) error {
 	labels := map[string]string{}
+	if b.Config != nil {
+		maps.Copy(labels, b.Config.Labels)
+	}
 	text, err := optional(root, LabelsPath)
 	if err != nil {
 		return err

@@ -104,6 +104,12 @@ func TestLabelsAreThoseOfAllWhoGiveSome(t *testing.T) {
 		t.Errorf("labels (-want +got):\n%s", diff)
 	}
 
+	b.Config = &Config{Process: Process{Labels: map[string]string{"image": "1"}}}
+	files, _ = finish(t, b, fstest.MapFS{})
+	if got, _ := ReadLabels(files[LabelsPath].Content); got["image"] != "1" {
+		t.Errorf("labels = %v, want those of the Docker image", got)
+	}
+
 	b.Update = true
 	files, _ = finish(t, b, root)
 	if got, _ := ReadLabels(files[LabelsPath].Content); got[labelDeffile+"mirrorurl"] != "http://old" || got[labelDeffile+"from"] != "" {
