@@ -24,8 +24,15 @@ func appVars(app string) map[string]string {
 	}
 }
 
-// founding is the name that Singularity 2.4 gave a SCIF variable.
-func founding(name string) string { return "SINGULARITY_" + strings.TrimPrefix(name, "SCIF_") }
+// found gives a SCIF variable the name that it had in Singularity 2.4, too. Those who mount
+// something at /output rely on later versions, in which SINGULARITY_APPDATA is empty
+// and $SINGULARITY_APPDATA/output is what they mounted.
+func (e *environment) found(env map[string]string, name, value string) {
+	if name == "SCIF_APPDATA" && e.tree.mountPoint("/output") {
+		return
+	}
+	env["SINGULARITY_"+strings.TrimPrefix(name, "SCIF_")] = value
+}
 
 // checkApp makes sure that the image has the app.
 func checkApp(t tree, app string) error {

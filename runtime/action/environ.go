@@ -75,7 +75,8 @@ func (e *environment) initial() map[string]string {
 		// The founding name of each SCIF variable, so that the app's own
 		// environment script can use either.
 		for name, value := range appVars(e.req.App) {
-			env[name], env[founding(name)] = value, value
+			env[name] = value
+			e.found(env, name, value)
 		}
 	}
 	return env

@@ -42,7 +42,7 @@ func (e *environment) finish() map[string]string {
 	if e.req.App != "" {
 		for name := range appVars(e.req.App) {
 			if value, ok := env[name]; ok {
-				env[founding(name)] = value
+				e.found(env, name, value)
 			}
 		}
 	}

@@ -122,6 +122,9 @@ func (t tree) isDir(name string) bool {
 	return err == nil && info.IsDir()
 }
 
+// mountPoint says that something is mounted at name. Nothing is in a tree at rest.
+func (t tree) mountPoint(name string) bool { return t.live() && linux.IsMountPoint(name) }
+
 func (t tree) executable(name string) bool {
 	info, err := t.stat(name, true)
 	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0

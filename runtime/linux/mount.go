@@ -196,6 +196,13 @@ func PivotRoot(root int) error {
 	return nil
 }
 
+// IsMountPoint says that something is mounted at a path. It follows no link.
+func IsMountPoint(path string) bool {
+	var st unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, 0, &st)
+	return err == nil && st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
+}
+
 // Peers says whether the mount that fd is on passes its events on to others
 // ("shared:N"), whether it receives those of others ("master:N"), and where it is.
 func Peers(fd int) (shared, slave bool, point string, err error) {
