@@ -14,9 +14,9 @@ const module = "github.com/siflet/siflet/"
 // It is the machine-checked form of the table in ARCHITECTURE.md.
 var mayImport = map[string][]string{
 	"cmd/siflet": {
-		"cmd/internal/config", "cmd/internal/setup", "runtime", "runtime/action", "runtime/cdi", "runtime/convert", "runtime/image", "runtime/program",
+		"cmd/internal/config", "cmd/internal/setup", "runtime", "runtime/action", "runtime/cdi", "runtime/contract", "runtime/convert", "runtime/image", "runtime/inspect", "runtime/program",
 		"runtime/registry", "runtime/sif", "runtime/source", "runtime/trust",
-		"runtime/supervisor", "runtime/linux", "runtime/record", "network", "cgroups",
+		"runtime/supervisor", "runtime/linux", "runtime/record", "runtime/unsquash", "network", "cgroups",
 	},
 	"cmd/siflet-agent": {
 		"cmd/internal/config", "cmd/internal/setup", "cri", "cri/nri", "runtime", "runtime/image", "runtime/linux", "runtime/registry",
@@ -53,6 +53,8 @@ var mayImport = map[string][]string{
 	"runtime/trust":      {"runtime/sif"},
 	"runtime/layer":      {"runtime/squashfs"},
 	"runtime/squashfs":   {},
+	"runtime/unsquash":   {},
+	"runtime/inspect":    {"runtime/contract", "runtime/linux", "runtime/sif", "runtime/unsquash"},
 	"runtime/supervisor": {"runtime/linux", "runtime/program", "runtime/record"},
 	"runtime/launch":     {"runtime/linux", "runtime/program"},
 	"runtime/plan":       {"runtime/program"},

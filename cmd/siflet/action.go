@@ -14,22 +14,25 @@ import (
 	"golang.org/x/term"
 
 	"github.com/siflet/siflet/runtime"
+	"github.com/siflet/siflet/runtime/action"
 	"github.com/siflet/siflet/runtime/image"
 	"github.com/siflet/siflet/runtime/supervisor"
 )
 
-// actionCommands are exec, run and shell.
+// actionCommands are exec, run, shell and test.
 func (w *workshop) actionCommands() []*cobra.Command {
 	exec := w.actionCommand("exec", "exec [flags] IMAGE|instance://NAME COMMAND [ARGS...]", "run a command in an image or an instance", 2)
 	const images = "\n\nIMAGE is a SIF file, a name in the node's store, or docker://, oras://, library://, https://,\n" +
 		"docker-archive:, oci-archive: or oci: and what is there; what is not there yet is pulled first."
 	run := w.actionCommand("run", "run [flags] IMAGE|instance://NAME [ARGS...]", "run an image's runscript", 1)
 	shell := w.actionCommand("shell", "shell [flags] IMAGE|instance://NAME", "run an interactive shell in an image or an instance", 1)
-	for _, c := range []*cobra.Command{exec, run, shell} {
+	test := w.actionCommand("test", "test [flags] IMAGE|instance://NAME [ARGS...]", "run an image's test script", 1)
+	for _, c := range []*cobra.Command{exec, run, shell, test} {
 		c.Long = strings.ToUpper(c.Short[:1]) + c.Short[1:] + "." + images
 	}
 	run.Long += "\n\nDocker and OCI images have no runscript: what runs is their ENTRYPOINT with their CMD,\nwhich ARGS replace."
-	return []*cobra.Command{exec, run, shell}
+	test.Long += "\n\nThe exit status is the script's. An image without one is said so, and passes."
+	return []*cobra.Command{exec, run, shell, test}
 }
 
 func (w *workshop) actionCommand(verb, use, short string, least int) *cobra.Command {
@@ -82,6 +85,11 @@ func (w *workshop) inInstance(ctx context.Context, o *actionOptions, verb, name 
 		return err
 	}
 	switch verb {
+	case action.Test:
+		if img, err := w.imageOf(t.container.Spec.Image); err == nil && withoutScripts(img) {
+			info(w.stderr, "%s", noTestScript)
+			return nil
+		}
 	case "exec":
 		spec.Args = args
 	case "shell":

@@ -10,6 +10,7 @@ import (
 	"github.com/siflet/siflet/cmd/internal/setup"
 	"github.com/siflet/siflet/network"
 	"github.com/siflet/siflet/runtime"
+	"github.com/siflet/siflet/runtime/action"
 )
 
 // inImage runs an action in an image, with no instance, and ends as it does.
@@ -21,6 +22,10 @@ func (w *workshop) inImage(ctx context.Context, o *actionOptions, verb, ref stri
 	img, err := w.findImage(ctx, ref)
 	if err != nil {
 		return err
+	}
+	if verb == action.Test && withoutScripts(img) {
+		info(w.stderr, "%s", noTestScript)
+		return nil
 	}
 	p, err := here()
 	if err != nil {

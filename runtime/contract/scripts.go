@@ -89,6 +89,12 @@ export PATH
 `
 )
 
+// Scripts are the runscript and the script for the environment, as they are shown, that an
+// image of Docker's or OCI's making gets of its config.
+func (p Process) Scripts() (run, env string) {
+	return strings.TrimRight(runscript(p), "\n"), strings.TrimRight(environment(p.Env), "\n")
+}
+
 // runscript runs what the image's ENTRYPOINT and CMD say.
 func runscript(p Process) string { return shebang + command(p) }
 

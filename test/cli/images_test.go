@@ -40,6 +40,13 @@ func makeImages(dir string) error {
 				"server": {Startscript: "echo server $SCIF_APPNAME; exec sleep 1000"},
 			},
 		},
+		"said": {
+			Busybox: true, Runscript: "echo said", Test: `echo "tested $1"; exit 3`, Help: "how to use it", Definition: "Bootstrap: scratch\n",
+			Labels: map[string]string{"Author": "me", "title": "\x1b]0;owned\x07"},
+			Apps: map[string]siftest.App{"tool": {
+				Runscript: "echo tool", Test: "exit 4", Help: "how to use the tool", Environment: "export TOOL=1", Labels: map[string]string{"K": "V"},
+			}},
+		},
 		"noshell": {
 			Runscript: `echo "no shell, $# args: $1"`, Files: map[string]string{"bin/busybox": string(busybox), "bin/cat": "-> busybox"},
 			Environment: "export FROM=env-script",

@@ -141,6 +141,12 @@ func inspectMetadata(o Options) string {
 		"runscript":   script(o.Runscript),
 		"startscript": script(o.Startscript),
 	}
+	if o.Test != "" {
+		attributes["test"] = script(o.Test)
+	}
+	if o.Help != "" {
+		attributes["helpfile"] = o.Help
+	}
 	text, err := json.Marshal(map[string]any{
 		"data": map[string]any{"attributes": attributes}, "type": "container",
 	})
