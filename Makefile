@@ -51,7 +51,7 @@ test: deps build ## everything: units, real kernel, CRI, command line, cgroup v2
 # machine has no compiler: it takes the commands of bin.
 V2TESTS := -test ./cgroups -test ./runtime/linux -test ./network -test './test/node -test.short' -test './test/cri -test.short' \
 	-test './test/cli -test.run=TestScripts/(instances|stopping|network)$$'
-V2TOOLS := mksquashfs mkfs.ext3 ip nft tc apparmor_parser /usr/lib/cni/bridge /usr/lib/cni/host-local criu crun
+V2TOOLS := mksquashfs mkfs.ext3 ip nft tc apparmor_parser /usr/lib/cni/bridge /usr/lib/cni/host-local criu
 
 .PHONY: test-v2
 test-v2: build ## the kernel tests again on cgroup v2, in a virtual machine

@@ -169,6 +169,11 @@ func rootOf(spec *ContainerSpec, image *resolvedImage) program.Root {
 		root.Readonly = true
 	case UpperDir:
 		root.Upper, root.Work = filepath.Join(spec.Overlay, "upper"), filepath.Join(spec.Overlay, "work")
+	case UpperSelf:
+		root = program.Root{Direct: true}
+		if len(image.Extents) > 0 {
+			root.Dir = image.Extents[0].Path
+		}
 	case UpperDisk, UpperTmpfs:
 	}
 	return root

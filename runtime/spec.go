@@ -129,6 +129,7 @@ const (
 	UpperTmpfs UpperKind = "tmpfs" // memory, gone with the container
 	UpperNone  UpperKind = "none"  // read-only
 	UpperDir   UpperKind = "dir"   // ContainerSpec.Overlay, a directory the user named
+	UpperSelf  UpperKind = "self"  // none: the image is a directory, and changes are made in it
 )
 
 // Mount is a bind mount or a file system the container asks for.

@@ -36,7 +36,7 @@ func rootCommand() *cobra.Command {
 			SilenceErrors: true, SilenceUsage: true, Version: version,
 		},
 		agentCommand(), configCommand(), versionCommand(), w.instanceCommand(), w.imageCommand(), w.cacheCommand(), w.pullCommand(), w.registryCommand(),
-		w.keyCommand(), w.signCommand(), w.verifyCommand(), w.inspectCommand(), w.runHelpCommand(),
+		w.keyCommand(), w.signCommand(), w.verifyCommand(), w.inspectCommand(), w.runHelpCommand(), w.buildCommand(),
 	)
 	root.AddCommand(w.actionCommands()...)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{text: err.Error()} })

@@ -22,6 +22,7 @@
 package image
 
 import (
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -90,6 +91,9 @@ type Image struct {
 	// Extents are the file systems to stack, lowest first.
 	Extents []Extent
 	Config  Config
+	// Inner is what the config of an OCI image says of its containers, in its own words; nil
+	// if it was pulled by a siflet that did not keep that, and of a SIF.
+	Inner json.RawMessage
 	// Digests are the names with which registries have it, sorted:
 	// "docker.io/library/web@sha256:...".
 	Digests []string

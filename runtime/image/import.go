@@ -119,7 +119,7 @@ func (s *Store) ingest(ctx context.Context, path string, progress func(done, tot
 	}
 	if err == nil {
 		// The source may have changed since it was looked at; the copy can't.
-		_, err = parse(dst.Name(), info)
+		_, err = parse(dst.Name(), info, s.options.Arch)
 	}
 	if err != nil {
 		return nil, "", errors.Join(err, dst.Close(), os.Remove(dst.Name()))

@@ -11,12 +11,15 @@ import (
 )
 
 // File reads the SIF at path, of no store. The errors are those of Lookup.
-func File(path string) (Image, error) {
+func File(path string) (Image, error) { return FileFor(path, "") }
+
+// FileFor is File for a machine of another architecture, a GOARCH name.
+func FileFor(path, arch string) (Image, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return Image{}, err
 	}
-	p := parser{parsed: map[string]parsedFile{}}
+	p := parser{arch: arch, parsed: map[string]parsedFile{}}
 	return p.open(path)
 }
 

@@ -20,6 +20,8 @@ const maxExtents = 500
 type ociContent struct {
 	Arch   string `json:"arch,omitempty"`
 	Config Config `json:"config"`
+	// Inner is all that the image's config says of its containers.
+	Inner json.RawMessage `json:"inner,omitempty"`
 	// Layers are lowest first.
 	Layers []storedLayer `json:"layers"`
 }
@@ -57,7 +59,7 @@ func (s *Store) layerPath(file string) string { return filepath.Join(s.dir, laye
 // ociImage is the image of an OCI image's record. An image with a layer that is
 // gone is ErrNotFound, so that pulling it makes it whole.
 func (s *Store) ociImage(e entry) (Image, error) {
-	image := Image{ID: e.ID, Arch: e.OCI.Arch, Config: e.OCI.Config}
+	image := Image{ID: e.ID, Arch: e.OCI.Arch, Config: e.OCI.Config, Inner: e.OCI.Inner}
 	for i, l := range e.OCI.Layers {
 		path := s.layerPath(l.File)
 		info, err := os.Stat(path)
@@ -86,8 +88,9 @@ func (s *Store) ociImage(e entry) (Image, error) {
 
 func damaged(err error) error { return &kindError{ErrNotFound, &kindError{ErrDamaged, err}} }
 
-// readConfig reads an OCI config and checks that this machine can run the image.
-func readConfig(text []byte) (arch string, c Config, err error) {
+// readConfig reads an OCI config and checks that a machine of the architecture can run
+// the image. inner is the part that is about containers, as it is.
+func readConfig(text []byte, host string) (arch string, c Config, inner json.RawMessage, err error) {
 	var raw struct {
 		Architecture string `json:"architecture"`
 		OS           string `json:"os"`
@@ -99,12 +102,14 @@ func readConfig(text []byte) (arch string, c Config, err error) {
 		} `json:"config"`
 	}
 	if err := json.Unmarshal(text, &raw); err != nil {
-		return "", Config{}, &kindError{ErrInvalid, fmt.Errorf("config: %w", err)}
+		return "", Config{}, nil, &kindError{ErrInvalid, fmt.Errorf("config: %w", err)}
 	}
-	refuse := func(format string, args ...any) (string, Config, error) {
-		return "", Config{}, &kindError{ErrInvalid, fmt.Errorf("config: "+format, args...)}
+	refuse := func(format string, args ...any) (string, Config, json.RawMessage, error) {
+		return "", Config{}, nil, &kindError{ErrInvalid, fmt.Errorf("config: "+format, args...)}
 	}
-	host := goruntime.GOARCH
+	if host == "" {
+		host = goruntime.GOARCH
+	}
 	runs := raw.Architecture == "" || raw.Architecture == host ||
 		host == "amd64" && raw.Architecture == "386" || host == "arm64" && raw.Architecture == "arm"
 	switch {
@@ -113,12 +118,18 @@ func readConfig(text []byte) (arch string, c Config, err error) {
 	case !runs:
 		return refuse("architecture is %s, which can't run on this machine (%s)", raw.Architecture, host)
 	}
+	var whole struct {
+		Config json.RawMessage `json:"config"`
+	}
+	if err := json.Unmarshal(text, &whole); err != nil {
+		return refuse("%w", err)
+	}
 	in := raw.Config
 	return raw.Architecture, Config{
 		Entrypoint: in.Entrypoint, Cmd: in.Cmd, Env: in.Env, WorkingDir: in.WorkingDir, User: in.User,
 		StopSignal: in.StopSignal, Labels: in.Labels,
 		Volumes: slices.Sorted(maps.Keys(in.Volumes)), ExposedPorts: slices.Sorted(maps.Keys(in.ExposedPorts)),
-	}, nil
+	}, whole.Config, nil
 }
 
 // files are those of the store that an image is made of, relative to it.

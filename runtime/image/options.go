@@ -25,6 +25,8 @@ type Options struct {
 	Compression squashfs.Compression
 	// UserXattrs makes layers that can be mounted in a user namespace.
 	UserXattrs bool
+	// Arch is a GOARCH name, of the machine that the images are for; empty is this one.
+	Arch string
 	// Parallel bounds the layers of an image that are worked on at once; zero is 3.
 	Parallel int
 }
@@ -53,6 +55,7 @@ func (s *Store) configure(o Options) {
 		s.log = o.Log
 	}
 	s.options = o
+	s.files.arch = o.Arch
 	// One pull whose source hangs must not keep others waiting.
 	s.work.slots = make(chan struct{}, pulls*o.Parallel)
 }

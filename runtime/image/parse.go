@@ -1,6 +1,7 @@
 package image
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -20,6 +21,8 @@ const maxParsed = 512
 // parser opens SIF files and remembers what it found for as long as the file
 // stays the same one: device, inode, size and time.
 type parser struct {
+	// arch is that of the machine the images are for; empty is this one.
+	arch   string
 	mu     sync.Mutex
 	parsed map[string]parsedFile
 }
@@ -52,7 +55,7 @@ func (p *parser) open(path string) (Image, error) {
 	if err != nil {
 		return Image{}, pathError(path, err)
 	}
-	image, err := parse(resolved, info)
+	image, err := parse(resolved, info, p.arch)
 	if err != nil {
 		return Image{}, pathError(path, err)
 	}
@@ -86,14 +89,15 @@ func (p *parser) byID(digits string) []string {
 	return paths
 }
 
-// parse opens a file and checks that this machine can run what is in it.
-func parse(path string, info os.FileInfo) (image Image, err error) {
+// parse opens a file and checks that a machine of the architecture, this one if it is
+// empty, can run what is in it.
+func parse(path string, info os.FileInfo, arch string) (image Image, err error) {
 	f, err := sif.Open(path)
 	if err != nil {
 		return Image{}, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if err := f.CheckArch(goruntime.GOARCH); err != nil {
+	if err := f.CheckArch(cmp.Or(arch, goruntime.GOARCH)); err != nil {
 		return Image{}, err
 	}
 	content, err := f.Image()

@@ -138,7 +138,7 @@ type pulling struct {
 // gives it.
 func (s *Store) pull(ctx context.Context, ref string, called func(*source.Image) []string, o PullOptions) (image Image, err error) {
 	found, err := source.Open(ctx, ref, source.Options{
-		Registry: s.options.Registry, Auth: o.Auth, Library: s.options.Library, Spool: filepath.Join(s.dir, ingestDir), Log: s.log,
+		Registry: s.options.Registry, Auth: o.Auth, Arch: s.options.Arch, Library: s.options.Library, Spool: filepath.Join(s.dir, ingestDir), Log: s.log,
 	})
 	if err != nil {
 		return Image{}, withKind(fmt.Errorf("pull image %s: %w", source.Shown(ref), err))

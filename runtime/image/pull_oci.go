@@ -19,7 +19,7 @@ import (
 func (s *Store) pullOCI(ctx context.Context, p *pulling) (Image, error) {
 	sum := sha256.Sum256(p.from.Config)
 	p.entry.ID = idScheme + hex.EncodeToString(sum[:])
-	arch, config, err := readConfig(p.from.Config)
+	arch, config, inner, err := readConfig(p.from.Config, s.options.Arch)
 	if err != nil {
 		return Image{}, err
 	}
@@ -36,7 +36,7 @@ func (s *Store) pullOCI(ctx context.Context, p *pulling) (Image, error) {
 	const tries = 3
 	for range tries {
 		var image Image
-		image, err = s.assemble(ctx, p, layers, ociContent{Arch: arch, Config: config})
+		image, err = s.assemble(ctx, p, layers, ociContent{Arch: arch, Config: config, Inner: inner})
 		if !errors.Is(err, errGone) {
 			return image, err
 		}

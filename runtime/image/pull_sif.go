@@ -43,7 +43,7 @@ func (s *Store) pullSIF(ctx context.Context, p *pulling) (Image, error) {
 	if err != nil {
 		return Image{}, err
 	}
-	if _, err := parse(file.path, info); err != nil {
+	if _, err := parse(file.path, info, s.options.Arch); err != nil {
 		return Image{}, contentError(err)
 	}
 	p.entry.ID, p.entry.Path = file.id, s.blob(file.id)

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -89,6 +90,7 @@ func TestPullOfAnOCIImageStoresALayerEach(t *testing.T) {
 		Known: true, ID: config, References: []string{name + ":1"}, Digests: []string{name + "@" + top.Digest.String()},
 		Manifests: []string{top.Digest.String()}, Layers: diffIDs, Arch: "amd64", Source: name + ":1",
 		Config: Config{Cmd: []string{"sh"}, Env: []string{"A=b"}, Volumes: []string{"/data"}},
+		Inner:  json.RawMessage(`{"Cmd":["sh"],"Env":["A=b"],"Volumes":{"/data":{}}}`),
 	}
 	shown := got
 	shown.Extents, shown.Size, shown.CreatedAt = nil, 0, want.CreatedAt

@@ -14,6 +14,9 @@ import (
 // mountRoot mounts the layers and an overlay over them.
 func (s *stage) mountRoot() error {
 	r := &s.p.Root
+	if r.Direct {
+		return s.bindRoot()
+	}
 	layers, top, err := s.mountLayers()
 	if err != nil {
 		return err
@@ -28,6 +31,30 @@ func (s *stage) mountRoot() error {
 	}
 	s.root, err = s.mountOverlay(overlay, linux.Attr{NoSuid: r.NoSuid, NoDev: r.NoDev})
 	return err
+}
+
+// bindRoot makes a directory of the host the root, to be written to.
+func (s *stage) bindRoot() error {
+	r := &s.p.Root
+	dir, err := linux.Open(r.Dir, linux.OPath|linux.ODirectory)
+	if err != nil {
+		return fail(kindOf(err), err, "mount root")
+	}
+	defer linux.Close(dir)
+	tree, err := linux.OpenTree(dir, "", false)
+	if err != nil {
+		return err
+	}
+	if err := linux.MountSetattr(tree, linux.Attr{NoSuid: r.NoSuid, NoDev: r.NoDev, Propagation: linux.Private}, false); err != nil {
+		return err
+	}
+	_, at, err := s.scratchDir()
+	if err != nil {
+		return err
+	}
+	defer linux.Close(at)
+	s.root = tree
+	return linux.MoveMount(tree, at)
 }
 
 // mountOverlay mounts an overlay in the scratch space.

@@ -87,7 +87,7 @@ func (s *stage) makeScratch() error {
 	switch size := s.p.Root.TmpfsSize; {
 	case size > 0:
 		options = append(options, "size="+strconv.FormatInt(size, 10))
-	case s.p.Root.Readonly || s.p.Root.Upper != "":
+	case s.p.Root.Readonly || s.p.Root.Upper != "" || s.p.Root.Direct:
 		options = append(options, "size=64m")
 	}
 	fd, err := linux.NewMount("tmpfs", s.labelled(options), linux.Attr{NoSuid: s.p.Root.NoSuid})

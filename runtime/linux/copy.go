@@ -215,3 +215,15 @@ func SyncFilesystem(fd int) error {
 	}
 	return nil
 }
+
+// CopyData copies what is left to read of a file to an empty one. Blocks of zeros become holes.
+func CopyData(ctx context.Context, in, out *os.File) error {
+	if err := copyBlocks(ctx, in, out); err != nil {
+		return err
+	}
+	size, err := in.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return err
+	}
+	return out.Truncate(size)
+}

@@ -34,3 +34,37 @@ func HoldImage(name, fsType string, offset, size int64, direct bool, label strin
 
 // DescriptorPath names what an open file is. It must stay open while the name is in use.
 func DescriptorPath(f *os.File) string { return fdPath(FD(f.Fd())) }
+
+// DescriptorOf names what a descriptor is of, as DescriptorPath does.
+func DescriptorOf(fd int) string { return procFD(fd) }
+
+// MountFile mounts size bytes of a file from offset on, read-only, at a directory.
+func MountFile(name, fsType string, offset, size int64, at string) error {
+	image, err := Open(name, os.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	defer Close(image)
+	loop, err := AttachLoop(image, offset, size, false, "")
+	if err != nil {
+		return err
+	}
+	// The mount holds the device from then on.
+	defer loop.Close()
+	options := []string{"ro", "source=" + loop.Device()}
+	if fsType == "ext3" {
+		// A journal that was not finished can't be replayed on a read-only device.
+		options = append(options, "noload")
+	}
+	mount, err := NewMount(fsType, options, Attr{Propagation: Private})
+	if err != nil {
+		return fmt.Errorf("mount %s: %w", name, err)
+	}
+	defer Close(mount)
+	target, err := Open(at, OPath|ODirectory)
+	if err != nil {
+		return err
+	}
+	defer Close(target)
+	return MoveMount(mount, target)
+}

@@ -86,6 +86,9 @@ func Program(spec *specs.Spec, extra Extra) (program.Program, error) {
 	if p.Root.Label = spec.Linux.MountLabel; p.Root.Label != "" {
 		p.Version = program.VersionLabel
 	}
+	if p.Root.Direct {
+		p.Version = program.VersionDirect
+	}
 	return p, nil
 }
 

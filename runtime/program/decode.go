@@ -114,6 +114,8 @@ func (r *Root) field(s *Reader, key string) {
 		r.Extents = s.extents()
 	case "dir":
 		r.Dir = s.Text()
+	case "direct":
+		r.Direct = s.Bool()
 	case "upper":
 		r.Upper = s.Text()
 	case "work":

@@ -14,12 +14,13 @@ import "strconv"
 // with a higher version and carries out a lower one. A program says the lowest version
 // whose stages carry out all that is in it.
 const (
-	Version         = VersionLabel
+	Version         = VersionDirect
 	VersionPlain    = 1
 	VersionHooks    = 2 // with Hooks
 	VersionDelegate = 3 // with Delegate
 	VersionRestore  = 4 // with Restore
 	VersionLabel    = 5 // with labels of Root and Extent
+	VersionDirect   = 6 // with Root.Direct
 )
 
 // Program is everything the launch stage does before the container's own
@@ -107,6 +108,8 @@ type Root struct {
 	Extents []Extent `json:"extents,omitempty"`
 	// Dir is used instead of Extents: a directory (sandbox image).
 	Dir string `json:"dir,omitempty"`
+	// Direct makes Dir itself the root: what the container writes is written there.
+	Direct bool `json:"direct,omitempty"`
 	// Upper and Work are directories on disk; both empty means that Tmpfs (or
 	// a small private tmpfs, for mount points) carries the upper layer.
 	Upper string `json:"upper,omitempty"`

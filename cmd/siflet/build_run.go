@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/siflet/siflet/cmd/internal/setup"
+	"github.com/siflet/siflet/runtime"
+	"github.com/siflet/siflet/runtime/action"
+	"github.com/siflet/siflet/runtime/build"
+	"github.com/siflet/siflet/runtime/image"
+	"github.com/siflet/siflet/runtime/program"
+)
+
+// run runs a section's process on the root of a stage: with root's privileges, the
+// host's network and devices, and nothing of the caller's environment.
+func (j *job) run(ctx context.Context, p build.Process) (build.Exit, error) {
+	bins, err := setup.Programs{}.Complete()
+	if err != nil {
+		return build.Exit{}, err
+	}
+	spec, err := j.container(p)
+	if err != nil {
+		return build.Exit{}, err
+	}
+	j.drivers(ctx, &spec)
+	if spec.Action, err = json.Marshal(j.request(p)); err != nil {
+		return build.Exit{}, err
+	}
+	exit, err := runtime.RunOnce(ctx, runtime.OnceConfig{
+		InstanceBinary: bins.Instance, ActionBinary: bins.Action, Stdout: p.Stdout, Stderr: p.Stderr,
+		Image: image.Image{
+			ID: "sha256:" + strings.Repeat("0", 64), Path: p.Root, Native: true, InPlace: true,
+			Extents: []image.Extent{{Path: p.Root, FS: "directory"}},
+		},
+		Dir: filepath.Dir(p.Root),
+	}, spec, runtime.Namespaces{
+		Network: runtime.ModeHost, IPC: runtime.ModeHost, UTS: runtime.ModeHost, PID: runtime.ModeInstance,
+	})
+	return build.Exit{Code: exit.Code, Signal: exit.Signal}, err
+}
+
+// buildHome is the home directory of who builds, root.
+const buildHome = "/root"
+
+// container is what a section's process finds.
+func (j *job) container(p build.Process) (runtime.ContainerSpec, error) {
+	mask := uint32(0o002)
+	spec := runtime.ContainerSpec{
+		Name: "build", Image: p.Root, ImageReference: p.Root, NoDefaultMounts: true,
+		Security: runtime.Security{
+			Seccomp: "unconfined", MaskedPaths: []string{}, ReadonlyPaths: []string{},
+			User: program.User{Keep: true}, AllCaps: true, HostDev: true,
+		},
+		Upper: runtime.UpperSelf, PID: runtime.ModeContainer, Cwd: "/", Umask: &mask,
+		Mounts: []runtime.Mount{
+			{Type: "proc", Target: "/proc", NoSuid: true, NoDev: true, NoExec: true},
+			{Source: "/sys", Target: "/sys", Optional: true},
+			{Source: "/dev", Target: "/dev", Optional: true},
+		},
+	}
+	for _, target := range []string{"/tmp", "/var/tmp"} {
+		if source, ok := p.Temporary[target]; ok {
+			spec.Mounts = append(spec.Mounts, runtime.Mount{Source: source, Target: target})
+		}
+	}
+	// Copies, so that nothing changes the host's.
+	for _, name := range []string{"/etc/resolv.conf", "/etc/hosts"} {
+		if text, err := os.ReadFile(name); err == nil {
+			spec.Files = append(spec.Files, program.File{Target: name, Data: string(text), Mode: 0o644})
+		}
+	}
+	binds, err := parseBinds(j.o.binds)
+	if err != nil {
+		return spec, err
+	}
+	mounts, err := parseMounts(j.o.mounts)
+	spec.Mounts = append(append(spec.Mounts, binds...), mounts...)
+	return spec, err
+}
+
+// request is the environment and the command, for siflet-action.
+func (j *job) request(p build.Process) action.Request {
+	r := action.Request{Command: action.Exec, Args: p.Args, CleanEnv: true, HomeDir: buildHome}
+	if p.Test {
+		r.Command = action.Test
+	}
+	for _, entry := range os.Environ() {
+		if name, _, _ := strings.Cut(entry, "="); passThrough(name, true) {
+			r.Host = append(r.Host, entry)
+		}
+	}
+	for _, prefix := range []string{"SINGULARITY_", "APPTAINER_", "SIFLET_"} {
+		r.Defaults = append(r.Defaults, prefix+"CONTAINER="+p.Root, prefix+"NAME="+filepath.Base(p.Root), prefix+"COMMAND="+r.Command)
+	}
+	for _, entry := range p.Env {
+		name, value, _ := strings.Cut(entry, "=")
+		r.Set = append(r.Set, action.Var{Name: name, Value: value, NoEval: true})
+	}
+	if j.o.reproducible {
+		r.Set = append(r.Set, action.Var{Name: "SOURCE_DATE_EPOCH", Value: j.o.epochText(), NoEval: true})
+	}
+	return r
+}
+
+// drivers brings those of the graphics processors that were asked for.
+func (j *job) drivers(ctx context.Context, spec *runtime.ContainerSpec) {
+	if j.o.nv || j.o.rocm {
+		o := actionOptions{nv: j.o.nv, rocm: j.o.rocm}
+		o.gpus(ctx, j.stderr, spec)
+	}
+}

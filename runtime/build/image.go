@@ -1,0 +1,71 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/siflet/siflet/runtime/linux"
+	"github.com/siflet/siflet/runtime/sif"
+)
+
+// SIF writes the image to a file, which appears when it is complete.
+func (b *Build) SIF(ctx context.Context, path string) (Lost, error) {
+	s := b.last()
+	objects, err := b.documents(s)
+	if err != nil {
+		return Lost{}, err
+	}
+	var made packed
+	var failed error
+	objects = append(objects, sif.Object{
+		Type: sif.TypePartition, FS: sif.FSSquash, Part: sif.PartPrimary, Arch: s.arch,
+		Fill: func(w io.WriterAt) (int64, error) {
+			made, failed = pack(ctx, s.root.fd, w, b.times(), b.o.FixPerms, b.o.Packed)
+			return made.size, failed
+		},
+	})
+	err = sif.Create(path, sif.Options{Objects: objects, Deterministic: b.o.Reproducible, Time: b.o.Time})
+	if failed != nil {
+		return Lost{}, failed // nobody asked for objects
+	}
+	return made.lost, err
+}
+
+// times are those of what the build changed.
+func (b *Build) times() clamp {
+	if !b.o.Reproducible {
+		return clamp{}
+	}
+	return clamp{since: b.began, as: b.o.Time}
+}
+
+// Sandbox writes the image to a directory, which it makes.
+func (b *Build) Sandbox(ctx context.Context, path string) error {
+	return copyOut(ctx, b.last().root.fd, path, b.o.FixPerms)
+}
+
+// Keep writes the root of the last stage, as far as it got, to a directory.
+func (b *Build) Keep(ctx context.Context, path string) error {
+	if b.Root() == "" {
+		return errors.New("there is no root file system yet")
+	}
+	return copyOut(ctx, b.last().root.fd, path, false)
+}
+
+func copyOut(ctx context.Context, root int, path string, accessible bool) error {
+	if err := os.Mkdir(path, 0o755); err != nil {
+		return err
+	}
+	to, err := linux.Open(path, linux.OPath|linux.ODirectory)
+	if err != nil {
+		return err
+	}
+	defer linux.Close(to)
+	if err := copyTree(ctx, root, to, accessible); err != nil {
+		return fmt.Errorf("copy %w", err)
+	}
+	return nil
+}

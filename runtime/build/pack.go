@@ -1,0 +1,162 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/siflet/siflet/runtime/linux"
+	"github.com/siflet/siflet/runtime/squashfs"
+)
+
+// Lost counts what a SIF file can't hold of an image.
+type Lost struct {
+	// ACLs are POSIX ACLs, Xattrs other extended attributes by name.
+	ACLs   int64
+	Xattrs map[string]int64
+}
+
+func (l *Lost) add(name string) {
+	switch {
+	case strings.HasPrefix(name, "system.posix_acl_"):
+		l.ACLs++
+	case l.Xattrs == nil:
+		l.Xattrs = map[string]int64{name: 1}
+	default:
+		l.Xattrs[name]++
+	}
+}
+
+// clamp makes what was changed during a build as old as the time of it that is to be seen.
+type clamp struct {
+	// since is when the build began, as what is when the image was made. The zero value
+	// leaves times as they are.
+	since, as time.Time
+}
+
+func (c clamp) time(t time.Time) time.Time {
+	if c.since.IsZero() || t.Before(c.since) {
+		return t
+	}
+	return c.as
+}
+
+// inodeID tells inodes apart.
+type inodeID struct{ dev, ino uint64 }
+
+// packer writes a tree to a file system.
+type packer struct {
+	out   *squashfs.Writer
+	times clamp
+	// accessible gives the owner of everything the right to read it, and to write.
+	accessible bool
+	lost       Lost
+	// names are the first names of what has many.
+	names map[inodeID]string
+	done  func(bytes int64)
+}
+
+// packed is what became of a tree.
+type packed struct {
+	size int64
+	lost Lost
+}
+
+// pack writes the tree below root as a squashfs that every reader knows.
+func pack(ctx context.Context, root int, w io.WriterAt, times clamp, accessible bool, done func(int64)) (packed, error) {
+	fs, err := squashfs.New(ctx, w, squashfs.Options{Compression: squashfs.Gzip, Time: times.as})
+	if err != nil {
+		return packed{}, err
+	}
+	p := &packer{out: fs, times: times, accessible: accessible, names: map[inodeID]string{}, done: done}
+	if err := walk(ctx, root, visitor{visit: p.add}); err != nil {
+		fs.Abort()
+		return packed{}, err
+	}
+	size, err := fs.Close()
+	return packed{size: size, lost: p.lost}, err
+}
+
+func (p *packer) add(i item) error {
+	id := inodeID{i.node.Dev, i.node.Ino}
+	if i.node.Links > 1 && !i.node.IsDir() {
+		if first, known := p.names[id]; known {
+			return p.out.Link(i.path, first)
+		}
+		p.names[id] = i.path
+	}
+	e := squashfs.Entry{
+		Path: i.path, Mode: p.mode(i.node), UID: i.node.UID, GID: i.node.GID,
+		ModTime: p.times.time(i.node.ModTime), Major: i.node.Major, Minor: i.node.Minor,
+	}
+	var err error
+	if e.Xattrs, err = p.xattrs(i.fd); err != nil {
+		return err
+	}
+	switch {
+	case i.node.IsSymlink():
+		if e.Target, err = linux.ReadLink(i.fd); err != nil {
+			return err
+		}
+	case i.node.IsRegular():
+		return p.file(i, e)
+	}
+	return p.out.Add(e, nil)
+}
+
+// mode is what the file system says of who may do what.
+func (p *packer) mode(n linux.Inode) uint32 {
+	const read, enter = 0o600, 0o700
+	switch {
+	case p.accessible && n.IsDir():
+		return n.Mode | enter
+	case p.accessible && n.IsRegular():
+		return n.Mode | read
+	}
+	return n.Mode
+}
+
+func (p *packer) file(i item, e squashfs.Entry) error {
+	e.Size = i.node.Size
+	if e.Size == 0 {
+		return p.out.Add(e, nil)
+	}
+	f, err := linux.Reopen(i.fd, os.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	err = p.out.Add(e, f)
+	if err == nil && p.done != nil {
+		p.done(e.Size)
+	}
+	return errors.Join(err, f.Close())
+}
+
+// xattrs are the extended attributes that belong to the image.
+func (p *packer) xattrs(fd int) (map[string]string, error) {
+	all, err := linux.Xattrs(fd)
+	if err != nil {
+		return nil, err
+	}
+	for name := range all {
+		kind, _, _ := strings.Cut(name, ".")
+		switch {
+		case name == "security.selinux", overlayOwn(name):
+			// This machine's, not the image's.
+		case kind == "user" || kind == "trusted" || kind == "security":
+			continue
+		default:
+			p.lost.add(name)
+		}
+		delete(all, name)
+	}
+	return all, nil
+}
+
+// overlayOwn says that an attribute is how overlayfs keeps a layer.
+func overlayOwn(name string) bool {
+	return strings.HasPrefix(name, "trusted.overlay.") || strings.HasPrefix(name, "user.overlay.")
+}
