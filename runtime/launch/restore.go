@@ -35,6 +35,11 @@ func (s *stage) restore() error {
 		"criu", "restore", "--images-dir", r.Images, "--work-dir", r.Work, "--log-file", "restore.log", "-v2", "--root", root,
 		"--manage-cgroups=ignore", "--restore-detached", "--restore-sibling", "--pidfile", r.Work + "/pid",
 	}
+	if label := s.p.Process.SELinux; label != "" {
+		// A criu that was built without SELinux would leave the process its own label; it
+		// refuses to be told of one.
+		args = append(args, "--lsm-profile", "selinux:"+label)
+	}
 	for _, m := range externals(string(table), root) {
 		args = append(args, "--external", "mnt["+m+"]:"+root+m)
 	}
