@@ -51,7 +51,7 @@ test: deps build ## everything: units, real kernel, CRI, command line, cgroup v2
 # machine has no compiler: it takes the commands of bin.
 V2TESTS := -test ./cgroups -test ./runtime/linux -test ./network -test './test/node -test.short' -test './test/cri -test.short' \
 	-test './test/cli -test.run=TestScripts/(instances|stopping|network)$$'
-V2TOOLS := mksquashfs mkfs.ext3 ip nft tc apparmor_parser /usr/lib/cni/bridge /usr/lib/cni/host-local criu
+V2TOOLS := mksquashfs mkfs.ext3 ip nft tc apparmor_parser /usr/lib/cni/bridge /usr/lib/cni/host-local criu crun
 
 .PHONY: test-v2
 test-v2: build ## the kernel tests again on cgroup v2, in a virtual machine
@@ -66,7 +66,7 @@ test-systemd: build ## pods as scopes of systemd, in a virtual machine that syst
 .PHONY: test-selinux
 test-selinux: build ## labels of containers and volumes, in a virtual machine with SELinux
 	$(GO) run ./hack/vm -selinux test/cri/testdata/selinux/policy.conf -timeout 10m -env SIFLET_BIN=/src/bin -env SIFLET_TEST_IMAGES=/tmp \
-		-tool mksquashfs -tool criu -file test/cri/testdata/selinux/contexts:/usr/share/containers/selinux/contexts -file $(BIN):/src/bin \
+		-tool mksquashfs -file test/cri/testdata/selinux/contexts:/usr/share/containers/selinux/contexts -file $(BIN):/src/bin \
 		-test './test/cri -test.run=Label|Relabel'
 
 .PHONY: lint

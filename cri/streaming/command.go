@@ -33,10 +33,10 @@ func (k *call) command(w http.ResponseWriter, r *http.Request) {
 	protocols := remotecommand.SupportedStreamingProtocols
 	w = framed{w, k.client.cut}
 	if k.asked.kind == attachKind {
-		remotecommand.ServeAttach(w, r, k, "", "", k.asked.id, options, k.idle, creationTime, protocols)
+		remotecommand.ServeAttach(w, r, k, "", "", k.asked.id, options, noIdleTime, creationTime, protocols)
 		return
 	}
-	remotecommand.ServeExec(w, r, k, "", "", k.asked.id, k.asked.cmd, options, k.idle, creationTime, protocols)
+	remotecommand.ServeExec(w, r, k, "", "", k.asked.id, k.asked.cmd, options, noIdleTime, creationTime, protocols)
 }
 
 // ExecInContainer is called by the SPDY library.
@@ -55,14 +55,6 @@ func writer(w io.WriteCloser) io.Writer {
 		return nil
 	}
 	return w
-}
-
-func (k *call) run(s Streams) error {
-	s.Gone = k.client.gone
-	if k.asked.kind == attachKind {
-		return k.target.Attach(k.ctx, k.asked.id, s)
-	}
-	return k.target.Exec(k.ctx, k.asked.id, k.asked.cmd, s)
 }
 
 // The channels of a WebSocket client.
@@ -92,7 +84,6 @@ func (k *call) webCommand(w http.ResponseWriter, r *http.Request) {
 		types[resizeChannel] = wsstream.ReadChannel
 	}
 	conn := wsstream.NewConn(webProtocols(types, "v4.", "v5."))
-	conn.SetIdleTimeout(k.idle)
 	protocol, channels, err := conn.Open(w, r)
 	if err != nil {
 		k.log.Info("websocket refused", "offered", offers(r), "error", err)

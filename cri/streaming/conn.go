@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -36,7 +37,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	mine := &conn{Conn: c, of: l, gone: make(chan struct{})}
+	mine := &conn{Conn: c, of: l, born: time.Now(), gone: make(chan struct{})}
 	l.mu.Lock()
 	if l.open == nil {
 		l.open, l.waiting = map[*conn]struct{}{}, map[*conn]struct{}{}
@@ -72,6 +73,8 @@ func (l *listener) cut() {
 type conn struct {
 	net.Conn
 	of      *listener
+	born    time.Time
+	moved   atomic.Int64 // when bytes went either way last, after born
 	gone    chan struct{}
 	reading sync.Mutex // held by who reads
 
@@ -101,6 +104,7 @@ func (c *conn) Read(p []byte) (int, error) {
 		return 0, net.ErrClosed
 	}
 	n, err := c.Conn.Read(p)
+	c.note(n)
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		c.leave()
 	}
@@ -109,6 +113,22 @@ func (c *conn) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// Write is remembered.
+func (c *conn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.note(n)
+	return n, err
+}
+
+func (c *conn) note(n int) {
+	if n > 0 {
+		c.moved.Store(int64(time.Since(c.born)))
+	}
+}
+
+// quiet is how long nothing has moved on c.
+func (c *conn) quiet() time.Duration { return time.Since(c.born) - time.Duration(c.moved.Load()) }
 
 func (c *conn) closed() bool {
 	c.mu.Lock()

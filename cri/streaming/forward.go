@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/net/websocket"
 	"k8s.io/cri-streaming/pkg/streaming/portforward"
@@ -28,11 +29,11 @@ func (k *call) forward(w http.ResponseWriter, r *http.Request) { //nolint:contex
 	defer cancel()
 	k.ctx = ctx
 	go func() { // ends with the call
-		select {
-		case <-k.client.gone:
-			cancel()
-		case <-ctx.Done():
+		if k.idles(ctx.Done()) {
+			_ = k.client.SetWriteDeadline(time.Now()) // nobody reads what is stuck
+			_ = k.client.Close()
 		}
+		cancel()
 	}()
 	switch {
 	case !wsstream.IsWebSocketRequest(r):
@@ -45,7 +46,7 @@ func (k *call) forward(w http.ResponseWriter, r *http.Request) { //nolint:contex
 }
 
 func (k *call) spdyForward(w http.ResponseWriter, r *http.Request) {
-	portforward.ServePortForward(framed{w, k.client.cut}, r, k, k.asked.id, "", &portforward.V4Options{}, k.idle, creationTime, portforward.SupportedProtocols)
+	portforward.ServePortForward(framed{w, k.client.cut}, r, k, k.asked.id, "", &portforward.V4Options{}, noIdleTime, creationTime, portforward.SupportedProtocols)
 }
 
 // PortForward is called by the SPDY library.
@@ -116,7 +117,6 @@ func (k *call) webForward(w http.ResponseWriter, r *http.Request) {
 		types = append(types, wsstream.ReadWriteChannel, wsstream.WriteChannel)
 	}
 	conn := wsstream.NewConn(webProtocols(types, "v4."))
-	conn.SetIdleTimeout(k.idle)
 	_, channels, err := conn.Open(w, r)
 	if err != nil {
 		k.log.Info("websocket refused", "offered", offers(r), "error", err)

@@ -42,8 +42,13 @@ func (e echo) PortForward(_ context.Context, _ string, _ uint16, stream io.ReadW
 
 func serving(t *testing.T, target Target) *Server {
 	t.Helper()
+	return servingWith(t, Config{Target: target})
+}
+
+func servingWith(t *testing.T, c Config) *Server {
+	t.Helper()
 	before := goruntime.NumGoroutine()
-	s, err := Listen(t.Context(), Config{Target: target})
+	s, err := Listen(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}

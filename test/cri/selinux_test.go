@@ -24,10 +24,17 @@ const (
 // labelling starts an agent that labels, on a kernel with the tests' policy.
 func labelling(t *testing.T) *agent {
 	t.Helper()
+	needSELinux(t)
+	return start(t, labelled()...)
+}
+
+func labelled() []string { return []string{"--enable-selinux", "--selinux-category-range", "64"} }
+
+func needSELinux(t *testing.T) {
+	t.Helper()
 	if os.WriteFile("/sys/fs/selinux/context", []byte(containerLabel+"s0:c1,c2"), 0) != nil {
 		t.Skip("needs a kernel with SELinux and the policy of testdata/selinux: make test-selinux has one")
 	}
-	return start(t, "--enable-selinux", "--selinux-category-range", "64")
 }
 
 // fileLabelOf is that of a file of the node; a link counts as what it leads to.
