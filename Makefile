@@ -66,7 +66,7 @@ test-systemd: build ## pods as scopes of systemd, in a virtual machine that syst
 .PHONY: test-selinux
 test-selinux: build ## labels of containers and volumes, in a virtual machine with SELinux
 	$(GO) run ./hack/vm -selinux test/cri/testdata/selinux/policy.conf -timeout 10m -env SIFLET_BIN=/src/bin -env SIFLET_TEST_IMAGES=/tmp \
-		-tool mksquashfs -file test/cri/testdata/selinux/contexts:/usr/share/containers/selinux/contexts -file $(BIN):/src/bin \
+		-tool mksquashfs -tool criu -file test/cri/testdata/selinux/contexts:/usr/share/containers/selinux/contexts -file $(BIN):/src/bin \
 		-test './test/cri -test.run=Label|Relabel'
 
 .PHONY: lint
