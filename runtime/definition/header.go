@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// keys are those of both peers.
+// keys are those of both peers, and three of our own: keyring, variant and components.
 func keys() []string {
 	return []string{
 		"bootstrap", "from", "includecmd", "mirrorurl", "updateurl", "osversion", "include", "library", "registry", "namespace", "stage",
 		"product", "user", "regcode", "productpgp", "registerurl", "modules", "fingerprints", "setopt", "confurl", "target", "frontend",
-		"filename", "buildargs",
+		"filename", "buildargs", "keyring", "variant", "components",
 	}
 }
 

@@ -1,0 +1,85 @@
+package bootstrap
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+var (
+	debianSuite   = regexp.MustCompile(`^[a-z0-9][a-z0-9./-]*$`)
+	debianPackage = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]*(:[a-z0-9-]+)?(=[A-Za-z0-9.+:~-]+)?$`)
+	debianWord    = regexp.MustCompile(`^[a-z][a-z0-9/-]*$`)
+)
+
+// debian installs Debian, Ubuntu and their kin.
+func debian(h *header, dir string) plan {
+	mirror := h.url("mirrorurl", h.need("mirrorurl", "http://deb.debian.org/debian"), "http", "https", "ftp", "file")
+	h.need("osversion", "bookworm")
+	suite := h.word("osversion", debianSuite)
+	packages := h.words("include", debianPackage)
+	variant := h.word("variant", debianWord)
+	if variant == "" {
+		variant = "minbase"
+	}
+	components := h.words("components", debianWord)
+	keyring := h.path("keyring")
+
+	common := []string{"--variant=" + variant}
+	if keyring != "" {
+		common = append(common, "--keyring="+keyring)
+	}
+	if len(components) > 0 {
+		common = append(common, "--components="+strings.Join(components, ","))
+	}
+	quick, classic := slices.Clone(common), slices.Clone(common)
+	if arch := debianArch(h.arch); arch != "" {
+		quick, classic = append(quick, "--architectures="+arch), append(classic, "--arch="+arch)
+	}
+	if len(packages) > 0 {
+		quick, classic = append(quick, "--include="+strings.Join(packages, ",")), append(classic, "--include="+strings.Join(packages, ","))
+	}
+	// Those are of no use in a container.
+	classic = append(classic, "--exclude=openssl,udev,debconf-i18n,e2fsprogs")
+	return plan{
+		commands: []command{{
+			tools: []tool{
+				{"mmdebstrap", append(quick, "--quiet", "--format=directory", "--", suite, dir, mirror)},
+				{"debootstrap", append(classic, "--", suite, dir, mirror)},
+			},
+			install: "apt-get install mmdebstrap",
+		}},
+		finish: forgetHost,
+	}
+}
+
+// forgetHost takes away what says on which machine the system was installed.
+func forgetHost(_ context.Context, root *os.Root) error {
+	for _, name := range []string{"etc/hostname", "etc/resolv.conf"} {
+		if err := root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// debianArch is Debian's name of an architecture, empty for that of this machine.
+func debianArch(goarch string) string {
+	switch goarch {
+	case "386":
+		return "i386"
+	case "arm":
+		return "armhf"
+	case "ppc64le":
+		return "ppc64el"
+	case "mipsle":
+		return "mipsel"
+	case "mips64le":
+		return "mips64el"
+	}
+	return goarch
+}
