@@ -105,8 +105,10 @@ func (w *workshop) build(ctx context.Context, output, spec string, o *buildOptio
 		}
 	}()
 	b, err := j.carryOut(ctx, d)
-	if err == nil {
-		err = j.finish(ctx, b)
+	if err != nil {
+		err = j.unfinished(err)
+	} else if err = j.finish(ctx, b); err != nil {
+		err = j.unwritten(err)
 	}
 	if err != nil && o.keep && b.Root() != "" && ctx.Err() == nil {
 		err = errors.Join(err, j.keep(b)) //nolint:contextcheck // it outlives a build that was stopped
@@ -119,7 +121,7 @@ func (w *workshop) build(ctx context.Context, output, spec string, o *buildOptio
 		return messageError{text: "INFO:    stopped; nothing was written", code: exitInterrupted}
 	}
 	if err != nil {
-		return j.failure(err)
+		return err
 	}
 	j.say("Build complete: " + output)
 	return nil

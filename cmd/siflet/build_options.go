@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	goruntime "runtime"
 	"slices"
 	"strconv"
@@ -28,7 +29,7 @@ type buildOptions struct {
 	nv, rocm                                       bool
 	// pull has what says how a base is fetched.
 	pull pullOptions
-	// epoch is what a reproducible build has for its time.
+	// epoch is what a reproducible build has for its time; zero is 1970.
 	epoch time.Time
 }
 
@@ -133,13 +134,18 @@ func (o *buildOptions) settle(cmd *cobra.Command) error {
 			return fmt.Errorf("--authfile %s: %w", o.pull.auth, unwrapPath(err))
 		}
 	}
+	var err error
+	if o.tmp != "" {
+		if o.tmp, err = filepath.Abs(o.tmp); err != nil {
+			return err
+		}
+	}
 	return o.settleTime()
 }
 
 // settleTime finds the time of a reproducible build. Who sets SOURCE_DATE_EPOCH wants one.
 func (o *buildOptions) settleTime() error {
 	text, set := os.LookupEnv("SOURCE_DATE_EPOCH")
-	o.epoch = time.Unix(0, 0)
 	if !set || text == "" {
 		return nil
 	}
@@ -152,7 +158,7 @@ func (o *buildOptions) settleTime() error {
 }
 
 // epochText is the time of a reproducible build as programs take it.
-func (o *buildOptions) epochText() string { return strconv.FormatInt(o.epoch.Unix(), 10) }
+func (o *buildOptions) epochText() string { return strconv.FormatInt(max(o.epoch.Unix(), 0), 10) }
 
 func sectionNames() []string {
 	return []string{"all", "none", "pre", "setup", "files", "post", "appinstall", "environment", "runscript", "startscript", "labels", "help", "test"}

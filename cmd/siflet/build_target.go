@@ -100,17 +100,23 @@ func (j *job) keep(b *build.Build) error {
 	return nil
 }
 
-// failure is what a person should read when an image could not be built.
-func (j *job) failure(err error) error {
+// unfinished is what a person should read when the sections could not be carried out.
+func (j *job) unfinished(err error) error {
 	path, ok := errors.AsType[*os.PathError](err)
-	if !ok {
-		return err
+	if errors.Is(err, linux.ENOSPC) || ok && isWithin(j.work.dir, path.Path) {
+		return fmt.Errorf("write temporary files in %s: %w; name another directory with --tmpdir", j.o.temporary(), unwrapPath(err))
 	}
-	switch {
-	case isWithin(j.beside.dir, path.Path):
+	return err
+}
+
+// unwritten is what a person should read when the image could not be written: not of the
+// files that it is made in.
+func (j *job) unwritten(err error) error {
+	if errors.Is(err, linux.ENOSPC) {
+		return fmt.Errorf("write %s: %w", j.output, linux.ENOSPC)
+	}
+	if path, ok := errors.AsType[*os.PathError](err); ok && isWithin(j.beside.dir, path.Path) {
 		return fmt.Errorf("write %s: %w", j.output, path.Err)
-	case isWithin(j.work.dir, path.Path):
-		return fmt.Errorf("write temporary files in %s: %w; name another directory with --tmpdir", j.o.temporary(), path.Err)
 	}
 	return err
 }

@@ -40,10 +40,9 @@ type Options struct {
 	NoTest bool
 	// FixPerms lets the owner read and write everything.
 	FixPerms bool
-	// Reproducible makes what the build changed as old as Time, and leaves out when and
-	// where it was built.
+	// Reproducible makes what the build changed as old as Time.
 	Reproducible bool
-	// Time is that of the build.
+	// Time is that of the build. The zero value is 1970, and is not told.
 	Time time.Time
 	// Update says that the base of the last stage is the image as it was, not that of its header.
 	Update bool

@@ -39,7 +39,7 @@ func (b *Build) times() clamp {
 	if !b.o.Reproducible {
 		return clamp{}
 	}
-	return clamp{since: b.began, as: b.o.Time}
+	return clamp{since: b.began, as: b.o.Time} // zero is 1970
 }
 
 // Sandbox writes the image to a directory, which it makes.

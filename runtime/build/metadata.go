@@ -100,10 +100,7 @@ func (b *Build) describe(_ context.Context, s *stage) error {
 	}
 	about := contract.Build{
 		Definition: b.o.Definition, Stage: b.counting(s), Config: config, Architecture: s.arch, Version: b.o.Version,
-		Update: b.o.Update && s == b.last(),
-	}
-	if !b.o.Reproducible {
-		about.Time = b.o.Time
+		Update: b.o.Update && s == b.last(), Time: b.o.Time,
 	}
 	err = s.root.place(func(dir *os.Root) ([]contract.File, error) {
 		finished, err := about.Finish(dir.FS())

@@ -153,6 +153,7 @@ func (b Build) labels(root fs.FS, f *Finished) error {
 			header[k.Name] = k.Value
 		}
 	}
+	delete(labels, labelDate)
 	maps.Copy(labels, BuildLabels(b.Architecture, b.Time, header))
 	if b.Version != "" {
 		labels[labelVersion] = b.Version

@@ -26,6 +26,7 @@ const (
 	ESRCH   = unix.ESRCH
 	EEXIST  = unix.EEXIST
 	ENOENT  = unix.ENOENT
+	ENOSPC  = unix.ENOSPC
 )
 
 // Cwd stands for the working directory where a directory descriptor is taken.

@@ -2,9 +2,11 @@ package linux
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	goruntime "runtime"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -21,7 +23,7 @@ type HostProcess struct {
 
 // RunOnHost runs a program in a session of its own, with nothing to read, and returns how
 // it ended. When ctx ends it is asked to end, and killed after the grace; what it leaves in
-// its process group is killed in any case, as it is itself when the caller is.
+// its process group is killed in any case, as all of it is when the caller is.
 func RunOnHost(ctx context.Context, p HostProcess, grace time.Duration) (code, signal int, err error) {
 	// The child is told of the end of the thread that made it.
 	goruntime.LockOSThread()
@@ -40,7 +42,14 @@ func RunOnHost(ctx context.Context, p HostProcess, grace time.Duration) (code, s
 		return 0, 0, fmt.Errorf("run %s: %w", p.Args[0], err)
 	}
 	child := NewChild(pid, FD(raw))
-	defer child.Close()                 //nolint:errcheck // a pidfd
+	defer child.Close() //nolint:errcheck // a pidfd
+	release, err := watchGroup(pid, null)
+	if err != nil {
+		_ = child.Kill()
+		_, _, werr := child.Wait()
+		return 0, 0, errors.Join(err, werr)
+	}
+	defer release()
 	defer unix.Kill(-pid, unix.SIGKILL) //nolint:errcheck // there may be nobody
 	stop := context.AfterFunc(ctx, func() {
 		_ = unix.Kill(-pid, unix.SIGTERM) // it may have ended
@@ -48,4 +57,32 @@ func RunOnHost(ctx context.Context, p HostProcess, grace time.Duration) (code, s
 	})
 	defer stop()
 	return child.Wait()
+}
+
+// watchGroup has a process group killed when this process ends, until it is released.
+func watchGroup(group int, null FD) (release func(), err error) {
+	var ends [2]int
+	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("pipe: %w", err)
+	}
+	ours := ends[1]
+	defer Close(ends[0])
+	// It reads the end of the pipe when nobody holds the other one.
+	watch := []string{"/bin/sh", "-c", `read -r _; kill -KILL "-$0"`, strconv.Itoa(group)}
+	raw := -1
+	pid, err := syscall.ForkExec(watch[0], watch, &syscall.ProcAttr{
+		Dir: "/", Files: []uintptr{uintptr(ends[0]), uintptr(null), uintptr(null)},
+		Sys: &syscall.SysProcAttr{PidFD: &raw, Setsid: true},
+	})
+	if err != nil {
+		Close(ours)
+		return nil, fmt.Errorf("run %s: %w", watch[0], err)
+	}
+	watcher := NewChild(pid, FD(raw))
+	return func() {
+		_ = watcher.Kill()
+		_, _, _ = watcher.Wait() // it was killed
+		_ = watcher.Close()
+		Close(ours)
+	}, nil
 }
