@@ -1,13 +1,16 @@
 package bootstrap
 
 import (
+	"context"
 	"errors"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -207,6 +210,7 @@ func debianMirror(t *testing.T) string {
 		for line := range strings.Lines(string(text)) {
 			for word := range strings.FieldsSeq(line) {
 				if strings.HasPrefix(word, "http") && strings.HasSuffix(strings.TrimRight(word, "/"), "/debian") && !strings.HasPrefix(line, "#") {
+					reachable(t, word+"/dists/bookworm/InRelease")
 					return word
 				}
 			}
@@ -214,4 +218,23 @@ func debianMirror(t *testing.T) string {
 	}
 	t.Skip("this machine is not installed from a mirror of Debian")
 	return ""
+}
+
+// reachable skips the test when an address can't be read from here.
+func reachable(t *testing.T, address string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, address, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Skipf("the mirror can't be reached: %v", err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Skipf("%s: %s", address, resp.Status)
+	}
 }
