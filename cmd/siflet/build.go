@@ -61,8 +61,9 @@ type job struct {
 	// umask is the caller's.
 	umask int
 	cwd   string
-	// stages are those of the definition.
+	// stages are those of the definition, which is in a file.
 	stages []definition.Stage
+	file   string
 }
 
 // build checks everything that can be known, and then begins.
@@ -152,7 +153,7 @@ func (j *job) carryOut(ctx context.Context, d *definition.Definition) (*build.Bu
 		return &build.Build{}, err
 	}
 	// The build has the mask of the peers'; the image gets the caller's.
-	j.stages = d.Stages
+	j.stages, j.file = d.Stages, d.File
 	for _, warning := range d.Warnings {
 		warn(j.stderr, "%v", warning)
 	}

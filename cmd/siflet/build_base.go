@@ -108,11 +108,6 @@ func cutScheme(address string) (scheme, rest string, found bool) {
 	return "", address, false
 }
 
-// installedBase is what a distribution's own tools put into a directory.
-func (j *job) installedBase(s *definition.Stage) (build.Base, error) {
-	return build.Base{}, fmt.Errorf("bootstrap: %s is not supported yet", s.Header.Bootstrap())
-}
-
 // localBase is an image in a file, or a directory.
 func (j *job) localBase(ctx context.Context, path string) (build.Base, error) {
 	path = strings.TrimPrefix(path, "sif://")
