@@ -97,7 +97,7 @@ func (o *inspectOptions) show(out io.Writer, said contract.Attributes) error {
 		return writeSafeJSON(out, document)
 	}
 	of := inspect.Of(said, app)
-	w := &safeWriter{w: out, clean: onTerminal(out)}
+	w := newSafeWriter(out)
 	text := func(text string) {
 		if text != "" {
 			w.printf("%s\n", text)
@@ -148,7 +148,7 @@ func (w *workshop) runHelpCommand() *cobra.Command {
 			if help == "" {
 				help = "No help sections were defined for this image"
 			}
-			out := &safeWriter{w: cmd.OutOrStdout(), clean: onTerminal(cmd.OutOrStdout())}
+			out := newSafeWriter(cmd.OutOrStdout())
 			out.printf("%s\n", help)
 			return out.err
 		},
@@ -163,6 +163,14 @@ type safeWriter struct {
 	w     io.Writer
 	clean bool
 	err   error
+}
+
+func newSafeWriter(out io.Writer) *safeWriter { return &safeWriter{w: out, clean: onTerminal(out)} }
+
+// Write writes text whole.
+func (s *safeWriter) Write(b []byte) (int, error) {
+	s.printf("%s", b)
+	return len(b), s.err
 }
 
 func (s *safeWriter) printf(format string, args ...any) {
