@@ -11,7 +11,7 @@ import (
 
 // configCommand is about the node agent's configuration.
 func configCommand() *cobra.Command {
-	return group(
+	c := group(
 		&cobra.Command{Use: "config", Short: "show and check the node agent's configuration"},
 		&cobra.Command{
 			Use: "default", Short: "print the configuration file with every key, explained and as it is by default", Args: exactly(0, "want no arguments"),
@@ -25,7 +25,7 @@ func configCommand() *cobra.Command {
 		&cobra.Command{
 			Use: "show [FILE]", Short: "print the configuration file with every key as the file sets it", Args: atMostOneFile,
 			RunE: func(c *cobra.Command, args []string) error {
-				settings, err := config.Load(firstOf(args), nil)
+				settings, err := config.Load(fileOf(c, args), nil)
 				if err != nil {
 					return err
 				}
@@ -35,26 +35,35 @@ func configCommand() *cobra.Command {
 		},
 		&cobra.Command{
 			Use: "check [FILE]", Short: "say what is wrong with a configuration file", Args: atMostOneFile,
-			Long: "Say all that is wrong with a configuration file (default " + config.File + "), with file and line: what the\n" +
-				"agent would refuse, what its keys point to that is not there or of no use, and, as a warning, what would\n" +
-				"have no effect. The exit status is 1 if anything is wrong.",
+			Long: "Say all that is wrong with a configuration file (default " + config.File + ", if there), with file and line:\n" +
+				"what the agent would refuse, what its keys point to that is not there or of no use, and, as a warning, what\n" +
+				"would have no effect. FILE and --config FILE are the same.\n\n" +
+				"The exit status is 0 if nothing is wrong, with or without warnings, and if there is no file and none is named:\n" +
+				"the agent goes by its defaults then. It is 1 if anything is wrong, or if a file that is named can't be read.",
 			RunE: func(c *cobra.Command, args []string) error {
-				return checkConfig(c.OutOrStdout(), c.ErrOrStderr(), firstOf(args))
+				return checkConfig(c.OutOrStdout(), c.ErrOrStderr(), fileOf(c, args))
 			},
 		},
 	)
+	for _, sub := range c.Commands() {
+		if sub.Name() != "default" {
+			sub.Flags().String("config", "", "the file, as \"siflet agent\" takes it (default "+config.File+", if there)")
+		}
+	}
+	return c
 }
 
-func atMostOneFile(_ *cobra.Command, args []string) error {
-	if len(args) > 1 {
+func atMostOneFile(c *cobra.Command, args []string) error {
+	if len(args) > 1 || len(args) == 1 && c.Flags().Changed("config") {
 		return usageError{text: "want one file"}
 	}
 	return nil
 }
 
-func firstOf(args []string) string {
+// fileOf is the file that is named, one way or the other.
+func fileOf(c *cobra.Command, args []string) string {
 	if len(args) == 0 {
-		return ""
+		return c.Flag("config").Value.String()
 	}
 	return args[0]
 }
@@ -71,6 +80,19 @@ func checkConfig(out, problems io.Writer, name string) error {
 	if len(wrong) > 0 {
 		return statusError{code: 1}
 	}
-	_, err := fmt.Fprintln(out, "nothing is wrong with "+config.Name(name))
+	_, err := fmt.Fprintln(out, verdict(name, len(idle)))
 	return err
+}
+
+func verdict(name string, warnings int) string {
+	switch {
+	case config.Missing(name):
+		return "there is no " + config.File + ", so the agent goes by its defaults"
+	case warnings == 1:
+		return "the agent takes " + config.Name(name) + ", with the warning above"
+	case warnings > 1:
+		return fmt.Sprintf("the agent takes %s, with the %d warnings above", config.Name(name), warnings)
+	default:
+		return "nothing is wrong with " + config.Name(name)
+	}
 }

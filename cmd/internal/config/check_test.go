@@ -44,6 +44,21 @@ func TestNothingIsLeftForTheAgentToFindOut(t *testing.T) {
 		"nri = false\nnri_required_plugins = [\"a\"]":           "nri_required_plugins: a can't connect with nri = false",
 		"[handlers.a]\nseccomp = \"localhost/profile\"":         "the absolute path of a profile",
 		"[handlers.a]\nseccomp = \"localhost/" + profile + "\"": `unknown seccomp action "SCMP_ACT_NOPE"`,
+		`state_dir = "rel"`:                                     "want an absolute path",
+		`run_dir = "./run"`:                                     "want an absolute path",
+		`policy = "policy.toml"`:                                "want an absolute path",
+		`listen = "unix://` + dir + `"`:                         "is no socket",
+		`nri_socket = "` + plain + `"`:                          "is no socket",
+		`nri_socket = "` + plain + `/nri.sock"`:                 "not a directory",
+		`nri_socket = "/` + strings.Repeat("a", 107) + `"`:      "107 is the most",
+		`nri_required_plugins = [""]`:                           "want the name of a plugin",
+		`max_parallel_layers = 1000000`:                         "want 0 to 1000",
+		`cgroup_parent = "pods"`:                                "such as /siflet",
+		"cgroup_driver = \"cgroupfs\"\ncgroup_parent = \"a\"":   "such as /a",
+		"[handlers.a]\nruntime_args = [\"--debug\"]":            "runtime_args: is for another runtime",
+		"[handlers.a]\nruntime_timeout = \"2m\"":                "runtime_timeout: is for another runtime",
+		"[handlers.a]\nannotations = [\"*\"]":                   "annotations: is for another runtime",
+		"[handlers.a]\n[handlers.a]":                            "already been defined",
 		"[handlers.a]\nruntime = \"crun\"":                      "want an absolute path",
 		"[handlers.siflet]\nnetwork = \"none\"":                 "siflet's own handler",
 	} {
@@ -54,6 +69,36 @@ func TestNothingIsLeftForTheAgentToFindOut(t *testing.T) {
 		if len(wrong) != 1 || !strings.Contains(wrong[0].Text, want) || !strings.HasPrefix(wrong[0].Where, file+":") {
 			t.Errorf("%s: %q, want one problem with %q and its line", text, wrong, want)
 		}
+	}
+}
+
+func TestWhatHasNoEffectIsTold(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config.toml")
+	for text, want := range map[string]string{
+		"network = \"bridge\"\ncni_conf_dir = \"/etc\"":                 "cni_conf_dir: with network = \"bridge\" CNI is not used",
+		"network = \"bridge\"\ncni_bin_dir = [\"/etc\"]":                "cni_bin_dir: with network = \"bridge\" CNI is not used",
+		"nri = false\nnri_request_timeout = \"9s\"":                     "nri_request_timeout: with nri = false",
+		"log_level = \"info\"\nnri_tolerate_missing_annotation = \"x\"": "no NRI plugin is required",
+	} {
+		if err := os.WriteFile(file, []byte(text+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		wrong, idle := Check(file)
+		if len(wrong) != 0 || len(idle) != 1 || !strings.Contains(idle[0].Text, want) || idle[0].Where != file+":2" {
+			t.Errorf("%s: wrong %q, idle %q; want a warning with %q at line 2", text, wrong, idle, want)
+		}
+	}
+}
+
+func TestPathsOfFlagsAreFromHere(t *testing.T) {
+	t.Chdir(t.TempDir())
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := load(t, "", "--state-dir", "state", "--run-dir", "./run", "--policy", "policy.toml")
+	if err != nil || c.StateDir != here+"/state" || c.RunDir != here+"/run" || c.Policy != here+"/policy.toml" {
+		t.Errorf("%+v, %v; want the paths below %s", c, err, here)
 	}
 }
 

@@ -138,10 +138,16 @@ func Name(name string) string {
 	return name
 }
 
+// Missing says that nobody names a file, and that there is none: the defaults hold.
+func Missing(name string) bool {
+	_, err := os.Stat(File)
+	return name == "" && errors.Is(err, fs.ErrNotExist)
+}
+
 // Check finds all that is wrong with a file, or with what it points to on this
 // machine, and what in it will have no effect.
 func Check(name string) (wrong, idle Problems) {
-	text, name, err := read(Name(name))
+	text, name, err := read(name)
 	if err != nil {
 		return Problems{{name, err.Error()}}, nil
 	}
@@ -184,6 +190,11 @@ func (f *Flags) override(c *Config, at places) (problems Problems) {
 			continue
 		}
 		assign(s.value(c), s.value(f.c))
+		if path, ok := s.value(c).(*string); ok && s.kind.fromHere && *path != "" {
+			if abs, err := filepath.Abs(*path); err == nil {
+				*path = abs
+			}
+		}
 		at[s.name] = "--" + flag
 		problems = append(problems, s.verify(c, at[s.name])...)
 	}
@@ -193,15 +204,11 @@ func (f *Flags) override(c *Config, at places) (problems Problems) {
 // complete fills in what follows from other settings, and checks those that must fit
 // each other.
 func (c *Config) complete(at places) Problems {
-	for _, dir := range []*string{&c.StateDir, &c.RunDir} {
-		if abs, err := filepath.Abs(*dir); err == nil {
-			*dir = abs
-		}
-	}
+	c.StateDir, c.RunDir = filepath.Clean(c.StateDir), filepath.Clean(c.RunDir)
 	if c.Listen == "" {
 		c.Listen = "unix://" + filepath.Join(c.RunDir, "siflet.sock")
 	}
-	return slices.Concat(c.checkPlaces(at), c.checkSubnets(at), c.checkParent(at), c.checkNRI(at))
+	return slices.Concat(c.checkPlaces(at), c.checkSubnets(at), c.checkParent(at), c.checkNRI(at), c.checkHandlers(at))
 }
 
 // Changed is a setting that is not what it was.

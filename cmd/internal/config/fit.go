@@ -13,7 +13,11 @@ func (c *Config) checkPlaces(at places) (problems Problems) {
 	if c.StateDir == c.RunDir {
 		problems = append(problems, Problem{at.of("run_dir"), "run_dir: want another directory than state_dir, " + c.StateDir})
 	}
-	const most = 107 - len(".1234567") // what sockaddr_un(7) holds, and what the agent needs of it
+	const socket = 107 // what sockaddr_un(7) holds
+	if path := c.NRI.SocketPath; len(path) > socket {
+		problems = append(problems, Problem{at.of("nri_socket"), fmt.Sprintf("nri_socket: %s: the path has %d bytes, and %d is the most", path, len(path), socket)})
+	}
+	const most = socket - len(".1234567") // and what the agent needs of it
 	if path := strings.TrimPrefix(c.Listen, "unix://"); len(path) > most {
 		where := at.of("listen")
 		if _, named := at["listen"]; !named {
@@ -24,12 +28,21 @@ func (c *Config) checkPlaces(at places) (problems Problems) {
 	return problems
 }
 
-// checkParent sees that the parent is of the driver's form, where that is known.
+// checkParent sees that the parent is of the driver's form, as far as the driver is known.
 func (c *Config) checkParent(at places) Problems {
-	if c.CgroupDriver != "systemd" || isSlice(c.CgroupParent) {
+	path := c.CgroupParent == "" || filepath.IsAbs(c.CgroupParent)
+	want := ""
+	switch {
+	case c.CgroupDriver == "systemd" && !isSlice(c.CgroupParent):
+		want = "with the driver systemd want a slice, such as siflet.slice"
+	case c.CgroupDriver == "cgroupfs" && !path:
+		want = "with the driver cgroupfs want a path from the root of the cgroups, such as /" + filepath.Clean(c.CgroupParent)
+	case c.CgroupDriver == "auto" && !path && !isSlice(c.CgroupParent):
+		want = "want a path from the root of the cgroups, such as /siflet or, where systemd runs the machine, a slice, such as siflet.slice"
+	default:
 		return nil
 	}
-	return Problems{{at.of("cgroup_parent"), fmt.Sprintf("cgroup_parent: %q: with the driver systemd want a slice, such as siflet.slice", c.CgroupParent)}}
+	return Problems{{at.of("cgroup_parent"), fmt.Sprintf("cgroup_parent: %q: %s", c.CgroupParent, want)}}
 }
 
 // isSlice takes an empty parent, too.

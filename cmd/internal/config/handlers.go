@@ -43,15 +43,15 @@ func handlerSettings() []setting[Handler] {
 			unset: "siflet itself", example: `"/usr/bin/crun"`,
 		},
 		{
-			name: "runtime_args", kind: kind{name: "arguments"}, reload: true, value: func(h *Handler) any { return &h.RuntimeArgs },
+			name: "runtime_args", kind: kind{name: "arguments"}, ofRuntime: true, reload: true, value: func(h *Handler) any { return &h.RuntimeArgs },
 			doc: "what comes first on that runtime's command line, such as --debug",
 		},
 		{
-			name: "runtime_timeout", least: 1, reload: true, value: func(h *Handler) any { return &h.RuntimeTimeout },
+			name: "runtime_timeout", least: 1, ofRuntime: true, reload: true, value: func(h *Handler) any { return &h.RuntimeTimeout },
 			doc: "how long that runtime may take to create, start or delete a container",
 		},
 		{
-			name: "annotations", kind: kind{name: "names with * and ?", check: pattern}, reload: true, value: func(h *Handler) any { return &h.Annotations },
+			name: "annotations", kind: kind{name: "names with * and ?", check: pattern}, ofRuntime: true, reload: true, value: func(h *Handler) any { return &h.Annotations },
 			doc: "annotations of pods and containers that runtime sees",
 		},
 		{
@@ -76,6 +76,27 @@ func handlerSettings() []setting[Handler] {
 			doc: "give privileged containers the devices that they ask for instead of all of the node's",
 		},
 	}
+}
+
+// checkHandlers sees that what is meant for another runtime comes with one.
+func (c *Config) checkHandlers(at places) (problems Problems) {
+	usual := DefaultHandler()
+	for _, name := range handlerNames(c) {
+		h := c.Handlers[name]
+		above := handlersTable + "." + name + "."
+		if _, named := at[above+"runtime"]; named || h.Runtime != "" {
+			continue
+		}
+		for _, s := range handlerSettings() {
+			if s.ofRuntime && s.write(&h) != s.write(&usual) {
+				problems = append(problems, Problem{
+					at.of(above + s.name),
+					above + s.name + ": is for another runtime, and the handler has none; say runtime = \"/usr/bin/crun\", or leave the key out",
+				})
+			}
+		}
+	}
+	return problems
 }
 
 // readHandlers reads the tables of handlers.

@@ -38,28 +38,26 @@ func directory(look func(string) finding) kind {
 	return kind{name: "directory", check: absolute, look: look}
 }
 
-// anyPath is made absolute later, and must not be empty.
-func anyPath(look func(string) finding) kind {
-	return kind{name: "directory", look: look, check: func(text string) error {
-		if text == "" || strings.ContainsRune(text, 0) {
-			return errors.New("want a directory")
-		}
-		return nil
-	}}
+// place is a directory that is made, and may be named from where a person is on the
+// command line.
+func place() kind {
+	k := directory(lookMade)
+	k.fromHere = true
+	return k
 }
 
 // file is one that somebody names.
 func file(look func(string) finding) kind {
-	return kind{name: "file", look: look, check: func(text string) error {
+	return kind{name: "file", look: look, fromHere: true, check: func(text string) error {
 		if text == "" {
 			return errors.New("want a file; without one, leave the setting out")
 		}
-		return nil
+		return absolute(text)
 	}}
 }
 
 func socket() kind {
-	return kind{name: "unix:// and a path", check: func(text string) error {
+	return kind{name: "unix:// and a path", look: lookSocket, check: func(text string) error {
 		if path, ok := strings.CutPrefix(text, "unix://"); text != "" && (!ok || absolute(path) != nil) {
 			return errors.New("want unix:///path, such as unix:///run/siflet/siflet.sock")
 		}
@@ -171,6 +169,16 @@ func capability() kind {
 // executable is a program, which is looked for when it is needed.
 func executable() kind {
 	return kind{name: "program", check: absolute, look: lookProgram}
+}
+
+// word is a name that others choose.
+func word(name, example string) kind {
+	return kind{name: name, check: func(text string) error {
+		if text == "" || strings.ContainsAny(text, " \t\n\v\f\r\x00,") {
+			return fmt.Errorf("want the %s, such as %s", name, example)
+		}
+		return nil
+	}}
 }
 
 func pattern(text string) error {

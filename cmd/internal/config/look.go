@@ -26,7 +26,7 @@ func (c *Config) look(at places) (wrong, idle Problems) {
 		h := c.Handlers[name]
 		look(&h, &usual, handlerSettings(), handlersTable+"."+name+".", at, &wrong, &idle)
 	}
-	return append(wrong, c.lookParent(at)...), append(idle, c.lookBridge(at)...)
+	return append(wrong, c.lookParent(at)...), slices.Concat(idle, c.lookBridge(at), c.lookCNI(at), c.lookNRI(at))
 }
 
 // look leaves out what is wrong in itself, and what is there by default: that may be
@@ -61,6 +61,15 @@ func lookMade(path string) finding {
 			return finding{wrong: err.Error()}
 		}
 	}
+}
+
+// lookSocket looks at where a socket is made, in place of an older one.
+func lookSocket(name string) finding {
+	path := strings.TrimPrefix(name, "unix://")
+	if info, err := os.Stat(path); err == nil && info.Mode().Type() != fs.ModeSocket {
+		return finding{wrong: "is there, and is no socket"}
+	}
+	return lookMade(filepath.Dir(path))
 }
 
 // lookDirectory looks at one that somebody else makes.
@@ -145,7 +154,16 @@ func bySystemd() bool {
 
 // lookParent says when auto makes the driver systemd, and the parent is not for that.
 func (c *Config) lookParent(at places) Problems {
-	if c.CgroupDriver != "auto" || !bySystemd() || isSlice(c.CgroupParent) {
+	if c.CgroupDriver != "auto" {
+		return nil
+	}
+	if slice := isSlice(c.CgroupParent); !bySystemd() {
+		if slice && c.CgroupParent != "" && !filepath.IsAbs(c.CgroupParent) {
+			return Problems{{at.of("cgroup_parent"), "cgroup_parent: " + c.CgroupParent +
+				": systemd does not run this machine, or its cgroups are not v2, so this must be a path, such as /siflet"}}
+		}
+		return nil
+	} else if slice {
 		return nil
 	}
 	return Problems{{at.of("cgroup_parent"), "cgroup_parent: " + c.CgroupParent +
@@ -170,6 +188,37 @@ func (c *Config) lookBridge(at places) Problems {
 		}
 	}
 	return nil
+}
+
+// lookCNI says when the keys of CNI are not used.
+func (c *Config) lookCNI(at places) (idle Problems) {
+	if c.Network != "bridge" {
+		return nil
+	}
+	return c.unused(at, `with network = "bridge" CNI is not used; leave the key out, or say network = "auto"`, "cni_conf_dir", "cni_bin_dir", "cni_timeout")
+}
+
+// lookNRI says when the keys of NRI are not used.
+func (c *Config) lookNRI(at places) (idle Problems) {
+	if len(c.NRI.RequiredPlugins) == 0 {
+		idle = c.unused(at, "no NRI plugin is required; leave the key out, or name some: nri_required_plugins", "nri_tolerate_missing_annotation")
+	}
+	if c.NRI.On {
+		return idle
+	}
+	return append(idle, c.unused(at, "with nri = false there are no NRI plugins; leave the key out, or say nri = true",
+		"nri_socket", "nri_plugin_path", "nri_plugin_config_path", "nri_registration_timeout", "nri_request_timeout", "nri_disable_connections", "nri_reject")...)
+}
+
+// unused are those of the keys that are not as by default.
+func (c *Config) unused(at places, why string, names ...string) (idle Problems) {
+	usual := Defaults()
+	for _, s := range settings() {
+		if slices.Contains(names, s.name) && s.write(c) != s.write(usual) {
+			idle = append(idle, Problem{at.of(s.name), s.name + ": " + why})
+		}
+	}
+	return idle
 }
 
 func lookProfile(name string) finding {

@@ -31,7 +31,7 @@ func nriSettings() []setting[Config] {
 			doc: "let NRI plugins take part; without any they cost nothing",
 		},
 		{
-			name: "nri_socket", kind: kind{name: "path", check: absolute}, value: func(c *Config) any { return &c.NRI.SocketPath },
+			name: "nri_socket", kind: kind{name: "path", check: absolute, look: lookSocket}, value: func(c *Config) any { return &c.NRI.SocketPath },
 			doc:   "let NRI plugins connect to this socket",
 			unset: "/var/run/nri/nri.sock; with another run_dir nri.sock there", example: `"/var/run/nri/nri.sock"`,
 		},
@@ -62,11 +62,11 @@ func nriSettings() []setting[Config] {
 			doc:  "refuse containers of which an NRI plugin changes one of these: the seccomp policy of those that have the default\none, none, or one of the node's; sysctls; OCI hooks; namespaces",
 		},
 		{
-			name: "nri_required_plugins", kind: kind{name: "name of a plugin"}, value: func(c *Config) any { return &c.NRI.RequiredPlugins },
+			name: "nri_required_plugins", kind: word("name of a plugin", "logger"), value: func(c *Config) any { return &c.NRI.RequiredPlugins },
 			doc: "refuse containers while one of these NRI plugins is not connected",
 		},
 		{
-			name: "nri_tolerate_missing_annotation", kind: kind{name: "name of an annotation"}, value: func(c *Config) any { return &c.NRI.TolerateMissing },
+			name: "nri_tolerate_missing_annotation", kind: optional(word("name of an annotation", "tolerate-missing-plugins.example.com")), value: func(c *Config) any { return &c.NRI.TolerateMissing },
 			doc: "let containers of pods with this annotation do without required NRI plugins", unset: "none", example: `"tolerate-missing-plugins.example.com"`,
 		},
 	}

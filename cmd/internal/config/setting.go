@@ -31,7 +31,9 @@ type setting[T any] struct {
 	unset, example string
 	// reload says that a change counts without a restart.
 	reload bool
-	value  func(*T) any
+	// ofRuntime says that the key is of no use without another runtime.
+	ofRuntime bool
+	value     func(*T) any
 }
 
 // kind is a sort of text.
@@ -39,6 +41,9 @@ type kind struct {
 	name  string             // "directory"; a list is a list of those
 	check func(string) error // nil takes everything
 	look  func(string) finding
+	// fromHere says that the command line may name a path from the working directory;
+	// a file can't, as the agent's may be any.
+	fromHere bool
 }
 
 // looked is k, and looks at what it names.

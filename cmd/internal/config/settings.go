@@ -30,11 +30,11 @@ func settings() (all []setting[Config]) {
 func placeSettings() []setting[Config] {
 	return []setting[Config]{
 		{
-			name: "state_dir", section: "Places", kind: anyPath(lookMade), value: func(c *Config) any { return &c.StateDir },
+			name: "state_dir", section: "Places", kind: place(), value: func(c *Config) any { return &c.StateDir },
 			doc: "keep what survives a reboot here",
 		},
 		{
-			name: "run_dir", kind: anyPath(lookMade), value: func(c *Config) any { return &c.RunDir },
+			name: "run_dir", kind: place(), value: func(c *Config) any { return &c.RunDir },
 			doc: "keep what does not survive a reboot here",
 		},
 		{
@@ -84,7 +84,7 @@ func imageSettings() []setting[Config] {
 			unset: "/etc/siflet/policy.toml; without that file every image runs", example: `"/etc/siflet/policy.toml"`,
 		},
 		{
-			name: "max_parallel_layers", unit: "layers", value: func(c *Config) any { return &c.ParallelLayers },
+			name: "max_parallel_layers", unit: "layers", most: 1000, value: func(c *Config) any { return &c.ParallelLayers },
 			doc: "convert that many layers of images at the same time; 0 chooses by the machine",
 		},
 	}
@@ -127,7 +127,7 @@ func networkSettings() []setting[Config] {
 		},
 		{
 			name: "stream_address", kind: ownAddress("127.0.0.1:0"), value: func(c *Config) any { return &c.StreamAddress },
-			doc: "serve exec, attach and port-forward here, on an IP address; port 0 is any free one",
+			doc: "serve exec, attach and port-forward here, on an IP address or localhost; port 0 is any free one",
 		},
 		{
 			name: "stream_idle_timeout", least: 1, value: func(c *Config) any { return &c.StreamIdleTimeout },
