@@ -121,7 +121,7 @@ func (b *bridge) attach(ctx context.Context, req Request) (res Result, err error
 	if err := configure(in, res); err != nil {
 		return Result{}, err
 	}
-	if err := shape(ns, linkName(one.key), req); err != nil {
+	if err := b.shape(one, m.mtu, req); err != nil {
 		return Result{}, err
 	}
 	if err := forget(one.Ports); err != nil {
@@ -249,6 +249,11 @@ func (b *bridge) release(ctx context.Context, key string) error {
 func (b *bridge) freeLocked(one lease) error {
 	if len(one.Ports) > 0 && b.nat != nil {
 		if err := b.nat.remove(one); err != nil {
+			return err
+		}
+	}
+	if one.Queue {
+		if err := b.unplug(queueName(one.key)); err != nil {
 			return err
 		}
 	}

@@ -3,7 +3,6 @@ package network
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -43,47 +42,4 @@ func forget(ports []mapping) error {
 		errs = errors.Join(errs, err)
 	}
 	return errs
-}
-
-// shape limits the bandwidth: what the holder receives at the host's end, what
-// it sends at its own.
-func shape(ns *os.File, outer string, req Request) error {
-	if req.IngressBps > 0 {
-		if err := limit(outer, req.IngressBps); err != nil {
-			return fmt.Errorf("limit ingress bandwidth: %w", err)
-		}
-	}
-	if req.EgressBps > 0 {
-		if err := inside(ns, func() error { return limit(inner, req.EgressBps) }); err != nil {
-			return fmt.Errorf("limit egress bandwidth: %w", err)
-		}
-	}
-	return nil
-}
-
-// limit puts a token bucket on what an interface sends.
-func limit(ifname string, bps int64) error {
-	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-	if err != nil {
-		return err
-	}
-	defer handle.Close()
-	link, err := handle.LinkByName(ifname)
-	if err != nil {
-		return err
-	}
-	const most = 1<<32 - 1
-	rate := uint64(max(bps/8, 1))
-	burst := min(max(rate/50, 64<<10), most/4)     // 20 ms, or a segment of the largest size
-	queue := min(burst+min(rate/40, most/2), most) // and 25 ms of waiting
-	return handle.QdiscReplace(&netlink.Tbf{
-		QdiscAttrs: netlink.QdiscAttrs{
-			LinkIndex: link.Attrs().Index,
-			Handle:    netlink.MakeHandle(1, 0),
-			Parent:    netlink.HANDLE_ROOT,
-		},
-		Rate:   rate,
-		Limit:  uint32(queue),
-		Buffer: netlink.Xmittime(rate, uint32(burst)),
-	})
 }

@@ -82,7 +82,7 @@ func (m *machine) leftovers() []string {
 		}
 	}
 	for _, one := range hostLinks(m.t) {
-		if one.kind == "veth" {
+		if one.kind == "veth" || one.kind == "ifb" {
 			left = append(left, one.name)
 		}
 	}

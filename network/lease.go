@@ -27,6 +27,7 @@ type lease struct {
 	Bridge    string       `json:"bridge"`
 	Addresses []netip.Addr `json:"addresses"`
 	Ports     []mapping    `json:"ports,omitempty"`
+	Queue     bool         `json:"queue,omitempty"` // what it sends is limited
 
 	key string
 }

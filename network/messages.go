@@ -65,6 +65,16 @@ func (b *batch) createVeth(outer, inner string, ns, bridge, mtu int, mac []byte)
 		number(unix.IFLA_NUM_TX_QUEUES, 1), number(unix.IFLA_NUM_RX_QUEUES, 1), info)
 }
 
+// createQueue makes a link that gives back what is sent by it as if it came in where it
+// came from.
+func (b *batch) createQueue(link string, mtu int) {
+	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
+	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated("ifb"))
+	b.add("create ifb "+link, unix.RTM_NEWLINK, create,
+		nl.NewIfInfomsg(unix.AF_UNSPEC), name(unix.IFLA_IFNAME, link), number(unix.IFLA_MTU, uint32(mtu)),
+		number(unix.IFLA_NUM_TX_QUEUES, 1), number(unix.IFLA_NUM_RX_QUEUES, 1), info)
+}
+
 // quiet keeps IPv6 from giving a link an address of its own when it comes up.
 func (b *batch) quiet(link string) {
 	spec := nl.NewRtAttr(unix.IFLA_AF_SPEC, nil)

@@ -5,7 +5,7 @@
 // exist.
 //
 // It alone writes the directories PinDir, LeaseDir and StateDir of Config, the
-// links whose names begin with "sif-", the bridge, and the nftables tables named
+// links whose names begin with "sif-" and "sfq-", the bridge, and the nftables tables named
 // after the bridge. Beside them it turns on IP forwarding, and where a table of
 // iptables drops what it does not know, it inserts two rules that let the bridge
 // through.

@@ -181,34 +181,6 @@ func TestAttachRefusesATakenPort(t *testing.T) {
 	m.attached("third", Port{Host: 8080, Container: 80, Protocol: "udp"}, Port{Host: 9090, Container: 80, Protocol: "udp"})
 }
 
-func TestBandwidthIsLimited(t *testing.T) {
-	if !isolate(t) {
-		return
-	}
-	m := newMachine(t, nil)
-	req := m.request("a")
-	req.IngressBps, req.EgressBps = 1_000_000, 2_000_000
-	if _, err := m.Attach(t.Context(), req); err != nil {
-		t.Fatal(err)
-	}
-	out, err := exec.CommandContext(t.Context(), "tc", "qdisc", "show", "dev", linkName(leaseKey(req.Owner, req.ID))).CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "tbf") || !strings.Contains(string(out), "rate 1Mbit") {
-		t.Errorf("outer end: %s %v, want tbf at 1Mbit", out, err)
-	}
-	ns, err := openNetns(req.Netns)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = ns.Close() }()
-	err = inside(ns, func() error {
-		out, err = exec.CommandContext(t.Context(), "tc", "qdisc", "show", "dev", "eth0").CombinedOutput()
-		return err
-	})
-	if err != nil || !strings.Contains(string(out), "rate 2Mbit") {
-		t.Errorf("inner end: %s %v, want tbf at 2Mbit", out, err)
-	}
-}
-
 func TestForwardChainThatDropsIsOpened(t *testing.T) {
 	if !isolate(t) {
 		return

@@ -15,7 +15,7 @@ func (b *bridge) reserve(ctx context.Context, m *made, req Request) (lease, erro
 		return lease{}, err
 	}
 	defer unlock()
-	one := lease{ID: req.ID, Name: req.Name, Owner: req.Owner, Bridge: b.name, key: leaseKey(req.Owner, req.ID)}
+	one := lease{ID: req.ID, Name: req.Name, Owner: req.Owner, Bridge: b.name, Queue: req.EgressBps > 0, key: leaseKey(req.Owner, req.ID)}
 	if left, err := b.leases.readLocked(one.key); err == nil {
 		err = b.discardLocked(left)
 		if err != nil {
