@@ -31,7 +31,7 @@ func (c *Config) checkPlaces(at places) (problems Problems) {
 // checkParent sees that the parent is of the driver's form, as far as the driver is known.
 func (c *Config) checkParent(at places) Problems {
 	path := c.CgroupParent == "" || filepath.IsAbs(c.CgroupParent)
-	want := ""
+	var want string
 	switch {
 	case c.CgroupDriver == "systemd" && !isSlice(c.CgroupParent):
 		want = "with the driver systemd want a slice, such as siflet.slice"
