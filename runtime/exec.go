@@ -33,7 +33,7 @@ func (v *view) ExecFiles(ctx context.Context, id string, spec ExecSpec, stdin, s
 	}
 	session, err := client.Exec(ctx, id, request, stdin, stdout, stderr)
 	if err != nil {
-		return nil, fmt.Errorf("exec in container %s: %w", id, classify(err))
+		return nil, fmt.Errorf("exec in container %s: %w", id, blameLimit(v.cfg.Cgroups, err, "the command", c.cgroup(), c.inst.rec.Cgroup))
 	}
 	return session, nil
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	goruntime "runtime"
+	"strings"
 	"time"
 
 	"github.com/siflet/siflet/cgroups"
@@ -86,12 +87,13 @@ func RunOnce(ctx context.Context, cfg OnceConfig, spec ContainerSpec, spaces Nam
 		done <- result{exit, err}
 	}()
 	r := <-done
+	r.err = blameLimit(o.cfg.Cgroups, r.err, "the command", filepath.Join("/", o.cfg.CgroupParent, "siflet-"+o.id))
 	undo, cancel := detached(ctx)
 	defer cancel()
 	if err := o.undo(undo); err != nil && r.err == nil {
 		r.err = err
 	}
-	return r.exit, classify(r.err)
+	return r.exit, r.err
 }
 
 func (o *once) run(ctx context.Context, spec *ContainerSpec) (supervisor.Exit, error) {
@@ -197,6 +199,18 @@ func (o *once) enter(ctx context.Context) error {
 	return <-done
 }
 
+// diedEarly waits for the end of a process with limits. It tells whether that was
+// before the image's program ran: they may be the cause.
+func (o *once) diedEarly(child *linux.Child) bool {
+	if o.group == nil || child.Await() != nil {
+		return false
+	}
+	const longest = 64
+	name, err := linux.Slurp(fmt.Sprintf("/proc/%d/comm", child.PID), longest)
+	comm := strings.TrimSpace(string(name))
+	return err == nil && (comm == supervisor.StageName || comm == "siflet-action")
+}
+
 // launch forks the stage and sees it through.
 func (o *once) launch(ctx context.Context, p *planned) (supervisor.Exit, error) {
 	binary, err := supervisor.OpenBinary(o.cfg.InstanceBinary)
@@ -238,6 +252,7 @@ func (o *once) launch(ctx context.Context, p *planned) (supervisor.Exit, error) 
 			_ = child.Kill() // it may have ended
 		}
 	}
+	died := o.diedEarly(child)
 	code, signal, err := child.Wait()
 	o.afterEnd(ctx)
 	if err = errors.Join(cause, err); err != nil {
@@ -255,6 +270,9 @@ func (o *once) launch(ctx context.Context, p *planned) (supervisor.Exit, error) 
 	}
 	if rerr != nil {
 		return supervisor.Exit{}, fmt.Errorf("read the stage's report: %w", rerr)
+	}
+	if died && signal == linux.SignalKill {
+		return supervisor.Exit{}, errors.New("launch: killed on the way")
 	}
 	return supervisor.Exit{Version: supervisor.ProtocolVersion, Code: code, Signal: signal, At: time.Now()}, nil
 }

@@ -31,7 +31,7 @@ func (e *Engine) bringUp(ctx context.Context, i *instance) error {
 		i.mu.Unlock()
 		return nil
 	}
-	err = classify(err)
+	err = blameLimit(e.cfg.Cgroups, err, "the instance", i.rec.Cgroup)
 	undo, cancel := detached(ctx)
 	defer cancel()
 	undone := e.down(undo, i)

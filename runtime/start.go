@@ -85,7 +85,7 @@ func (e *Engine) start(ctx context.Context, c *container) error {
 	}
 	if err != nil {
 		e.endDelegate(ctx, c)
-		err = rec.Restore.explain(err)
+		err = blameLimit(e.cfg.Cgroups, rec.Restore.explain(err), "the container", c.cgroup(), i.rec.Cgroup)
 		if gerr := e.cfg.Cgroups.Load(c.cgroup()).Delete(ctx); gerr != nil {
 			err = errors.Join(err, gerr)
 		}

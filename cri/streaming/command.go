@@ -41,12 +41,12 @@ func (k *call) command(w http.ResponseWriter, r *http.Request) {
 
 // ExecInContainer is called by the SPDY library.
 func (k *call) ExecInContainer(_ context.Context, _, _, _ string, _ []string, in io.Reader, out, errs io.WriteCloser, tty bool, resize <-chan Size, _ time.Duration) error {
-	return k.run(Streams{Stdin: in, Stdout: writer(out), Stderr: writer(errs), TTY: tty, Resize: resize})
+	return k.run(Streams{Stdin: in, Stdout: writer(out), Stderr: writer(errs), TTY: tty, Resize: resize}) //nolint:contextcheck // see run
 }
 
 // AttachContainer is called by the SPDY library.
 func (k *call) AttachContainer(_ context.Context, _, _, _ string, in io.Reader, out, errs io.WriteCloser, tty bool, resize <-chan Size) error {
-	return k.run(Streams{Stdin: in, Stdout: writer(out), Stderr: writer(errs), TTY: tty, Resize: resize})
+	return k.run(Streams{Stdin: in, Stdout: writer(out), Stderr: writer(errs), TTY: tty, Resize: resize}) //nolint:contextcheck // see run
 }
 
 // writer keeps a stream that was not asked for a nil interface.
@@ -112,7 +112,7 @@ func (k *call) webCommand(w http.ResponseWriter, r *http.Request) {
 	if want.TTY {
 		s.Resize = sizes(k.ctx, channels[resizeChannel]) //nolint:contextcheck // see call
 	}
-	err = k.run(s)
+	err = k.run(s)                                               //nolint:contextcheck // see run
 	_, _ = channels[statusChannel].Write(verdict(err, protocol)) // likewise
 }
 

@@ -18,7 +18,7 @@ func (k *call) run(s Streams) error {
 	if !k.begin() {
 		return errors.New("the agent is stopping")
 	}
-	ctx, cancel := context.WithCancel(k.Server.ctx) //nolint:contextcheck // k.ctx ends with the answer, and the process may go on
+	ctx, cancel := context.WithCancel(k.Server.ctx) // k.ctx ends with the answer, and the process may go on
 	over := make(chan struct{})
 	var err error
 	go func() { // Stop waits for it

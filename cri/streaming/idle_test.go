@@ -23,8 +23,10 @@ func TestTrafficEitherWayKeepsAStream(t *testing.T) {
 		k := &call{Server: &Server{idle: 2 * time.Second, log: slog.New(slog.DiscardHandler)}, client: client}
 		begin := time.Now()
 		go func() {
+			pace := time.NewTicker(1500 * time.Millisecond) // of the bubble's time
+			defer pace.Stop()
 			for n := range 4 {
-				time.Sleep(1500 * time.Millisecond) // of a bubble's time
+				<-pace.C
 				from, to := io.Reader(far), io.Writer(client)
 				if n%2 == 1 {
 					from, to = client, far

@@ -28,6 +28,11 @@ func (c *Child) Signal(s os.Signal) error {
 	return SignalProcess(c.pidfd, int(number))
 }
 
+// Await returns when the child has ended, and leaves it to be waited for.
+func (c *Child) Await() error {
+	return retry(func() error { return unix.Waitid(unix.P_PID, c.PID, nil, unix.WEXITED|unix.WNOWAIT, nil) })
+}
+
 // Wait collects the child when it has ended: its exit status, or the signal it
 // died of, which is zero otherwise. Nothing else may be called afterwards.
 func (c *Child) Wait() (code, signal int, err error) {

@@ -131,7 +131,7 @@ func (x *execution) over(e *Exit) {
 	switch _, _, runs := x.c.place(); {
 	case x.failure == nil, x.timedOut:
 		x.conn.reply(&Reply{Exit: e})
-	case !runs, x.failure.Reason == stageKilled: // by the end of its container
+	case !runs, x.failure.Reason == stageKilled && !e.OOM: // by the end of its container
 		x.conn.fail(notRunning("exec"))
 	default:
 		x.conn.fail(x.failure)

@@ -1,0 +1,31 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"path"
+
+	"github.com/siflet/siflet/cgroups"
+)
+
+// smallLimit is what a memory limit may be to be blamed for a start that did not
+// work: what siflet itself needs for it is far less.
+const smallLimit = 16 << 20
+
+// blameLimit says of a failure without a kind that a memory limit is too low, if a
+// cgroup, or the one above the last, has a small one that was hit: the kernel's own
+// words for it are many.
+func blameLimit(m *cgroups.Manager, err error, what string, groups ...string) error {
+	var kind *kindError
+	if err = classify(err); err == nil || m == nil || errors.As(err, &kind) ||
+		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	groups = append(groups, path.Dir(groups[len(groups)-1])) // a kubelet limits its pods there
+	for _, group := range groups {
+		if limit, hit := m.Load(group).Shortage(); hit && limit <= smallLimit {
+			return errorf(ErrMemory, "the memory limit of %d bytes is too low to start %s: %w", limit, what, err)
+		}
+	}
+	return err
+}
