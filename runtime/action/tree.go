@@ -143,13 +143,13 @@ func (t tree) lookPath(dir, searchPath, name string) (string, error) {
 		info, err := t.stat(absolute(name), true)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			return "", fatalf("%q: no such file in the container: %w", name, fs.ErrNotExist)
+			return "", because(fs.ErrNotExist, "%q: no such file in the container", name)
 		case err != nil:
 			return "", fatalf("%q: %w", name, err)
 		case info.IsDir():
-			return "", fatalf("%q: is a directory: %w", name, fs.ErrPermission)
+			return "", because(fs.ErrPermission, "%q: is a directory", name)
 		case info.Mode()&0o111 == 0:
-			return "", fatalf("%q: not executable: %w", name, fs.ErrPermission)
+			return "", because(fs.ErrPermission, "%q: not executable", name)
 		}
 		return name, nil
 	}
@@ -160,7 +160,12 @@ func (t tree) lookPath(dir, searchPath, name string) (string, error) {
 			}
 		}
 	}
-	e := fatalf("%q: executable file not found in $PATH", name)
-	e.Err = fs.ErrNotExist
-	return "", e
+	return "", because(fs.ErrNotExist, "%q: executable file not found in $PATH", name)
+}
+
+// because makes an error of a kind that its text does not repeat.
+func because(kind error, format string, args ...any) *Error {
+	e := fatalf(format, args...)
+	e.Err = kind
+	return e
 }

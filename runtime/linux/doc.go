@@ -17,6 +17,7 @@ import (
 // Errors that callers branch on and package io/fs has no name for.
 const (
 	EACCES  = unix.EACCES
+	ENOMEM  = unix.ENOMEM
 	EINVAL  = unix.EINVAL
 	ELOOP   = unix.ELOOP
 	ENOEXEC = unix.ENOEXEC

@@ -58,7 +58,7 @@ func SetSysctl(key, value string) error {
 		}
 	}
 	if err := Put("/proc/sys/"+path, value); err != nil {
-		return fmt.Errorf("sysctl %s: %w", key, err)
+		return fmt.Errorf("sysctl %s = %q: %w", key, value, err)
 	}
 	return nil
 }

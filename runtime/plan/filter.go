@@ -233,7 +233,7 @@ func alternatives(call specs.LinuxSyscall) ([][]specs.LinuxSeccompArg, error) {
 	twice := false
 	for _, a := range call.Args {
 		if a.Index >= numberOfArgs {
-			return nil, invalid("seccomp rule for %v: argument %d", call.Names, a.Index)
+			return nil, invalid("seccomp rule for %v: args.index %d: a call has arguments 0 to 5", call.Names, a.Index)
 		}
 		switch a.Op {
 		case specs.OpEqualTo, specs.OpNotEqual, specs.OpGreaterThan, specs.OpGreaterEqual, specs.OpLessThan,

@@ -178,7 +178,7 @@ func TestCompileRefusesWhatItCannotDo(t *testing.T) {
 		}, "listenerPath"},
 		"flag":              {flags("SECCOMP_FILTER_FLAG_NEW_LISTENER"), "SECCOMP_FILTER_FLAG_NEW_LISTENER"},
 		"flag for notify":   {flags(specs.LinuxSeccompFlagWaitKillableRecv), "WAIT_KILLABLE_RECV"},
-		"seventh argument":  {rules(rule(specs.ActErrno, is(6, 0))), "argument 6"},
+		"seventh argument":  {rules(rule(specs.ActErrno, is(6, 0))), "args.index 6"},
 		"operator":          {rules(rule(specs.ActErrno, specs.LinuxSeccompArg{Op: "SCMP_CMP_LIKE"})), "SCMP_CMP_LIKE"},
 		"contradiction":     {rules(rule(specs.ActErrno, is(0, 1)), rule(specs.ActTrap, is(0, 1))), "call read: two rules"},
 		"narrow before all": {rules(rule(specs.ActErrno, is(0, 1), is(1, 1)), rule(specs.ActTrap, is(0, 1))), "call read: "},

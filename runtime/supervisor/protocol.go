@@ -67,6 +67,8 @@ type Hello struct {
 	InitPID int `json:"init_pid,omitempty"` // sinit, on the host
 	// Error is why the supervisor gives up; it exits after saying so.
 	Error string `json:"error,omitempty"`
+	// Kind is the error's, as program.Failure has it.
+	Kind string `json:"kind,omitempty"`
 }
 
 // Request is one call. A connection carries one call; file descriptors travel

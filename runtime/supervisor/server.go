@@ -147,6 +147,9 @@ func Supervise() error {
 	err := s.setup()
 	if err != nil {
 		hello.Error = err.Error()
+		if _, ok := errors.AsType[badConfig](err); ok {
+			hello.Kind = "invalid"
+		}
 	} else if s.sinit != nil {
 		hello.InitPID = s.sinit.pid
 	}

@@ -68,6 +68,9 @@ func (s *server) setup() error {
 	return s.loop.watch(s.listener, linux.EventIn, s)
 }
 
+// badConfig is an error that whoever asked for the instance has to mend.
+type badConfig struct{ error }
+
 func (s *server) namespaces() error {
 	if s.cfg.Hostname != "" {
 		if err := linux.SetHostname(s.cfg.Hostname); err != nil {
@@ -85,8 +88,10 @@ func (s *server) namespaces() error {
 		}
 	}
 	for k, v := range s.cfg.Sysctls {
-		if err := s.user.setSysctl(k, v); err != nil {
+		if err := s.user.setSysctl(k, v); errors.Is(err, linux.ENOMEM) {
 			return err
+		} else if err != nil {
+			return badConfig{err}
 		}
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/siflet/siflet/runtime/linux"
+	"github.com/siflet/siflet/runtime/program"
 )
 
 // OpenBinary opens siflet-instance on a read-only mount of its own, so that
@@ -72,7 +73,7 @@ func Spawn(ctx context.Context, binary *os.File, cfg Config, attr SpawnAttr) (*P
 		attr.Forked(p.PID)
 	}
 	if err := p.hello(ctx, r); err != nil {
-		return nil, errors.Join(fmt.Errorf("start supervisor: %w", err), p.kill()) //nolint:contextcheck // the cleanup outlives ctx
+		return nil, errors.Join(err, p.kill()) //nolint:contextcheck // the cleanup outlives ctx
 	}
 	return p, nil
 }
@@ -157,10 +158,10 @@ func (p *Process) hello(ctx context.Context, r *os.File) error {
 	stop := context.AfterFunc(ctx, func() { _ = r.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if err := json.NewDecoder(r).Decode(&p.Hello); err != nil {
-		return errors.Join(fmt.Errorf("hello: %w", err), ctx.Err())
+		return errors.Join(fmt.Errorf("start supervisor: hello: %w", err), ctx.Err())
 	}
 	if p.Hello.Error != "" {
-		return errors.New(p.Hello.Error)
+		return &program.Failure{Step: "start supervisor", Reason: p.Hello.Error, Kind: p.Hello.Kind}
 	}
 	return nil
 }

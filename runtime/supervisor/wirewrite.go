@@ -88,6 +88,7 @@ func encodeHello(h *Hello) []byte {
 	w.number("pid", h.PID)
 	w.int("init_pid", h.InitPID)
 	w.string("error", h.Error)
+	w.string("kind", h.Kind)
 	w.close('}')
 	return w.b
 }

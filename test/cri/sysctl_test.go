@@ -62,6 +62,6 @@ func TestSysctlsOfTheNodeAreRefused(t *testing.T) {
 	config := podConfig(a, "p")
 	config.Linux.Sysctls = map[string]string{"kernel.shm_rmid_forced": "many"}
 	_, err := a.RunPodSandbox(within(t), &criapi.RunPodSandboxRequest{Config: config})
-	wantRefusal(t, "a value that the kernel does not take", err, "Unknown", "sysctl kernel/shm_rmid_forced: invalid argument")
+	wantRefusal(t, "a value that the kernel does not take", err, "InvalidArgument", `sysctl kernel/shm_rmid_forced = "many": invalid argument`)
 	a.checkNoPod()
 }
