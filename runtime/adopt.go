@@ -217,6 +217,7 @@ func believe(i *instance, status supervisor.Status) {
 			continue
 		}
 		known[s.ID] = true
+		c.service = serviceState(&s)
 		if s.PID != 0 || !s.StartedAt.IsZero() {
 			c.announced = true
 			c.rec.PID = s.PID

@@ -6,15 +6,13 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/supervisor"
 )
 
-// EndInstance sends a signal to the init process of an instance, which passes
-// it on to every process there and, if the signal asks to terminate, ends when
-// the last of them has. It waits for that during grace and says whether the
-// instance has ended. Its records, network and cgroup stay until it is removed.
-// An instance that runs no init of its own is ErrInvalid.
+// EndInstance sends a signal to every process in an instance, which ends when the
+// last of them has: nothing is started again. It waits for that during grace and
+// says whether the instance has ended. Its records, network and cgroup stay until it is
+// removed.
 func (e *Engine) EndInstance(ctx context.Context, id string, signal int, grace time.Duration) (ended bool, err error) {
 	i, err := e.instance(id)
 	if err != nil {
@@ -27,10 +25,8 @@ func (e *Engine) EndInstance(ctx context.Context, id string, signal int, grace t
 	if !alive || client == nil || w == nil {
 		return true, nil
 	}
-	if err := signalInit(ctx, client, signal); err != nil {
-		if errors.Is(err, supervisor.ErrGone) {
-			return true, nil
-		}
+	// The supervisor's own deadline is for a caller that leaves.
+	if err := client.End(ctx, signal, grace+killTime); err != nil && !errors.Is(err, supervisor.ErrGone) {
 		return false, fmt.Errorf("signal instance: %w", err)
 	}
 	timer := time.NewTimer(grace)
@@ -43,25 +39,4 @@ func (e *Engine) EndInstance(ctx context.Context, id string, signal int, grace t
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
-}
-
-func signalInit(ctx context.Context, client *supervisor.Client, signal int) error {
-	before, err := client.Status(ctx)
-	if err != nil {
-		return err
-	}
-	if before.InitPID == 0 {
-		return errorf(ErrInvalid, "the instance has no init process of its own")
-	}
-	process, err := linux.OpenProcess(before.InitPID)
-	if err != nil {
-		return err
-	}
-	defer process.Close() //nolint:errcheck // nothing was written
-	// The supervisor has not collected it, so the descriptor is of that process
-	// and not of a later one with the same number.
-	if _, err := client.Status(ctx); err != nil {
-		return err
-	}
-	return linux.SignalProcess(process, signal)
 }

@@ -94,7 +94,8 @@ type container struct {
 
 	rec       containerRecord
 	exit      *supervisor.Exit
-	planned   *planned // what was found out at the creation, until the start
+	service   ServiceState // as of when it was asked for
+	planned   *planned     // what was found out at the creation, until the start
 	claim     *claim
 	gone      bool
 	unheard   bool          // its ID may have reached nobody yet
@@ -212,7 +213,8 @@ func (c *container) snapshotLocked() Container {
 		ID: c.id, InstanceID: c.inst.id, Spec: r.Spec, State: c.stateLocked(), ImageID: r.Image.ID,
 		CreatedAt: r.CreatedAt, StartedAt: r.StartedAt, Reason: r.Reason, LogPath: r.LogPath,
 		StopSignal: r.StopSignal, Resources: r.Resources,
-		Cgroup: filepath.Join(c.inst.rec.Cgroup, c.id), Volumes: r.volumes(), Labels: r.labels(),
+		Service: c.service,
+		Cgroup:  filepath.Join(c.inst.rec.Cgroup, c.id), Volumes: r.volumes(), Labels: r.labels(),
 	}
 	switch out.State {
 	case ContainerRunning:
@@ -239,7 +241,7 @@ func (i *instance) snapshotLocked() Instance {
 	r := &i.rec
 	out := Instance{
 		ID: i.id, Spec: r.Spec, State: instanceState(r.ReadyAt, r.StoppedAt, i.alive), CreatedAt: r.CreatedAt,
-		Network: r.Network, Netns: r.Netns, Cgroup: r.Cgroup, Reason: r.Reason, Labels: r.Labels,
+		Network: r.Network, Netns: r.Netns, Cgroup: r.Cgroup, Reason: r.Reason, Labels: r.Labels, BootID: r.BootID,
 	}
 	if i.alive {
 		out.SupervisorPID, out.InitPID = r.SupervisorPID, r.InitPID

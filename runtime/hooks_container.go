@@ -23,8 +23,12 @@ func (c *container) hookRun() (*hookRun, error) {
 
 // startProcess has the supervisor start a container, and runs the hooks that are due
 // before its process does.
-func startProcess(ctx context.Context, client *supervisor.Client, c *container, rec *containerRecord, p *planned) (int, error) {
+func (e *Engine) startProcess(ctx context.Context, client *supervisor.Client, c *container, rec *containerRecord, p *planned) (int, error) {
 	request := startRequest(c, rec, p)
+	var err error
+	if request.Service, err = e.serviceRequest(c, rec.Spec.Service); err != nil {
+		return 0, err
+	}
 	hooks, err := c.hookRun()
 	if err != nil {
 		return 0, err

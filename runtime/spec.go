@@ -116,6 +116,8 @@ type Instance struct {
 	Netns         string          `json:"netns,omitempty"` // pin; empty for the host's
 	Cgroup        string          `json:"cgroup,omitempty"`
 	Labels        Labels          `json:"labels,omitzero"`
+	// BootID is the kernel's when it was made.
+	BootID string `json:"boot_id,omitempty"`
 	// Reason is why a not-ready instance is not ready, when there is a reason to tell.
 	Reason string `json:"reason,omitempty"`
 }
@@ -225,6 +227,8 @@ type ContainerSpec struct {
 	// image with a /.singularity.d. Nil: the engine makes one from Command, Args
 	// and Env when the image is a native SIF.
 	Action []byte `json:"action,omitempty"`
+	// Service is for the container of a person's instance.
+	Service *Service `json:"service,omitempty"`
 	// Keep makes all that the process leaves behind end with it when it is killed.
 	Keep bool `json:"keep,omitempty"`
 	// Hangup is closed when whoever is at the other end has gone; nil is never.
@@ -263,6 +267,7 @@ type Container struct {
 	Cgroup     string                `json:"cgroup,omitempty"`
 	Labels     Labels                `json:"labels,omitzero"`     // SELinux's; Process is empty if privileged
 	Resources  *specs.LinuxResources `json:"resources,omitempty"` // effective, after updates
+	Service    ServiceState          `json:"service_state,omitzero"`
 }
 
 // ExecSpec is a further process in a running container.

@@ -81,7 +81,7 @@ func (e *Engine) start(ctx context.Context, c *container) error {
 	err := e.tellPlugins(ctx, StepStart, e.containerSubject(c, nil))
 	pid := 0
 	if err == nil {
-		pid, err = startProcess(ctx, client, c, &rec, planned)
+		pid, err = e.startProcess(ctx, client, c, &rec, planned)
 	}
 	if err != nil {
 		e.endDelegate(ctx, c)
@@ -144,6 +144,7 @@ func startRequest(c *container, rec *containerRecord, p *planned) supervisor.Sta
 		ExitFile: c.exitPath(),
 		Log: supervisor.LogConfig{
 			CRI: rec.LogPath, Out: spec.OutPath, Err: spec.ErrPath,
+			MaxSize: spec.logSize(), MaxFiles: spec.logFiles(),
 		},
 		Stdin: spec.Stdin, StdinOnce: spec.StdinOnce, Terminal: spec.Terminal,
 		Restored: rec.Restore.pidFile(),

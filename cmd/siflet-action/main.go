@@ -190,6 +190,9 @@ func fail(report *os.File, err error) int {
 	if known.Message == "" {
 		return known.Code
 	}
+	if report != nil && known.Code == 0 {
+		_ = linux.SetName(program.IdleName) // a supervisor looks
+	}
 	if report == nil || known.Code == 0 {
 		fmt.Fprintln(os.Stderr, known.Line())
 		return known.Code

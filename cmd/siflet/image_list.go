@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/siflet/siflet/runtime/image"
+	"github.com/siflet/siflet/runtime/sif"
 	"github.com/siflet/siflet/runtime/trust"
 )
 
@@ -141,6 +142,7 @@ type imageConfig struct {
 	Labels       map[string]string `json:"labels,omitempty"`
 	Volumes      []string          `json:"volumes,omitempty"`
 	ExposedPorts []string          `json:"exposed_ports,omitempty"`
+	Healthcheck  *sif.Healthcheck  `json:"healthcheck,omitempty"`
 }
 
 func (w *workshop) imageInspectCommand() *cobra.Command {

@@ -25,6 +25,7 @@ type instanceAttributes struct {
 	Image  string `json:"image"`
 	LogOut string `json:"log_out"`
 	LogErr string `json:"log_err"`
+	Log    string `json:"log,omitempty"` // both, with times
 }
 
 func attributes(i runtime.Instance) instanceAttributes {
@@ -45,6 +46,7 @@ func (w *workshop) instanceCommand() *cobra.Command {
 
 func (w *workshop) startCommand(verb, short string) *cobra.Command {
 	var o actionOptions
+	var s serviceOptions
 	cmd := &cobra.Command{
 		Use: verb + " [flags] IMAGE NAME [ARGS...]", Short: short,
 		Long: strings.ToUpper(short[:1]) + short[1:] + ".\n\nDocker and OCI images have no scripts: what runs is their ENTRYPOINT with their CMD, which\n" +
@@ -54,16 +56,17 @@ func (w *workshop) startCommand(verb, short string) *cobra.Command {
 			if err := o.settle(cmd); err != nil {
 				return err
 			}
-			return w.startInstance(cmd.Context(), &o, verb, args[0], args[1], args[2:])
+			return w.startInstance(cmd.Context(), &o, &s, verb, args[0], args[1], args[2:])
 		},
 	}
 	cmd.Flags().SetInterspersed(false)
 	o.register(cmd.Flags())
+	s.register(cmd.Flags())
 	cmd.Flags().StringVar(&o.pidFile, "pid-file", "", "write the PID of the instance's first process to this file")
 	return cmd
 }
 
-func (w *workshop) startInstance(ctx context.Context, o *actionOptions, verb, ref, name string, args []string) error {
+func (w *workshop) startInstance(ctx context.Context, o *actionOptions, s *serviceOptions, verb, ref, name string, args []string) error {
 	if !validInstanceName(name) {
 		return fmt.Errorf("while checking instance name: %s is not a valid instance name; use letters, digits, '.', '_' and '-', 128 of them at most", name)
 	}
@@ -82,7 +85,11 @@ func (w *workshop) startInstance(ctx context.Context, o *actionOptions, verb, re
 	if err != nil {
 		return err
 	}
-	kept := instanceAttributes{Image: listedName(img, ref), LogOut: container.OutPath, LogErr: container.ErrPath}
+	container.StopSignal = s.stopSignal
+	if container.Service, err = s.service(ctx, o, img, subject{image: imageName(img), instance: name}); err != nil {
+		return err
+	}
+	kept := instanceAttributes{Image: listedName(img, ref), LogOut: container.OutPath, LogErr: container.ErrPath, Log: container.LogPath}
 	if instance.Attributes, err = json.Marshal(kept); err != nil {
 		return err
 	}
@@ -109,18 +116,25 @@ func (w *workshop) startInstance(ctx context.Context, o *actionOptions, verb, re
 	return nil
 }
 
-// clearDead removes the instances that have ended, so that no name is kept by
-// what is no more; a live one of that name is in the way.
+// clearDead removes what has ended of that name; what lives is in the way. Of others
+// that have ended the records stay, unless the machine was started anew, and nothing
+// else: no address, no port.
 func clearDead(ctx context.Context, engine *runtime.Engine, name string) error {
+	containers := engine.Containers()
 	for _, i := range engine.Instances() {
-		if i.State == runtime.InstanceReady {
-			if i.Spec.Name == name {
-				return fmt.Errorf("instance %s already exists; stop it first: siflet instance stop %s", name, name)
+		up := statusOf(i, only(containers, i.ID)).up()
+		switch {
+		case i.Spec.Name == name && up:
+			return fmt.Errorf("instance %s already exists; stop it first: siflet instance stop %s", name, name)
+		case i.Spec.Name == name:
+			if err := engine.RemoveInstance(ctx, i.ID); err != nil {
+				return fmt.Errorf("remove the ended instance %s: %w", name, err)
 			}
-			continue
-		}
-		if err := engine.RemoveInstance(ctx, i.ID); err != nil && i.Spec.Name == name {
-			return fmt.Errorf("remove the ended instance %s: %w", name, err)
+		case i.State == runtime.InstanceReady:
+		case !thisBoot(i):
+			_ = engine.RemoveInstance(ctx, i.ID) // the next one tries again
+		default:
+			_ = engine.StopInstance(ctx, i.ID) // likewise
 		}
 	}
 	return nil
@@ -155,6 +169,7 @@ func (o *actionOptions) instance(ctx context.Context, warnings io.Writer, verb s
 	}
 	container.OutPath = filepath.Join(r.logs, name+".out")
 	container.ErrPath = filepath.Join(r.logs, name+".err")
+	container.LogPath = logPath(r, name)
 	instance = runtime.InstanceSpec{
 		Name: name, Hostname: o.hostname, EndWithInit: true, BuiltInNetwork: true, LoopbackOnly: o.network == "none",
 		Namespaces: runtime.Namespaces{Network: own(o.net), IPC: own(o.ipc), UTS: own(o.uts)},
@@ -180,19 +195,23 @@ func launch(ctx context.Context, engine *runtime.Engine, i runtime.InstanceSpec,
 	return running, nil
 }
 
+// logPath is the log of an instance with both of its outputs and their times.
+func logPath(r roots, name string) string { return filepath.Join(r.logs, name+".log") }
+
 func validInstanceName(name string) bool {
 	return name != "" && name != "." && name != ".." && len(name) <= 128 &&
 		strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == ""
 }
 
-// matching returns the live instances whose names match a glob, sorted.
+// matching returns the instances whose names match a glob, sorted: the live ones
+// and those that have ended since the machine was started.
 func matching(instances []runtime.Instance, glob string) ([]runtime.Instance, error) {
 	if _, err := filepath.Match(glob, ""); err != nil {
 		return nil, usageError{text: fmt.Sprintf("%q is not a pattern: %v", glob, err)}
 	}
 	var found []runtime.Instance
 	for _, i := range instances {
-		if matched, _ := filepath.Match(glob, i.Spec.Name); matched && i.State == runtime.InstanceReady {
+		if matched, _ := filepath.Match(glob, i.Spec.Name); matched && (i.State == runtime.InstanceReady || !i.Spec.Pod && thisBoot(i)) {
 			found = append(found, i)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -19,12 +20,20 @@ type listed struct {
 	LogErr   string `json:"logErrPath"`
 	LogOut   string `json:"logOutPath"`
 	Pod      string `json:"pod,omitempty"`
+	// Status is what the table says without the numbers.
+	Status     string    `json:"status"`
+	ExitCode   *int      `json:"exitCode,omitempty"`
+	Restarts   int       `json:"restarts"`
+	NextStart  time.Time `json:"nextStart,omitzero"`
+	statusText string
 }
 
 func (w *workshop) listCommand() *cobra.Command {
 	var asJSON, logs, pods bool
 	cmd := &cobra.Command{
-		Use: "list [flags] [GLOB]", Short: "list running instances",
+		Use: "list [flags] [GLOB]", Short: "list instances and how they are",
+		Long: "List instances and how they are.\n\nSTATUS is running, exited with the status of the service, or restarting with that of its last run; with a\n" +
+			"health check also starting, healthy or unhealthy. What has exited is listed until it is stopped or started\nagain, but not when the machine was started anew.",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return usageError{text: "want one name or pattern; quote patterns: 'web*'"}
@@ -65,7 +74,9 @@ func (w *workshop) list(cmd *cobra.Command, glob string, pods bool) ([]listed, e
 			return nil, err
 		}
 		for _, i := range instances {
-			out = append(out, describe(view, i))
+			if thisBoot(i) {
+				out = append(out, describe(view, i))
+			}
 		}
 	}
 	return out, nil
@@ -78,8 +89,12 @@ func describe(view view, i runtime.Instance) listed {
 		LogErr: kept.LogErr, LogOut: kept.LogOut,
 	}
 	if !i.Spec.Pod {
+		s := statusOf(i, only(view.Containers(), i.ID))
+		entry.Status, entry.ExitCode, entry.Restarts, entry.NextStart = s.state, s.code, s.restarts, s.again
+		entry.statusText = s.String()
 		return entry
 	}
+	entry.Status, entry.statusText = "ready", "ready"
 	entry.Pod = i.Spec.Metadata.Namespace + "/" + i.Spec.Metadata.Name
 	entry.Instance = podName(i)
 	for _, c := range view.Containers() {
@@ -102,7 +117,7 @@ func writeList(w io.Writer, found []listed, asJSON, logs, pods bool) error {
 		encoder.SetIndent("", "\t")
 		return encoder.Encode(map[string][]listed{"instances": found})
 	}
-	header := []string{"INSTANCE NAME", "PID", "IP", "IMAGE"}
+	header := []string{"INSTANCE NAME", "PID", "IP", "IMAGE", "STATUS", "RESTARTS"}
 	if logs {
 		header = []string{"INSTANCE NAME", "PID", "LOGS"}
 	}
@@ -111,9 +126,13 @@ func writeList(w io.Writer, found []listed, asJSON, logs, pods bool) error {
 	}
 	rows := [][]string{header}
 	for _, i := range found {
-		row := []string{i.Instance, strconv.Itoa(i.PID), i.IP, i.Image}
+		pid := "-"
+		if i.PID != 0 {
+			pid = strconv.Itoa(i.PID)
+		}
+		row := []string{i.Instance, pid, i.IP, i.Image, i.statusText, strconv.Itoa(i.Restarts)}
 		if logs {
-			row = []string{i.Instance, strconv.Itoa(i.PID), i.LogErr}
+			row = []string{i.Instance, pid, i.LogErr}
 			if i.LogErr == "" {
 				row[2], i.LogOut = i.LogOut, ""
 			}

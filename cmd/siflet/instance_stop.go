@@ -24,6 +24,8 @@ func (w *workshop) stopCommand() *cobra.Command {
 	var o stopOptions
 	cmd := &cobra.Command{
 		Use: "stop [flags] [NAME|GLOB]", Short: "stop instances",
+		Long: "Stop instances, for good: no --restart starts them again.\n\nEvery process gets the signal; when the service has ended by one of its own, what is left gets SIGTERM. The\n" +
+			"records of what has exited go too. Logs stay.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			glob := "*"
 			switch {
@@ -43,13 +45,13 @@ func (w *workshop) stopCommand() *cobra.Command {
 	flags.BoolVar(&o.all, "a", false, "the same as --all")
 	_ = flags.MarkHidden("a")
 	flags.BoolVarP(&o.force, "force", "F", false, "kill without asking")
-	flags.StringVarP(&o.signal, "signal", "s", "", "signal to ask with: a name or number (default SIGTERM)")
+	flags.StringVarP(&o.signal, "signal", "s", "", "signal to ask with: a name or number (default: that of --stop-signal or of the image, or SIGTERM)")
 	flags.IntVarP(&o.timeout, "timeout", "t", 10, "seconds to wait before killing")
 	return cmd
 }
 
 func (w *workshop) stop(ctx context.Context, o stopOptions, glob string) error {
-	signal := signalTerminate
+	signal := 0
 	if o.signal != "" {
 		var err error
 		if signal, err = runtime.ParseSignal(o.signal); err != nil {
@@ -84,6 +86,13 @@ func (w *workshop) stop(ctx context.Context, o stopOptions, glob string) error {
 	errs := make([]error, len(found))
 	var wait sync.WaitGroup
 	for n, i := range found {
+		signal := signal
+		if c := only(engine.Containers(), i.ID); signal == 0 && c != nil {
+			signal, _ = runtime.ParseSignal(c.StopSignal) // it was checked when the instance was made
+		}
+		if signal == 0 {
+			signal = signalTerminate
+		}
 		wait.Go(func() { errs[n] = w.stopOne(ctx, engine, i, signal, time.Duration(o.timeout)*time.Second) })
 	}
 	wait.Wait()
@@ -94,6 +103,10 @@ func (w *workshop) stop(ctx context.Context, o stopOptions, glob string) error {
 // instance away with whatever did not obey.
 func (w *workshop) stopOne(ctx context.Context, engine *runtime.Engine, i runtime.Instance, signal int, grace time.Duration) error {
 	subject := fmt.Sprintf("%s instance of %s (PID=%d)", i.Spec.Name, printable(attributes(i).Image), i.InitPID)
+	if i.State != runtime.InstanceReady {
+		info(w.stderr, "Removing %s, which has ended", i.Spec.Name)
+		return engine.RemoveInstance(ctx, i.ID)
+	}
 	info(w.stderr, "Stopping %s", subject)
 	ended, err := engine.EndInstance(ctx, i.ID, signal, grace)
 	if err != nil {

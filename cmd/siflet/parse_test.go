@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -131,30 +130,6 @@ func TestFlagsComeFromTheFirstVariableThatIsSet(t *testing.T) {
 	err = flagsFromEnvironment(flags, func(name string) (string, bool) { return "lots", name == "SIFLET_PIDS_LIMIT" })
 	if err == nil {
 		t.Error("a number that is none is no error")
-	}
-}
-
-func TestTailStartsSoManyLinesBeforeTheEnd(t *testing.T) {
-	for lines, want := range map[int]string{-1: "a\nb\nc\n", 0: "", 1: "c\n", 2: "b\nc\n", 9: "a\nb\nc\n"} {
-		path := t.TempDir() + "/log"
-		writeFile(t, path, "a\nb\nc\n")
-		var out bytes.Buffer
-		err := showLogs(t.Context(), &out, []logFile{{path: path}}, logOptions{tail: lines, stdout: true, stderr: true})
-		if err != nil || out.String() != want {
-			t.Errorf("--tail %d shows %q, %v; want %q", lines, out.String(), err, want)
-		}
-	}
-}
-
-func TestKubeletLogsAreShownWithoutTheirTimes(t *testing.T) {
-	path := t.TempDir() + "/log"
-	writeFile(t, path, "2026-01-01T00:00:00.0Z stdout P half \n2026-01-01T00:00:00.0Z stdout F line\n2026-01-01T00:00:00.0Z stderr F error\n2026-01-01T00:00:00.0Z stdout F cut of")
-	var out bytes.Buffer
-	if err := showLogs(t.Context(), &out, []logFile{{path: path, cri: true}}, logOptions{tail: -1, stdout: true}); err != nil {
-		t.Fatal(err)
-	}
-	if want := "half line\n"; out.String() != want {
-		t.Errorf("shown: %q, want %q", out.String(), want)
 	}
 }
 

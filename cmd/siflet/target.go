@@ -63,10 +63,15 @@ func (w *workshop) target(ctx context.Context, name string) (target, error) {
 	if err != nil {
 		return target{}, err
 	}
+	missing := missingError{text: "no instance found with name " + name}
 	for _, v := range views {
 		var found []target
 		for _, i := range v.Instances() {
 			if i.State != runtime.InstanceReady {
+				if i.Spec.Name == name && !i.Spec.Pod && thisBoot(i) {
+					missing.text += fmt.Sprintf(": it has %s; start it again, or see why it ended: siflet instance logs %s",
+						statusOf(i, only(v.Containers(), i.ID)), name)
+				}
 				continue
 			}
 			if rest, ok := addressed(i, name); ok {
@@ -85,7 +90,7 @@ func (w *workshop) target(ctx context.Context, name string) (target, error) {
 			return target{}, fmt.Errorf("%s means %d pods; use NAMESPACE/NAME or an ID: siflet instance list --pods", name, len(found))
 		}
 	}
-	return target{}, missingError{text: "no instance found with name " + name}
+	return target{}, missing
 }
 
 // addressed says whether name means instance i, and which container of it.

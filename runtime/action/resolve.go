@@ -1,6 +1,7 @@
 package action
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -58,7 +59,7 @@ func dispatch(t tree, dir string, req Request, env map[string]string) (Process, 
 	case Run:
 		return runCommand(t, req, env)
 	case Start:
-		if p, ok, err := script(t, req, "startscript", env); ok || err != nil {
+		if p, ok, err := startScript(t, req, env); ok || err != nil {
 			return p, err
 		}
 		return Process{}, absent(t, req, "startscript", &Error{Label: "INFO", Message: "No instance start script found in container"})
@@ -130,6 +131,40 @@ func podCommand(t tree, req Request, env map[string]string) (Process, error) {
 		}
 	}
 	return Process{}, absent(t, req, "startscript or runscript", noCommand("startscript or runscript"))
+}
+
+// startScript is the startscript of the image, if it does anything. The service of an
+// image made from a Docker one is that one's ENTRYPOINT with its CMD.
+func startScript(t tree, req Request, env map[string]string) (p Process, ok bool, err error) {
+	if text, err := t.read(scriptPath(req.App, "startscript")); req.App != "" || err != nil || !idle(text) || !forShell(text) {
+		return script(t, req, "startscript", env)
+	}
+	text, err := t.read(scriptPath("", "runscript"))
+	if err == nil && fromDocker(text, req.Args) {
+		return script(t, req, "runscript", env)
+	}
+	return Process{}, false, nil
+}
+
+// forShell says that a script's first line names a shell, or nothing.
+func forShell(script []byte) bool {
+	line, _, _ := strings.Cut(string(script), "\n")
+	words := strings.Fields(strings.TrimPrefix(line, "#!"))
+	return !strings.HasPrefix(line, "#!") || len(words) > 0 && isShell(path.Base(words[0]))
+}
+
+// fromDocker says that a runscript runs what a Docker image's config says, and that
+// this is more than a shell: that would find nobody to talk to.
+func fromDocker(runscript []byte, args []string) bool {
+	words := map[string]string{}
+	for line := range bytes.Lines(runscript) {
+		name, value, found := strings.Cut(strings.TrimSpace(string(line)), "=")
+		if _, twice := words[name]; found && !twice && (name == "OCI_ENTRYPOINT" || name == "OCI_CMD") {
+			words[name] = strings.Trim(value, `'"`)
+		}
+	}
+	command := words["OCI_ENTRYPOINT"] + words["OCI_CMD"]
+	return command != "" && (len(args) > 0 || !isShell(path.Base(command)))
 }
 
 // absent is the answer to a request for a script that the image lacks, which

@@ -28,6 +28,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/siflet/siflet/runtime/sif"
 	"github.com/siflet/siflet/runtime/trust"
 )
 
@@ -62,6 +63,7 @@ type Config struct {
 	WorkingDir, User, StopSignal string
 	Labels                       map[string]string
 	Volumes, ExposedPorts        []string
+	Healthcheck                  *sif.Healthcheck
 }
 
 // Image is an image as it is now. The slices are shared: don't change them.

@@ -11,6 +11,8 @@ import (
 	goruntime "runtime"
 	"slices"
 	"strings"
+
+	"github.com/siflet/siflet/runtime/sif"
 )
 
 // maxExtents is how many file systems the kernel's overlay stacks.
@@ -99,6 +101,7 @@ func readConfig(text []byte, host string) (arch string, c Config, inner json.Raw
 			WorkingDir, User, StopSignal string
 			Labels                       map[string]string
 			Volumes, ExposedPorts        map[string]struct{}
+			Healthcheck                  *sif.Healthcheck
 		} `json:"config"`
 	}
 	if err := json.Unmarshal(text, &raw); err != nil {
@@ -129,6 +132,7 @@ func readConfig(text []byte, host string) (arch string, c Config, inner json.Raw
 		Entrypoint: in.Entrypoint, Cmd: in.Cmd, Env: in.Env, WorkingDir: in.WorkingDir, User: in.User,
 		StopSignal: in.StopSignal, Labels: in.Labels,
 		Volumes: slices.Sorted(maps.Keys(in.Volumes)), ExposedPorts: slices.Sorted(maps.Keys(in.ExposedPorts)),
+		Healthcheck: in.Healthcheck,
 	}, whole.Config, nil
 }
 

@@ -116,6 +116,15 @@ func (f FD) dupFrom(number int) (FD, error) {
 	return FD(n), nil
 }
 
+// Size is that of a regular file; zero if it can't be told.
+func (f FD) Size() int64 {
+	var st unix.Stat_t
+	if unix.Fstat(int(f), &st) != nil {
+		return 0
+	}
+	return st.Size
+}
+
 // SetSize sets the window size of a terminal.
 func (f FD) SetSize(rows, cols uint16) error {
 	return unix.IoctlSetWinsize(int(f), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: cols})
@@ -142,6 +151,9 @@ func OpenNull() (FD, error) { return openFD("/dev/null", unix.O_RDWR, 0) }
 
 // OpenAgain opens the same file anew, for reading and writing.
 func (f FD) OpenAgain() (FD, error) { return openFD(fdPath(f), unix.O_RDWR, 0) }
+
+// ReadAgain opens the same file anew, for reading from its start.
+func (f FD) ReadAgain() (FD, error) { return openFD(fdPath(f), unix.O_RDONLY, 0) }
 
 // OpenAppend opens path for appending and says whether it made the file. It
 // never waits, also not for a reader of a named pipe.

@@ -260,21 +260,24 @@ func NullStdin() error {
 // SetOOMScore sets the process's own oom_score_adj.
 func SetOOMScore(n int) error { return Put("/proc/self/oom_score_adj", strconv.Itoa(n)) }
 
-// Terminates reports whether a signal asks a process to end.
+// Terminates reports whether a signal asks a service to end. SIGHUP does not: it asks
+// many to read their configuration.
 func Terminates(sig int) bool {
-	return slices.Contains(EndSignals(), sig)
+	return sig != int(unix.SIGHUP) && slices.Contains(EndSignals(), sig)
 }
 
 // IsChildSignal reports whether a signal tells of a child's end.
 func IsChildSignal(sig int) bool { return unix.Signal(sig) == unix.SIGCHLD }
 
-// ReapOrphans collects every child that has ended.
-func ReapOrphans() {
+// ReapOrphans collects every child that has ended, and says how the last of them
+// did.
+func ReapOrphans() (code int, ended bool) {
 	for {
-		pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil)
-		if pid <= 0 && err != unix.EINTR {
-			return
+		pid, status := ReapAny()
+		if pid == 0 {
+			return code, ended
 		}
+		code, ended = status, true
 	}
 }
 

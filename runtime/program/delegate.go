@@ -43,6 +43,10 @@ const (
 // HookOutput is a file in Dir where hooks' words go, if the runtime is crun.
 const HookOutput = "hooks"
 
+// IdleName is what siflet-action calls itself before it ends when the image has
+// nothing to start: an instance of it is there to work in.
+const IdleName = "siflet-idle"
+
 // Bundle is the directory of the bundle.
 func (d *Delegate) Bundle() string { return d.Dir + "/bundle" }
 

@@ -34,6 +34,7 @@ func TestOpenReadsFilesOfOtherPrograms(t *testing.T) {
 				WorkingDir: "/srv/work", User: "1234:5678", StopSignal: "SIGQUIT",
 				Labels:  map[string]string{"org.opencontainers.image.title": "t"},
 				Volumes: []string{"/vol"}, ExposedPorts: []string{"80/tcp"},
+				Healthcheck: &Healthcheck{Test: []string{"CMD", "true"}},
 			},
 		},
 	} {

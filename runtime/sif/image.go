@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"time"
 )
 
 // maxDocument bounds the JSON and text objects that are read whole.
@@ -27,6 +28,17 @@ type Config struct {
 	WorkingDir, User, StopSignal string
 	Labels                       map[string]string
 	Volumes, ExposedPorts        []string
+	// Healthcheck is nil if the image has none.
+	Healthcheck *Healthcheck
+}
+
+// Healthcheck is an image's command that says whether its service is well, as Docker
+// writes it.
+type Healthcheck struct {
+	// Test starts with NONE, CMD or CMD-SHELL.
+	Test                           []string      `json:",omitempty"`
+	Interval, Timeout, StartPeriod time.Duration `json:",omitempty"`
+	Retries                        int           `json:",omitempty"`
 }
 
 // Image is what there is to run in a SIF file.
@@ -251,6 +263,7 @@ type rawConfig struct {
 	WorkingDir, User, StopSignal string
 	Labels                       map[string]string
 	Volumes, ExposedPorts        map[string]struct{}
+	Healthcheck                  *Healthcheck
 }
 
 func parseConfig(part string, text []byte) (Config, error) {
@@ -266,5 +279,6 @@ func (raw *rawConfig) config() Config {
 		Entrypoint: raw.Entrypoint, Cmd: raw.Cmd, Env: raw.Env,
 		WorkingDir: raw.WorkingDir, User: raw.User, StopSignal: raw.StopSignal, Labels: raw.Labels,
 		Volumes: slices.Sorted(maps.Keys(raw.Volumes)), ExposedPorts: slices.Sorted(maps.Keys(raw.ExposedPorts)),
+		Healthcheck: raw.Healthcheck,
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"time"
 )
 
 // Client talks to the supervisor of an instance. It holds nothing open: each
@@ -144,6 +145,12 @@ func (c *Client) Watch(ctx context.Context) (Status, <-chan Event, error) {
 // that is not known succeeds.
 func (c *Client) Forget(ctx context.Context, container string) error {
 	return c.do(ctx, &Request{Op: OpForget, Container: container})
+}
+
+// End asks everything in the instance to end by a signal, and the supervisor to end
+// with it, at the latest when the grace period is over: it does not start anything again.
+func (c *Client) End(ctx context.Context, sig int, grace time.Duration) error {
+	return c.do(ctx, &Request{Op: OpEnd, Signal: sig, Grace: grace})
 }
 
 // Shutdown kills everything left in the instance and ends the supervisor.

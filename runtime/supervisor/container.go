@@ -41,21 +41,21 @@ type container struct {
 	in        *inlet
 	clients   []*attachment
 	paused    bool
+	svc       *service // in a person's instance
 	// mounts is the container's mount namespace where the instance goes on when
 	// the process has ended.
 	mounts linux.FD
 }
 
-func (c *container) running() bool { return !c.startedAt.IsZero() && c.ending == nil }
+func (c *container) running() bool {
+	return !c.startedAt.IsZero() && c.ending == nil && (c.svc == nil || c.svc.gone == nil)
+}
 
 func (c *container) cgroup() *program.Cgroup { return &c.main.cgroup }
 
 // streams makes the container's ends of its stdio and ours.
 func (c *container) streams(req *StartRequest) (theirs [3]linux.FD, err error) {
 	theirs = [3]linux.FD{linux.NoFD, linux.NoFD, linux.NoFD}
-	if c.logs, err = newLogs(&req.Log); err != nil {
-		return theirs, err
-	}
 	null := func(i int) {
 		if err == nil {
 			theirs[i], err = c.s.openNull()
@@ -95,6 +95,9 @@ func (c *container) settle(f *program.Failure) {
 		return // the reply waits until the process has gone
 	}
 	c.startedAt = time.Now()
+	if c.svc != nil {
+		c.svc.began()
+	}
 	if err := c.takeTerminal(); err != nil {
 		c.startedAt = time.Time{}
 		c.main.failure = &program.Failure{Step: "take the terminal", Reason: err.Error()}
@@ -137,10 +140,20 @@ func (c *container) takeTerminal() error {
 // ended is told when the main process is gone.
 func (c *container) ended(e *Exit) {
 	c.s.loop.close(&c.main.terminal)
-	if c.main.failure != nil {
+	switch {
+	case c.main.failure != nil && c.svc != nil && c.svc.count > 0:
+		c.svc.failedAgain(c.main.failure.Reason)
+	case c.main.failure != nil:
 		c.startFailed()
-		return
+	case c.svc != nil:
+		c.svc.mainEnded(e)
+	default:
+		c.conclude(e)
 	}
+}
+
+// conclude ends the container: nothing of it runs, or is to.
+func (c *container) conclude(e *Exit) {
 	c.ending = e
 	c.in.close()
 	if c.leavesOthers() {
@@ -222,6 +235,7 @@ func (c *container) release() {
 		a.finish()
 	}
 	c.s.loop.stop(c.drainer)
+	c.svc.release()
 	c.in.close()
 	c.out.close()
 	c.err.close()

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/siflet/siflet/runtime/linux"
@@ -16,11 +17,12 @@ type execution struct {
 	terminal bool
 	timedOut bool
 	timer    *timer
+	// told is for one of our own, without a client; failed says that it never ran.
+	told func(e *Exit, failed bool)
 }
 
 func (s *server) exec(conn *conn, c *container, req *ExecRequest) {
-	into, pidns, ok := c.place()
-	if !ok {
+	if _, _, ok := c.place(); !ok {
 		conn.fail(notRunning("exec"))
 		return
 	}
@@ -30,6 +32,21 @@ func (s *server) exec(conn *conn, c *container, req *ExecRequest) {
 		conn.fail(invalid("exec", err.Error()))
 		return
 	}
+	x, err := s.runExec(c, req, stdio, linux.NoFD)
+	if err != nil {
+		conn.fail(&program.Failure{Step: "exec", Reason: err.Error()})
+		return
+	}
+	x.conn = conn
+	conn.gone = x.kill
+}
+
+// runExec starts a process. The program is that of the request, or in a file.
+func (s *server) runExec(c *container, req *ExecRequest, stdio [3]linux.FD, saved linux.FD) (*execution, error) {
+	into, pidns, ok := c.place()
+	if !ok {
+		return nil, errors.New("container is not running")
+	}
 	cgroup := req.Cgroup
 	if cgroup.OOM == "" {
 		cgroup.OOM = c.cgroup().OOM
@@ -38,16 +55,14 @@ func (s *server) exec(conn *conn, c *container, req *ExecRequest) {
 		cgroup.Procs = c.cgroup().Procs
 	}
 	st, err := s.fork(&stageSpec{
-		role: roleExec, program: req.Program, stdio: stdio,
+		role: roleExec, program: req.Program, saved: saved, stdio: stdio,
 		extra: into, pidns: pidns, cgroup: cgroup, keep: req.Keep, action: req.Action, hooks: linux.NoFD,
 	})
 	if err != nil {
-		conn.fail(&program.Failure{Step: "exec", Reason: err.Error()})
-		return
+		return nil, err
 	}
-	x := &execution{stage: st, c: c, conn: conn, terminal: req.Terminal}
+	x := &execution{stage: st, c: c, terminal: req.Terminal}
 	st.settle, st.ended = x.settled, x.over
-	conn.gone = x.kill
 	if req.Timeout > 0 {
 		x.timer = s.loop.after(req.Timeout, func() {
 			x.timedOut = true
@@ -55,6 +70,7 @@ func (s *server) exec(conn *conn, c *container, req *ExecRequest) {
 		})
 	}
 	s.execs = append(s.execs, x)
+	return x, nil
 }
 
 // place is where a further process of the container joins. A person's instance
@@ -100,7 +116,7 @@ func closeAll(fds []linux.FD) {
 }
 
 func (x *execution) settled(f *program.Failure) {
-	if f != nil {
+	if f != nil || x.conn == nil {
 		return // told when the process has gone
 	}
 	if !x.terminal {
@@ -127,6 +143,16 @@ func (x *execution) over(e *Exit) {
 		x.s.execs = slices.Delete(x.s.execs, i, i+1)
 	}
 	e.TimedOut = x.timedOut
+	x.tell(e)
+	x.s.lookAgain()
+	x.s.progress()
+}
+
+func (x *execution) tell(e *Exit) {
+	if x.conn == nil {
+		x.told(e, x.failure != nil)
+		return
+	}
 	x.conn.gone = nil
 	switch _, _, runs := x.c.place(); {
 	case x.failure == nil, x.timedOut:
@@ -136,5 +162,4 @@ func (x *execution) over(e *Exit) {
 	default:
 		x.conn.fail(x.failure)
 	}
-	x.s.progress()
 }

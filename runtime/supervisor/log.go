@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"bytes"
+	"strconv"
 	"time"
 
 	"github.com/siflet/siflet/runtime/linux"
@@ -82,9 +83,28 @@ type logFile struct {
 	// torn says that a record was cut off; records is whether to care.
 	records, torn bool
 	dropped       int64
+	// size is that of the file where max, its limit, is not zero; keep is how many
+	// files there may be.
+	size, max int64
+	keep      int
 }
 
 func (f *logFile) write(p []byte) {
+	for f.max > 0 && f.size+int64(len(p)) > f.max {
+		// A line is not cut in two, unless it has no end.
+		room := max(f.max-f.size, 0)
+		n := bytes.LastIndexByte(p[:room], '\n') + 1
+		if n == 0 && f.size == 0 {
+			n = int(room)
+		}
+		f.put(p[:n])
+		p = p[n:]
+		f.rotate()
+	}
+	f.put(p)
+}
+
+func (f *logFile) put(p []byte) {
 	if f.torn && len(p) > 0 {
 		// The reader must not take the next record for the end of a torn one.
 		if n, _ := f.fd.Write([]byte{'\n'}); n == 0 {
@@ -97,6 +117,7 @@ func (f *logFile) write(p []byte) {
 	for len(p) > 0 {
 		n, err := f.fd.Write(p)
 		p = p[n:]
+		f.size += int64(n)
 		if err != nil {
 			f.dropped += int64(len(p))
 			written := len(whole) - len(p)
@@ -106,9 +127,34 @@ func (f *logFile) write(p []byte) {
 	}
 }
 
+// rotate moves the file away and begins another. If that does not work, it goes on
+// with the old one.
+func (f *logFile) rotate() {
+	f.size = 0
+	for n := f.keep - 1; n > 0; n-- {
+		from := f.path
+		if n > 1 {
+			from += "." + strconv.Itoa(n-1)
+		}
+		_ = linux.Rename(from, f.path+"."+strconv.Itoa(n))
+	}
+	if f.keep < 2 { //nolint:mnd // no old one is kept
+		_ = linux.Unlink(f.path)
+	}
+	old := f.fd
+	if _, err := f.open(); err != nil {
+		f.fd = old
+		return
+	}
+	_ = old.Close()
+}
+
 // open opens the file; created tells whether it is new.
 func (f *logFile) open() (created bool, err error) {
 	f.fd, created, err = linux.OpenAppend(f.path, f.mode)
+	if f.max > 0 && err == nil {
+		f.size = f.fd.Size()
+	}
 	return created, err
 }
 
@@ -128,6 +174,7 @@ func newLogs(c *LogConfig) (logs, error) {
 	if c.Err != "" {
 		l.err = &logFile{path: c.Err, mode: 0o644, fd: linux.NoFD}
 	}
+	l.each(func(f *logFile) { f.max, f.keep = c.MaxSize, c.MaxFiles })
 	return l, l.open()
 }
 
@@ -167,7 +214,7 @@ func (l *logs) reopen() error {
 	fresh := logs{}
 	for _, p := range [...]struct{ to, from **logFile }{{&fresh.cri, &l.cri}, {&fresh.out, &l.out}, {&fresh.err, &l.err}} {
 		if old := *p.from; old != nil {
-			*p.to = &logFile{path: old.path, mode: old.mode, records: old.records, dropped: old.dropped, fd: linux.NoFD}
+			*p.to = &logFile{path: old.path, mode: old.mode, records: old.records, dropped: old.dropped, max: old.max, keep: old.keep, fd: linux.NoFD}
 		}
 	}
 	if err := fresh.open(); err != nil {

@@ -83,7 +83,9 @@ type Request struct {
 	Exec *ExecRequest `json:"exec,omitempty"`
 	// Attach is for "attach". Descriptors as for Exec.
 	Attach *AttachRequest `json:"attach,omitempty"`
-	Signal int            `json:"signal,omitempty"` // "signal"
+	Signal int            `json:"signal,omitempty"` // "signal", "end"
+	// Grace is for "end": what has not ended by then is killed.
+	Grace time.Duration `json:"grace,omitempty"`
 	// All signals every process of the container, not just its first.
 	All  bool   `json:"all,omitempty"`
 	Rows uint16 `json:"rows,omitempty"` // "resize"
@@ -102,6 +104,7 @@ const (
 	OpStatus    = "status"     // reply: Status
 	OpWatch     = "watch"      // replies: one Status first, then one Event per change, until the client leaves
 	OpForget    = "forget"     // drop what is kept of an exited container
+	OpEnd       = "end"        // ask everything to end, and end with it
 	OpShutdown  = "shutdown"   // kill what is left, reply, exit
 )
 
@@ -127,6 +130,29 @@ type StartRequest struct {
 	// launch stage has ended with success: what the stage became has made it,
 	// from a checkpoint, as our child. Empty: the stage becomes the process.
 	Restored string `json:"restored,omitempty"`
+	// Service is for a person's instance.
+	Service *ServiceSpec `json:"service,omitempty"`
+}
+
+// When a service is started again.
+const (
+	RestartOnFailure = "on-failure"
+	RestartAlways    = "always"
+)
+
+// ServiceSpec says what is done about a service besides starting it.
+type ServiceSpec struct {
+	Restart string      `json:"restart,omitempty"` // empty: never
+	Retries int         `json:"retries,omitempty"` // of RestartOnFailure; 0 is no limit
+	Health  *HealthSpec `json:"health,omitempty"`
+}
+
+// HealthSpec is a command that says whether a service is well.
+type HealthSpec struct {
+	Exec        *ExecRequest  `json:"exec"`
+	Interval    time.Duration `json:"interval,omitempty"`     // 30 s
+	StartPeriod time.Duration `json:"start_period,omitempty"` // in which a failure does not count
+	Retries     int           `json:"retries,omitempty"`      // failures in a row; 3
 }
 
 // LogConfig says where a container's output is written. With no path set
@@ -137,6 +163,10 @@ type LogConfig struct {
 	// Out and Err are plain files, appended to.
 	Out string `json:"out,omitempty"`
 	Err string `json:"err,omitempty"`
+	// MaxSize is where a file is moved away, with a number to its name, for a new one;
+	// MaxFiles are kept of it, with the one in use. Zero is no limit.
+	MaxSize  int64 `json:"max_size,omitempty"`
+	MaxFiles int   `json:"max_files,omitempty"`
 }
 
 // ExecRequest runs a further process in a running container. The program's
@@ -206,6 +236,16 @@ type ContainerStatus struct {
 	PID       int       `json:"pid"` // on the host; 0 before the start and after the exit
 	StartedAt time.Time `json:"started_at"`
 	Exit      *Exit     `json:"exit,omitempty"`
+	// Of a person's service: how often it was started again; that its image has
+	// none; that processes run which its main one has left; when it is started next, and
+	// how it ended; what its health check says.
+	Restarts       int       `json:"restarts,omitempty"`
+	Idle           bool      `json:"idle,omitempty"`
+	Left           bool      `json:"left,omitempty"`
+	Again          time.Time `json:"again,omitzero"`
+	Last           *Exit     `json:"last,omitempty"`
+	Health         string    `json:"health,omitempty"`
+	HealthFailures int       `json:"health_failures,omitempty"`
 }
 
 // Event is a change: a container started (Exit nil) or ended.

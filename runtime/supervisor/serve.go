@@ -47,6 +47,8 @@ func (s *server) serve(c *conn) {
 		s.watchers = append(s.watchers, c)
 		c.gone = func() { s.watchers = remove(s.watchers, c) }
 		c.send(&Reply{Status: s.status()})
+	case OpEnd:
+		s.serveEnd(c, &q)
 	case OpShutdown:
 		s.shutdown(c)
 	case OpForget:
@@ -153,7 +155,7 @@ func (s *server) serveStart(conn *conn, q *Request) {
 		conn.fail(invalid(q.Op, "incomplete"))
 		return
 	}
-	if s.end.asked || s.end.begun {
+	if s.end.asked || s.end.begun || s.end.final {
 		conn.fail(&program.Failure{Step: q.Op, Reason: "the instance is ending"})
 		return
 	}
@@ -185,9 +187,26 @@ func (s *server) serveStart(conn *conn, q *Request) {
 	}
 }
 
-// start makes the streams and forks the launch stage.
+// start makes the streams and forks the launch stage for the first time.
 func (c *container) start(req *StartRequest, hooks linux.FD) error {
-	spec := &stageSpec{role: roleLaunch, program: req.Program, extra: linux.NoFD, hooks: hooks, cgroup: req.Cgroup}
+	shm := bytes.Contains(req.Program, []byte(`"shm"`))
+	var err error
+	if c.s.cfg.EndWithInit && req.Restored == "" {
+		if c.svc, err = newService(c, req); err != nil {
+			return err
+		}
+		c.svc.shm = shm
+	}
+	if c.logs, err = newLogs(&req.Log); err != nil {
+		return err
+	}
+	return c.launch(req, linux.NoFD, shm, hooks)
+}
+
+// launch makes the streams and forks the launch stage. The program is that of the
+// request, or in a file.
+func (c *container) launch(req *StartRequest, saved linux.FD, shm bool, hooks linux.FD) error {
+	spec := &stageSpec{role: roleLaunch, program: req.Program, saved: saved, extra: linux.NoFD, hooks: hooks, cgroup: req.Cgroup}
 	spec.clone = linux.CloneNewMount
 	spec.restores = req.Restored != ""
 	var err error
@@ -211,7 +230,7 @@ func (c *container) start(req *StartRequest, hooks linux.FD) error {
 	default:
 		return errors.New("unknown pid mode " + string(req.PID))
 	}
-	if bytes.Contains(req.Program, []byte(`"shm"`)) {
+	if shm {
 		if spec.extra, err = c.s.sharedMemory(); err != nil {
 			return err
 		}
@@ -230,6 +249,13 @@ func (c *container) start(req *StartRequest, hooks linux.FD) error {
 		return err
 	}
 	c.main.settle, c.main.ended = c.settle, c.ended
+	if c.svc != nil {
+		died := c.main.dying
+		c.main.dying = func() {
+			c.svc.dying()
+			died()
+		}
+	}
 	if spec.restores {
 		c.main.ended = func(e *Exit) { c.restored(e, req.Restored) }
 	}

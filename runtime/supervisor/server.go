@@ -82,6 +82,9 @@ func (s *server) status() *Status {
 		if c.main.alive() {
 			cs.PID = c.main.pid
 		}
+		if c.svc != nil {
+			c.svc.report(&cs)
+		}
 		st.Containers = append(st.Containers, cs)
 	}
 	return st

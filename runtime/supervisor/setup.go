@@ -143,7 +143,7 @@ func (g signalSource) ready(uint32) {
 		if _, err := g.fd.NextSignal(); err != nil {
 			return
 		}
-		g.s.terminate()
+		g.s.terminate(linux.SignalTerminate, graceTime)
 	}
 }
 
@@ -159,6 +159,9 @@ func (s *server) startInit() error {
 		return err
 	}
 	defer theirs.Close() //nolint:errcheck // the child has its copy
+	if err := theirs.SetNonblock(); err != nil {
+		return errors.Join(err, ours.Close())
+	}
 	p := &process{s: s, ended: s.initEnded}
 	p.pid, p.pidfd, err = linux.Fork("/proc/self/exe", &linux.ForkAttr{
 		Args: []string{InitName, roleInit, OwnMounts}, Env: childEnv(),
@@ -183,7 +186,13 @@ func (s *server) awaitInit() error {
 	if n, err := s.witness.Read(b[:]); n != 1 {
 		return errors.Join(errors.New(InitName+" did not come up"), err)
 	}
-	return nil
+	if !s.cfg.EndWithInit {
+		return nil
+	}
+	if err := s.witness.SetNonblock(); err != nil {
+		return err
+	}
+	return s.loop.watch(s.witness, linux.EventIn, initSource{s})
 }
 
 // needInit makes sure of an init to be under. An instance whose containers were

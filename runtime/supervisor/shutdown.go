@@ -2,9 +2,11 @@ package supervisor
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/siflet/siflet/runtime/linux"
+	"github.com/siflet/siflet/runtime/program"
 )
 
 const graceTime = 10 * time.Second
@@ -13,22 +15,33 @@ const graceTime = 10 * time.Second
 type ending struct {
 	asked   bool // by a signal: containers may take their time
 	begun   bool // everything is being killed
+	final   bool // nothing is started again
+	signal  int  // that was asked by
 	pending int  // cgroups not known to be empty
 	err     error
 	clients []*conn
 	timer   *timer
 }
 
-// terminate is a shutdown with a grace period.
-func (s *server) terminate() {
-	if s.end.asked || s.end.begun {
+// terminate is a shutdown with a grace period, which does not get longer when it is
+// asked for again.
+func (s *server) terminate(signal int, grace time.Duration) {
+	if s.end.begun {
 		return
 	}
-	s.end.asked = true
-	s.end.timer = s.loop.after(graceTime, func() { s.shutdown(nil) })
-	for _, c := range s.containers {
-		if c.running() {
-			_, _ = c.signalAll(linux.SignalTerminate)
+	if !s.end.asked {
+		s.end.timer = s.loop.after(grace, func() { s.shutdown(nil) })
+	} else if at := time.Now().Add(grace); at.Before(s.end.timer.at) {
+		s.end.timer.at = at
+	}
+	s.end.asked, s.end.signal = true, signal
+	for _, c := range slices.Clone(s.containers) {
+		c.svc.cancel()
+		switch {
+		case c.mode == program.PIDContainer && c.running() && s.cfg.EndWithInit:
+			_ = c.main.signal(signal) // it is an init, and knows what to do about the others
+		case c.running() || c.svc != nil:
+			_, _ = c.signalAll(signal)
 		}
 	}
 	s.progress()
@@ -51,7 +64,8 @@ func (s *server) shutdown(client *conn) {
 		s.end.err = errors.Join(s.end.err, errors.New("gave up waiting"))
 		s.finished()
 	})
-	for _, c := range s.containers {
+	for _, c := range slices.Clone(s.containers) {
+		c.svc.cancel()
 		if c.main.alive() && !c.main.settled {
 			c.main.abandon()
 		}
@@ -60,6 +74,9 @@ func (s *server) shutdown(client *conn) {
 		c.killAll(deadline, func(err error) {
 			s.end.err = errors.Join(s.end.err, err)
 			s.end.pending--
+			if c.svc != nil {
+				c.svc.look()
+			}
 			s.progress()
 		})
 	}
@@ -78,7 +95,8 @@ func (s *server) progress() {
 		return
 	}
 	for _, c := range s.containers {
-		if c.exit == nil {
+		// Somebody may have started more in a person's instance than its service.
+		if c.exit == nil || c.svc != nil && !s.end.begun && c.svc.left() {
 			return
 		}
 	}

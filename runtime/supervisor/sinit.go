@@ -10,6 +10,11 @@ const (
 	// InitName is the name of PID 1 of an instance's PID namespace.
 	InitName = "sinit"
 	roleInit = "init"
+	// What sinit tells, each with a number: how an orphan ended, likewise that of the
+	// last one, and that it passes on a signal which asks to end.
+	initOrphan     = 'o'
+	initAlone      = 'a'
+	initTerminates = 't'
 	// OwnMounts is a further argument of one that has a mount namespace of its own.
 	OwnMounts = "own-mounts"
 	// leaving is how often sinit looks whether everybody else has gone, once
@@ -57,14 +62,23 @@ func Init(ownMounts bool) error {
 			if linux.IsChildSignal(sig) {
 				continue
 			}
-			linux.SignalEverybody(sig)
 			if linux.Terminates(sig) {
 				timeout = leaving
+				tell(initTerminates, sig) // before anybody ends by it
 			}
+			linux.SignalEverybody(sig)
 		}
-		linux.ReapOrphans()
+		switch code, ended := linux.ReapOrphans(); {
+		case ended && linux.Alone():
+			tell(initAlone, code)
+		case ended:
+			tell(initOrphan, code)
+		}
 		if timeout >= 0 && linux.Alone() {
 			return nil
 		}
 	}
 }
+
+// tell writes to the supervisor, if it listens; it never waits.
+func tell(what byte, number int) { _, _ = linux.FD(3).Write([]byte{what, byte(number)}) }

@@ -44,6 +44,7 @@ const (
 type stageSpec struct {
 	role    string
 	program []byte
+	saved   linux.FD // the program as a file, if it is not NoFD
 	stdio   [3]linux.FD
 	extra   linux.FD
 	hooks   linux.FD
@@ -87,7 +88,7 @@ func (s *server) fork(spec *stageSpec) (*stage, error) {
 	}
 	defer theirs.Close() //nolint:errcheck // the child has its copy
 	st := &stage{sock: ours, terminal: linux.NoFD, restores: spec.restores}
-	prog, err := linux.MemFile("program", spec.program)
+	prog, err := spec.file()
 	if err == nil {
 		defer prog.Close() //nolint:errcheck // the child has its copy
 		st.process = process{s: s, pidfd: linux.NoFD, cgroup: spec.cgroup, oomBase: oomKills(spec.cgroup.OOM)}
@@ -118,6 +119,14 @@ func (s *server) fork(spec *stageSpec) (*stage, error) {
 		return nil, err
 	}
 	return st, nil
+}
+
+// file is the program as a file of the stage's own.
+func (s *stageSpec) file() (linux.FD, error) {
+	if s.saved != linux.NoFD {
+		return s.saved.ReadAgain()
+	}
+	return linux.MemFile("program", s.program)
 }
 
 // forkOutside forks a stage that has the host's user namespace.

@@ -137,7 +137,7 @@ func (s *server) prepare(spec *stageSpec) (linux.FD, error) {
 		return linux.NoFD, err
 	}
 	defer far.Close() //nolint:errcheck // the child has its copy
-	prog, err := linux.MemFile("program", spec.program)
+	prog, err := spec.file()
 	if err != nil {
 		return linux.NoFD, errors.Join(err, near.Close())
 	}

@@ -78,6 +78,8 @@ func decodeRequest(b []byte) (Request, error) {
 			q.Signal = int(r.Int())
 		case "all":
 			q.All = r.Bool()
+		case "grace":
+			q.Grace = time.Duration(r.Int())
 		case "rows":
 			q.Rows = uint16(r.Uint(16))
 		case "cols":
@@ -115,6 +117,10 @@ func readStart(r *program.Reader) *StartRequest {
 			s.Hooks = r.Bool()
 		case "restored":
 			s.Restored = r.Text()
+		case "service":
+			if !r.Null() {
+				s.Service = readService(r)
+			}
 		default:
 			r.Skip()
 		}
@@ -131,11 +137,55 @@ func readLog(r *program.Reader) (l LogConfig) {
 			l.Out = r.Text()
 		case "err":
 			l.Err = r.Text()
+		case "max_size":
+			l.MaxSize = r.Int()
+		case "max_files":
+			l.MaxFiles = int(r.Int())
 		default:
 			r.Skip()
 		}
 	})
 	return l
+}
+
+func readService(r *program.Reader) *ServiceSpec {
+	s := &ServiceSpec{}
+	r.Object(func(key string) {
+		switch key {
+		case "restart":
+			s.Restart = r.Text()
+		case "retries":
+			s.Retries = int(r.Int())
+		case "health":
+			if !r.Null() {
+				s.Health = readHealth(r)
+			}
+		default:
+			r.Skip()
+		}
+	})
+	return s
+}
+
+func readHealth(r *program.Reader) *HealthSpec {
+	h := &HealthSpec{}
+	r.Object(func(key string) {
+		switch key {
+		case "exec":
+			if !r.Null() {
+				h.Exec = readExec(r)
+			}
+		case "interval":
+			h.Interval = time.Duration(r.Int())
+		case "start_period":
+			h.StartPeriod = time.Duration(r.Int())
+		case "retries":
+			h.Retries = int(r.Int())
+		default:
+			r.Skip()
+		}
+	})
+	return h
 }
 
 func readExec(r *program.Reader) *ExecRequest {

@@ -74,11 +74,27 @@ func (w *writer) status(s *Status) {
 				w.key("exit")
 				w.exit(c.Exit)
 			}
+			w.service(c)
 			w.close('}')
 		}
 		w.close(']')
 	}
 	w.close('}')
+}
+
+func (w *writer) service(c *ContainerStatus) {
+	w.int("restarts", c.Restarts)
+	w.bool("idle", c.Idle)
+	w.bool("left", c.Left)
+	if !c.Again.IsZero() {
+		w.time("again", c.Again)
+	}
+	if c.Last != nil {
+		w.key("last")
+		w.exit(c.Last)
+	}
+	w.string("health", c.Health)
+	w.int("health_failures", c.HealthFailures)
 }
 
 func encodeHello(h *Hello) []byte {

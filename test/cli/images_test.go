@@ -47,6 +47,18 @@ func makeImages(dir string) error {
 				Runscript: "echo tool", Test: "exit 4", Help: "how to use the tool", Environment: "export TOOL=1", Labels: map[string]string{"K": "V"},
 			}},
 		},
+		// It does what it is told.
+		"told": {Busybox: true, Startscript: `exec /bin/sh -c "$1"`},
+		"docker": {
+			Busybox: true,
+			Runscript: `OCI_ENTRYPOINT='"/bin/sh" "-c" "trap \"echo asked; rm /tmp/up-$1; exit 0\" USR1; touch /tmp/up-$1; echo serving $1; while :; do sleep 1000 & wait; done" "docker"'
+OCI_CMD='"nothing"'
+if [ $# -eq 0 ]; then eval "set -- $OCI_CMD"; fi
+eval "set -- $OCI_ENTRYPOINT \"\$@\""
+exec "$@"`,
+			OCIConfig: `{"StopSignal": "SIGUSR1", "Healthcheck": {"Test": ["CMD-SHELL", "ls /tmp/up-*"], "Interval": 100000000, "Retries": 2}}`,
+		},
+		"dockershell": {Busybox: true, Runscript: "OCI_ENTRYPOINT=''\nOCI_CMD='\"/bin/sh\"'\nexec /bin/sh \"$@\""},
 		"noshell": {
 			Runscript: `echo "no shell, $# args: $1"`, Files: map[string]string{"bin/busybox": string(busybox), "bin/cat": "-> busybox"},
 			Environment: "export FROM=env-script",

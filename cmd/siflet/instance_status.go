@@ -1,0 +1,78 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/siflet/siflet/runtime"
+)
+
+// What a person's instance can be. One with a health check that has something to
+// say is what that says: starting, healthy or unhealthy.
+const (
+	stateRunning    = "running"
+	stateRestarting = "restarting"
+	stateExited     = "exited"
+)
+
+// status is how an instance is.
+type status struct {
+	state string
+	// code is how its service ended, if that is known and it has.
+	code     *int
+	restarts int
+	again    time.Time
+}
+
+// statusOf is the state of an instance with its one container.
+func statusOf(i runtime.Instance, c *runtime.Container) status {
+	if c == nil {
+		if i.State == runtime.InstanceReady {
+			return status{state: stateRunning}
+		}
+		return status{state: stateExited}
+	}
+	s := status{state: stateRunning, restarts: c.Service.Restarts, again: c.Service.Again}
+	exited := c.State == runtime.ContainerExited
+	switch {
+	case i.State != runtime.InstanceReady || exited && !c.Service.Idle && !c.Service.Left:
+		s.state = stateExited
+		if exited {
+			s.code = &c.ExitCode
+		}
+	case !c.Service.Again.IsZero():
+		s.state, s.code = stateRestarting, &c.Service.LastExit
+	case c.Service.Health != "":
+		s.state = c.Service.Health
+	}
+	return s
+}
+
+// up says that something is there to be used, or will be again.
+func (s status) up() bool { return s.state != stateExited }
+
+func (s status) String() string {
+	if s.code == nil {
+		return s.state
+	}
+	return fmt.Sprintf("%s (%d)", s.state, *s.code)
+}
+
+// only is the one container of a person's instance.
+func only(containers []runtime.Container, id string) *runtime.Container {
+	for n := range containers {
+		if containers[n].InstanceID == id {
+			return &containers[n]
+		}
+	}
+	return nil
+}
+
+// thisBoot says that an instance was made since the machine was started. Others are
+// records of what is no more.
+func thisBoot(i runtime.Instance) bool {
+	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return err != nil || i.BootID == strings.TrimSpace(string(text))
+}
