@@ -211,6 +211,22 @@ func (o *actionOptions) timeout() (time.Duration, error) {
 // named after it: SIFLET_, APPTAINER_ or SINGULARITY_ and its name in capitals,
 // the first that is set.
 func flagsFromEnvironment(flags *pflag.FlagSet, lookup func(string) (string, bool)) error {
+	var failure error
+	flags.VisitAll(func(flag *pflag.Flag) {
+		if flag.Changed || failure != nil {
+			return
+		}
+		if name, value := setFor(flag.Name, lookup); name != "" {
+			if err := flags.Set(flag.Name, value); err != nil {
+				failure = usageError{text: name + ": " + err.Error()}
+			}
+		}
+	})
+	return failure
+}
+
+// setFor is the variable that sets a flag, and its value; it is empty if there is none.
+func setFor(flag string, lookup func(string) (string, bool)) (name, value string) {
 	aliases := map[string][]string{
 		"bind": {"BIND", "BINDPATH"}, "overlay": {"OVERLAY", "OVERLAYIMAGE"},
 		"scratch": {"SCRATCH", "SCRATCHDIR"}, "cwd": {"CWD", "TARGET_CWD"},
@@ -218,27 +234,16 @@ func flagsFromEnvironment(flags *pflag.FlagSet, lookup func(string) (string, boo
 		// SINGULARITY_ENV and the like would be too easy to meet by accident.
 		"env": nil, "help": nil, "json": nil, "all": nil, "state-dir": nil, "run-dir": nil,
 	}
-	var failure error
-	flags.VisitAll(func(flag *pflag.Flag) {
-		if flag.Changed || failure != nil {
-			return
-		}
-		keys, ok := aliases[flag.Name]
-		if !ok {
-			keys = []string{strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))}
-		}
-		for _, key := range keys {
-			for _, prefix := range []string{"SIFLET_", "APPTAINER_", "SINGULARITY_"} {
-				value, found := lookup(prefix + key)
-				if !found || value == "" {
-					continue
-				}
-				if err := flags.Set(flag.Name, value); err != nil {
-					failure = usageError{text: prefix + key + ": " + err.Error()}
-				}
-				return
+	keys, ok := aliases[flag]
+	if !ok {
+		keys = []string{strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))}
+	}
+	for _, key := range keys {
+		for _, prefix := range []string{"SIFLET_", "APPTAINER_", "SINGULARITY_"} {
+			if value, found := lookup(prefix + key); found && value != "" {
+				return prefix + key, value
 			}
 		}
-	})
-	return failure
+	}
+	return "", ""
 }

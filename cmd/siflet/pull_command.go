@@ -84,11 +84,16 @@ func (o *pullOptions) flags(f *pflag.FlagSet) {
 	}
 }
 
+// pullVariables are the flags that variables set. Not all: SINGULARITY_NAME and its like are
+// set in every container.
+func pullVariables() []string {
+	return []string{"no-https", "tmpdir", "arch", "platform", "library", "docker-username", "docker-password"}
+}
+
 // complete takes what no flag says from the environment and finds contradictions.
 func (o *pullOptions) complete(f *pflag.FlagSet) error {
-	// Not all: SINGULARITY_NAME and its like are set in every container.
 	fromEnvironment := pflag.NewFlagSet("", pflag.ContinueOnError)
-	for _, name := range []string{"no-https", "tmpdir", "arch", "platform", "library", "docker-username", "docker-password"} {
+	for _, name := range pullVariables() {
 		fromEnvironment.AddFlag(f.Lookup(name))
 	}
 	if err := flagsFromEnvironment(fromEnvironment, os.LookupEnv); err != nil {
