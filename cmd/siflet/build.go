@@ -193,7 +193,9 @@ func (j *job) finish(ctx context.Context, b *build.Build) error {
 		return j.place(made)
 	}
 	j.say("Creating SIF file...")
-	lost, err := b.SIF(ctx, made)
+	bar := newProgress(j.stderr)
+	lost, err := b.SIF(ctx, made, func(done int64) { bar.show(done, 0) })
+	bar.end()
 	if err != nil {
 		return err
 	}

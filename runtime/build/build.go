@@ -48,10 +48,8 @@ type Options struct {
 	Update bool
 	// Version is siflet's, for the labels.
 	Version string
-	// Say tells a person what is being done, Warn what has no effect, and Packed how
-	// many more bytes of the image's files are written. They may be nil.
+	// Say tells a person what is being done, Warn what has no effect. They may be nil.
 	Say, Warn func(text string)
-	Packed    func(bytes int64)
 	// Stdout and Stderr are what sections write to.
 	Stdout, Stderr *os.File
 }
@@ -139,8 +137,11 @@ func (b *Build) stage(ctx context.Context, n int) error {
 		return err
 	}
 	s := &stage{Stage: d}
+	if err := os.Mkdir(filepath.Join(dir, "root"), 0o755); err != nil {
+		return err
+	}
 	if b.runs("pre") {
-		if err := b.onHost(ctx, d.Pre, dir, nil); err != nil {
+		if err := b.onHost(ctx, d.Pre, dir, []string{"ROOTFS=" + filepath.Join(dir, "root")}); err != nil {
 			return err
 		}
 	}
@@ -202,7 +203,7 @@ func (b *Build) filesHost(ctx context.Context, s *stage) error {
 	if err := b.files(ctx, s, func(f definition.Files) bool { return f.From == "" }); err != nil {
 		return err
 	}
-	if !b.runs("files") && b.o.Sections != nil {
+	if !b.runs("files") {
 		return nil
 	}
 	return b.appFiles(ctx, s)

@@ -44,15 +44,18 @@ func (c *copier) pair(ctx context.Context, p definition.FilePair) error {
 		return err
 	}
 	if len(sources) == 0 {
-		return fmt.Errorf("%s: %w", p.Source, os.ErrNotExist)
+		return linux.ENOENT
 	}
 	for _, source := range sources {
 		target, err := c.target(p, source, len(sources) > 1)
 		if err == nil {
 			err = c.source(ctx, source, target)
 		}
+		if err != nil && len(sources) > 1 {
+			err = fmt.Errorf("%s: %w", source, err)
+		}
 		if err != nil {
-			return fmt.Errorf("copy %s: %w", source, err)
+			return err
 		}
 	}
 	return nil

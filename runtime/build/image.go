@@ -11,8 +11,9 @@ import (
 	"github.com/siflet/siflet/runtime/sif"
 )
 
-// SIF writes the image to a file, which appears when it is complete.
-func (b *Build) SIF(ctx context.Context, path string) (Lost, error) {
+// SIF writes the image to a file, which appears when it is complete. progress, if not nil,
+// hears how many bytes of the image's files are written.
+func (b *Build) SIF(ctx context.Context, path string, progress func(done int64)) (Lost, error) {
 	s := b.last()
 	objects, err := b.documents(s)
 	if err != nil {
@@ -23,7 +24,7 @@ func (b *Build) SIF(ctx context.Context, path string) (Lost, error) {
 	objects = append(objects, sif.Object{
 		Type: sif.TypePartition, FS: sif.FSSquash, Part: sif.PartPrimary, Arch: s.arch,
 		Fill: func(w io.WriterAt) (int64, error) {
-			made, failed = pack(ctx, s.root.fd, w, b.times(), b.o.FixPerms, b.o.Packed)
+			made, failed = pack(ctx, s.root.fd, w, b.times(), b.o.FixPerms, progress)
 			return made.size, failed
 		},
 	})

@@ -56,7 +56,9 @@ type packer struct {
 	lost       Lost
 	// names are the first names of what has many.
 	names map[inodeID]string
-	done  func(bytes int64)
+	// progress, if not nil, hears of done, the bytes of files so far.
+	progress func(done int64)
+	done     int64
 }
 
 // packed is what became of a tree.
@@ -66,12 +68,12 @@ type packed struct {
 }
 
 // pack writes the tree below root as a squashfs that every reader knows.
-func pack(ctx context.Context, root int, w io.WriterAt, times clamp, accessible bool, done func(int64)) (packed, error) {
+func pack(ctx context.Context, root int, w io.WriterAt, times clamp, accessible bool, progress func(int64)) (packed, error) {
 	fs, err := squashfs.New(ctx, w, squashfs.Options{Compression: squashfs.Gzip, Time: times.as})
 	if err != nil {
 		return packed{}, err
 	}
-	p := &packer{out: fs, times: times, accessible: accessible, names: map[inodeID]string{}, done: done}
+	p := &packer{out: fs, times: times, accessible: accessible, names: map[inodeID]string{}, progress: progress}
 	if err := walk(ctx, root, visitor{visit: p.add}); err != nil {
 		fs.Abort()
 		return packed{}, err
@@ -129,8 +131,8 @@ func (p *packer) file(i item, e squashfs.Entry) error {
 		return err
 	}
 	err = p.out.Add(e, f)
-	if err == nil && p.done != nil {
-		p.done(e.Size)
+	if p.done += e.Size; err == nil && p.progress != nil {
+		p.progress(p.done)
 	}
 	return errors.Join(err, f.Close())
 }

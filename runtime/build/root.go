@@ -31,10 +31,10 @@ type root struct {
 }
 
 // newRoot mounts layers, lowest first, with room for changes. Without any the root is
-// empty. dir is the stage's, and empty.
+// what is in dir/root. dir is the stage's.
 func newRoot(ctx context.Context, dir string, layers []Layer) (*root, error) {
 	r := &root{dir: dir, path: filepath.Join(dir, "root"), fd: -1}
-	for _, name := range []string{"root", "upper", "work", "lower"} {
+	for _, name := range []string{"upper", "work", "lower"} {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
 			return nil, err
 		}

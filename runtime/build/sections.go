@@ -38,7 +38,7 @@ func (b *Build) copyFiles(ctx context.Context, s *stage, stage string, pairs []d
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			return &definition.Error{File: b.o.Definition.File, Line: p.Line, Section: "%" + section, Message: err.Error()}
+			return &definition.Error{File: b.o.Definition.File, Line: p.Line, Section: "%" + section, Message: "copy " + p.Source, Err: err}
 		}
 	}
 	return nil
