@@ -92,7 +92,7 @@ func (v *view) resolveMounts(ctx context.Context, mounts []Mount) (map[string]re
 		}
 		found, err := v.resolve(ctx, m.Image)
 		if err != nil {
-			return nil, as(ErrVolume, fmt.Errorf("mount %s: image %q: %w", m.Target, m.Image, err))
+			return nil, as(ErrVolume, fmt.Errorf("mount %s: %w", m.Target, err))
 		}
 		if out == nil {
 			out = map[string]resolvedImage{}

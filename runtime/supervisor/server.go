@@ -150,7 +150,7 @@ func Supervise() error {
 	err := s.setup()
 	if err != nil {
 		hello.Error = err.Error()
-		if _, ok := errors.AsType[badConfig](err); ok {
+		if _, ok := errors.AsType[configError](err); ok {
 			hello.Kind = "invalid"
 		}
 	} else if s.sinit != nil {

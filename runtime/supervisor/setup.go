@@ -68,8 +68,8 @@ func (s *server) setup() error {
 	return s.loop.watch(s.listener, linux.EventIn, s)
 }
 
-// badConfig is an error that whoever asked for the instance has to mend.
-type badConfig struct{ error }
+// configError is an error that whoever asked for the instance has to mend.
+type configError struct{ error }
 
 func (s *server) namespaces() error {
 	if s.cfg.Hostname != "" {
@@ -91,7 +91,7 @@ func (s *server) namespaces() error {
 		if err := s.user.setSysctl(k, v); errors.Is(err, linux.ENOMEM) {
 			return err
 		} else if err != nil {
-			return badConfig{err}
+			return configError{err}
 		}
 	}
 	return nil
