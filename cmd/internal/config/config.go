@@ -266,16 +266,24 @@ func Keep(old, now *Config) *Config {
 func (c *Config) MarshalJSON() ([]byte, error) {
 	all := map[string]any{}
 	for _, s := range settings() {
-		all[s.name] = s.value(c)
+		all[s.name] = shown(s.value(c))
 	}
 	handlers := map[string]any{}
 	for name, h := range c.Handlers {
 		one := map[string]any{}
 		for _, s := range handlerSettings() {
-			one[s.name] = s.value(&h)
+			one[s.name] = shown(s.value(&h))
 		}
 		handlers[name] = one
 	}
 	all["handlers"] = handlers
 	return json.Marshal(all)
+}
+
+// shown is a value as a person would write it.
+func shown(value any) any {
+	if d, ok := value.(*time.Duration); ok {
+		return span(*d)
+	}
+	return value
 }
