@@ -60,7 +60,7 @@ func dnf(h *header, dir string) plan {
 	}
 	args = append(append(args, "install"), packages...)
 	return plan{
-		files:    map[string]string{"dnf.conf": config.String(), ".rpmmacros": rpmMacros},
+		files:    map[string]string{"dnf.conf": config.String(), ".rpmmacros": rpmMacros()},
 		warnings: h.unverified(key),
 		commands: []command{{
 			tools:   []tool{{"dnf", args}, {"yum", args}},
@@ -77,9 +77,14 @@ func dnf(h *header, dir string) plan {
 	}
 }
 
-// rpmMacros put the database of packages where the installed system looks for it: hosts of
-// another kind keep theirs in the home directory.
-const rpmMacros = "%_var /var\n%_dbpath %{_var}/lib/rpm\n"
+// rpmMacros put the database of packages where the installed system looks for it. Debian's
+// rpm would keep it in the home directory; that of other systems knows better.
+func rpmMacros() string {
+	if _, err := os.Stat("/etc/debian_version"); err != nil {
+		return ""
+	}
+	return "%_var /var\n%_dbpath %{_var}/lib/rpm\n"
+}
 
 func repository(name, url, key string) string {
 	text := "\n[" + name + "]\nname=" + name + "\nbaseurl=" + url + "\nenabled=1\n"
@@ -113,7 +118,7 @@ func zypper(h *header, dir string) plan {
 			tools: []tool{{"zypper", append(slices.Clip(base), args...)}}, install: "apt-get install zypper, or zypper install zypper",
 		}
 	}
-	p := plan{files: map[string]string{".rpmmacros": rpmMacros}, warnings: h.unverified(key)}
+	p := plan{files: map[string]string{".rpmmacros": rpmMacros()}, warnings: h.unverified(key)}
 	if key != "" {
 		p.commands = append(p.commands, command{
 			tools:   []tool{{"rpmkeys", []string{"--root", dir, "--import", key}}},
