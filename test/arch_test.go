@@ -46,7 +46,7 @@ var mayImport = map[string][]string{
 		"runtime/source", "runtime/squashfs", "runtime/trust",
 	},
 	"runtime/definition": {},
-	"runtime/bootstrap":  {"runtime/definition"},
+	"runtime/bootstrap":  {"runtime/definition", "runtime/linux"},
 	"runtime/contract":   {"runtime/definition"},
 	"runtime/convert":    {"runtime/contract", "runtime/definition", "runtime/layer", "runtime/registry", "runtime/sif", "runtime/source", "runtime/squashfs"},
 	"runtime/build":      {"runtime/contract", "runtime/definition", "runtime/linux", "runtime/sif", "runtime/squashfs"},

@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/siflet/siflet/runtime/definition"
@@ -19,7 +18,7 @@ import (
 // Options of Fill. The zero value works.
 type Options struct {
 	// Stdout and Stderr are what tools write to; nil is nothing.
-	Stdout, Stderr io.Writer
+	Stdout, Stderr *os.File
 	// Warn is told what a person should know; it may be nil.
 	Warn func(text string)
 	// Arch is the GOARCH name of the system to install; empty is this machine's.

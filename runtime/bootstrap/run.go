@@ -2,13 +2,13 @@ package bootstrap
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/siflet/siflet/runtime/linux"
 )
 
 // plan is what fills a directory.
@@ -71,23 +71,30 @@ func (c command) run(ctx context.Context, temp string, o Options) error {
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("%s has to be run by root: use sudo, or --fakeroot", filepath.Base(path))
 	}
-	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", o.Stdout, o.Stderr
-	cmd.Env = environment(temp)
-	// Let it take away what it mounted.
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.WaitDelay = grace
-	err = cmd.Run()
-	var exit *exec.ExitError
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer null.Close() //nolint:errcheck // /dev/null
+	p := linux.HostProcess{Args: append([]string{path}, args...), Env: environment(temp), Dir: "/", Stdout: o.Stdout, Stderr: o.Stderr}
+	if p.Stdout == nil {
+		p.Stdout = null
+	}
+	if p.Stderr == nil {
+		p.Stderr = null
+	}
+	code, signal, err := linux.RunOnHost(ctx, p, grace)
 	switch {
-	case err == nil:
-		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case errors.As(err, &exit) && c.accepts != 0 && exit.ExitCode() == c.accepts:
-		return nil
+	case err != nil:
+		return err
+	case signal != 0:
+		return fmt.Errorf("%s was killed by signal %d", filepath.Base(path), signal)
+	case code != 0 && code != c.accepts:
+		return fmt.Errorf("%s: exit status %d; its messages say more", filepath.Base(path), code)
 	}
-	return fmt.Errorf("%s: %w; its messages say more", filepath.Base(path), err)
+	return nil
 }
 
 func (c command) find() (path string, args []string, err error) {
