@@ -15,7 +15,7 @@ import (
 	"github.com/siflet/siflet/runtime/source"
 )
 
-// findImage finds the image that a person names: a SIF file; what a reference with
+// findImage finds the image that a person names: a SIF file or a sandbox; what a reference with
 // a scheme points to, which is pulled into the caller's own store unless that has
 // it; or a tag of the node's store if there is no such file.
 func (w *workshop) findImage(ctx context.Context, ref string) (image.Image, error) {
@@ -36,7 +36,9 @@ func (w *workshop) findImage(ctx context.Context, ref string) (image.Image, erro
 	case missing == nil && needsScheme(path) != nil:
 		return image.Image{}, needsScheme(path)
 	case missing == nil && info.IsDir():
-		return image.Image{}, fmt.Errorf("image %s: it is a directory; sandbox images are not supported yet, give a SIF file", ref)
+		found, err := image.Sandbox(abs)
+		found.References = []string{abs}
+		return found, err
 	case missing == nil:
 		found, err := image.File(abs)
 		// Rules for the path that was named count, as those for the file that it leads to.

@@ -151,6 +151,9 @@ func (o *actionOptions) instance(ctx context.Context, warnings io.Writer, verb s
 	if container, err = o.container(imageName(img), p, true); err != nil {
 		return instance, container, err
 	}
+	if err := o.write(&container, &img); err != nil {
+		return instance, container, err
+	}
 	o.gpus(ctx, warnings, &container)
 	container.Image = img.ID
 	if img.InPlace {

@@ -35,6 +35,9 @@ func (w *workshop) inImage(ctx context.Context, o *actionOptions, verb, ref stri
 	if err != nil {
 		return err
 	}
+	if err := o.write(&spec, &img); err != nil {
+		return err
+	}
 	o.gpus(ctx, w.stderr, &spec)
 	if spec.Action, err = o.encodedRequest(ctx, w.stderr, verb, args, subject{image: imageName(img)}); err != nil {
 		return err

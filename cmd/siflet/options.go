@@ -19,7 +19,7 @@ type actionOptions struct {
 	noMount                               []string
 	home, workdir, cwd, shell             string
 	noHome, contain, containAll, compat   bool
-	writableTmpfs                         bool
+	writable, writableTmpfs               bool
 	env, envFiles, noEnv                  []string
 	cleanEnv, noEval, noUmask             bool
 	pid, noPID, noInit, ipc, uts, net     bool
@@ -55,6 +55,7 @@ func (o *actionOptions) register(flags *pflag.FlagSet) {
 	flags.BoolVarP(&o.contain, "contain", "c", false, "minimal /dev, empty /tmp and $HOME")
 	flags.BoolVarP(&o.containAll, "containall", "C", false, "--contain --pid --ipc --cleanenv")
 	flags.BoolVar(&o.compat, "compat", false, "--containall --no-umask --no-eval --writable-tmpfs")
+	flags.BoolVarP(&o.writable, "writable", "w", false, "make changes in the image, which must be a sandbox (a directory)")
 	flags.BoolVar(&o.writableTmpfs, "writable-tmpfs", false, "a writable root that is forgotten at the end")
 	flags.StringVar(&o.scriptTimeout, "runscript-timeout", "", "how long the image's environment scripts may take: 60s")
 	o.registerEnvironment(flags)
@@ -117,7 +118,7 @@ func (o *actionOptions) registerPID(flags *pflag.FlagSet) {
 func unsupported() map[string][]string {
 	return map[string][]string{
 		"bool": {
-			"boot", "fakeroot f", "nvccli", "userns u", "writable w", "oom-kill-disable", "sif-fuse",
+			"boot", "fakeroot f", "nvccli", "userns u", "oom-kill-disable", "sif-fuse",
 			"unsquash", "sharens", "intel-hpu",
 		},
 		"value": {
@@ -185,6 +186,9 @@ func (o *actionOptions) settle(cmd *cobra.Command) error {
 
 // check finds what can't be meant.
 func (o *actionOptions) check() error {
+	if o.writable && (o.writableTmpfs || len(o.overlays) > 0) {
+		return usageError{text: "--writable goes with neither --writable-tmpfs nor --overlay"}
+	}
 	if o.net && !slices.Contains([]string{"bridge", "none"}, o.network) {
 		return fmt.Errorf("--network %q is not supported yet; want bridge or none", o.network)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/siflet/siflet/cmd/internal/setup"
 	"github.com/siflet/siflet/network"
 	"github.com/siflet/siflet/runtime"
+	"github.com/siflet/siflet/runtime/image"
 )
 
 // roots are the directories of one owner's instances.
@@ -86,8 +87,13 @@ func (w *workshop) open(ctx context.Context, r roots, cdiDirs ...string) (*runti
 	if err != nil {
 		return nil, err
 	}
+	own := func() image.Options {
+		o := w.storeOptions()
+		o.Sandboxes = true
+		return o
+	}
 	cfg.Images = personalImages{
-		own:  setup.NewImages(filepath.Join(r.state, "images"), w.storeOptions),
+		own:  setup.NewImages(filepath.Join(r.state, "images"), own),
 		node: setup.NewImages(w.imageDir(), w.storeOptions), nodeDir: w.imageDir(), owner: r.state,
 	}
 	cfg.Trust, cfg.CDIDirs = w.trust(), cdiDirs

@@ -27,6 +27,9 @@ type Options struct {
 	UserXattrs bool
 	// Arch is a GOARCH name, of the machine that the images are for; empty is this one.
 	Arch string
+	// Sandboxes makes paths of directories images. Whoever may name such an image may read
+	// what is in the directory, as root.
+	Sandboxes bool
 	// Parallel bounds the layers of an image that are worked on at once; zero is 3.
 	Parallel int
 }
@@ -55,7 +58,7 @@ func (s *Store) configure(o Options) {
 		s.log = o.Log
 	}
 	s.options = o
-	s.files.arch = o.Arch
+	s.files.arch, s.files.sandboxes = o.Arch, o.Sandboxes
 	// One pull whose source hangs must not keep others waiting.
 	s.work.slots = make(chan struct{}, pulls*o.Parallel)
 }

@@ -22,7 +22,9 @@ const maxParsed = 512
 // stays the same one: device, inode, size and time.
 type parser struct {
 	// arch is that of the machine the images are for; empty is this one.
-	arch   string
+	arch string
+	// sandboxes says that directories are images too.
+	sandboxes bool
 	mu     sync.Mutex
 	parsed map[string]parsedFile
 }
@@ -44,6 +46,13 @@ func (p *parser) open(path string) (Image, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return Image{}, pathError(path, err)
+	}
+	if p.sandboxes && info.IsDir() {
+		image, err := Sandbox(path)
+		if err == nil {
+			p.remember(path, parsedFile{info, image})
+		}
+		return image, err
 	}
 	p.mu.Lock()
 	known, ok := p.parsed[path]
@@ -67,13 +76,17 @@ func (p *parser) open(path string) (Image, error) {
 	if !now.is(after) {
 		return Image{}, pathError(path, errors.New("the file is being changed"))
 	}
+	p.remember(path, now)
+	return image, nil
+}
+
+func (p *parser) remember(path string, now parsedFile) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.parsed) >= maxParsed {
 		clear(p.parsed)
 	}
 	p.parsed[path] = now
-	return image, nil
 }
 
 // byID finds an opened file by the beginning of its in-place ID.
