@@ -24,6 +24,11 @@ func TestErrorsSayWhereAndWhatToDo(t *testing.T) {
 		{"section without a name", "%post\n% x\n", "x.def:2: a section without a name: there is nothing after the percent sign; " +
 			"sections are %help, %setup, %files, %labels, %environment, %pre, %post, %runscript, %startscript, %test, %arguments, " +
 			"and those of apps, such as %apprun"},
+		{
+			"nothing but space", "%post\n %\v\n",
+			"x.def:2: a section without a name: there is nothing after the percent sign; " +
+				"a line of a script can't begin with a percent sign, even indented: it begins a section",
+		},
 		{"key", "Bootstrap: docker\nFrm: x\nFrom: x\n", `x.def:2: "frm" is no key of a header; did you mean from?`},
 		{"no key", "Bootstrap: docker\nFrom x\nFrom: x\n", `x.def:2: "From x" is no line of a header, which are like KEY: VALUE; ` +
 			`commands go into a section, such as %post`},

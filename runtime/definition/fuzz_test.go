@@ -13,6 +13,7 @@ import (
 func FuzzParse(f *testing.F) {
 	f.Add(whole)
 	f.Add("Bootstrap: docker\nFrom: {{ A }}\nStage: b\n%arguments\nB={{A}}\n%files from b\nBootstrap: yum\nInclude: a\\\n \\n\\\nb\n%post\n{{ B }}\n")
+	f.Add("Bootstrap: docker\nFrom: x\n%\r\n%post\r\n%\v#\n% post\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		d, err := Parse("x.def", []byte(text), map[string]string{"A": "1\n2"})
 		if err != nil {

@@ -62,7 +62,7 @@ func (p *parser) header(lines []line) Header {
 			p.failf(at, "", "the value of %s is longer than %d bytes", quote(name), maxValue)
 			continue
 		}
-		header = p.key(header, Key{name, strings.TrimSuffix(value, `\`), at})
+		header = p.key(header, Key{name, continued(value), at})
 	}
 	return header
 }
@@ -73,9 +73,12 @@ func content(text string) (says string, comment bool) {
 	return strings.TrimSpace(says), comment
 }
 
-// continued is a value without the backslash at its end. One of "\n\" breaks the line.
+// continued is a value without a backslash at its end. One of "\n\" breaks the line.
 func continued(value string) string {
-	value = strings.TrimSuffix(value, `\`)
+	value, ok := strings.CutSuffix(value, `\`)
+	if !ok {
+		return value
+	}
 	if before, ok := strings.CutSuffix(value, `\n`); ok {
 		return before + "\n"
 	}

@@ -89,10 +89,10 @@ func (r rawStage) first() int {
 func (s rawSection) name() (name string, args []string) {
 	text := strings.TrimLeft(strings.TrimLeft(s.head.text, " \t"), "%")
 	text, _, _ = strings.Cut(text, "#")
-	if text == "" || text[0] == ' ' || text[0] == '\t' {
+	words := strings.Fields(text)
+	if len(words) == 0 || !strings.HasPrefix(text, words[0]) {
 		return "", nil
 	}
-	words := strings.Fields(text)
 	if len(words) > 1 {
 		args = words[1:]
 	}
