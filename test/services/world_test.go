@@ -1,0 +1,103 @@
+package services_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/siflet/siflet/test/siftest"
+)
+
+const (
+	// home is where commands run.
+	home = "/root"
+	// parent is the cgroup of all instances.
+	parent = "/siflet-services-test"
+)
+
+// world is the machine that the document is about, and what it finds in its network.
+type world struct{ env []string }
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	empty(t, home)
+	empty(t, "/tmp")
+	w := &world{env: []string{
+		"PATH=" + work("bin") + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"HOME=" + home, "USER=root", "TERM=xterm", "LANG=C.UTF-8", "SIFLET_CGROUP_PARENT=" + parent,
+		"SIFLET_LIBRARY=" + startLibrary(t),
+	}}
+	return w
+}
+
+// empty removes what is in a directory.
+func empty(t *testing.T, dir string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// need skips what can't be had here.
+func (w *world) need(t *testing.T, thing string) {
+	t.Helper()
+	if thing != "" {
+		t.Fatalf("nobody knows what %q is", thing)
+	}
+}
+
+func (w *world) write(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(home, name), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// stopAll ends what runs, at once.
+func (w *world) stopAll(t *testing.T) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", "siflet instance list && { siflet instance stop --all --force || :; }")
+	cmd.Env, cmd.Dir = w.env, home
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("stop what runs: %v\n%s", err, out)
+	}
+}
+
+// startLibrary starts a library with one image, alpine, and returns its address.
+func startLibrary(t *testing.T) string {
+	t.Helper()
+	content, err := os.ReadFile(siftest.Build(t, siftest.Options{
+		Busybox: true, Runscript: `exec /bin/sh "$@"`,
+		Files: map[string]string{"etc/os-release": "NAME=\"Alpine Linux\"\nID=alpine\n"},
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(content)
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/images/alpine:latest", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		_ = json.NewEncoder(w).Encode(map[string]any{"data": map[string]any{
+			"hash": "sha256." + hex.EncodeToString(sum[:]), "size": len(content), "uploaded": true, "arch": r.URL.Query().Get("arch"),
+		}})
+	})
+	mux.HandleFunc("GET /v1/imagefile/alpine:latest", func(w http.ResponseWriter, r *http.Request) {
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
+	})
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	return server.URL
+}
