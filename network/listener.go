@@ -3,11 +3,17 @@ package network
 import (
 	"bufio"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 )
+
+// Listener names the process that has bound a port in the caller's network namespace.
+func Listener(protocol string, port uint16) string {
+	return listener(mapping{Protocol: protocol, Host: netip.AddrPortFrom(netip.IPv4Unspecified(), port)})
+}
 
 // listener names, for an error message, the process that has bound what m maps.
 func listener(m mapping) string {

@@ -64,6 +64,9 @@ func (v *view) execRequest(c *container, spec *ExecSpec) (supervisor.ExecRequest
 	cgroup := programCgroup(v.cfg.Cgroups.Load(filepath.Join(i.rec.Cgroup, c.id)).Handle())
 	i.mu.Unlock()
 	of.Command, of.Args, of.Action = spec.Args, nil, actionWith(spec.Action, devices)
+	if spec.NoContainerEnv {
+		of.Env = nil
+	}
 	of.Env = plan.JoinEnv(of.Env, spec.Env)
 	of.Terminal = spec.Terminal
 	if spec.Cwd != "" {

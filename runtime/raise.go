@@ -111,11 +111,14 @@ func makeGroup(m *cgroups.Manager, parent, name string, r *specs.LinuxResources)
 // startSupervisor starts siflet-instance and, once its namespaces exist,
 // attaches the network while it makes itself ready.
 func (e *Engine) startSupervisor(ctx context.Context, i *instance, group *cgroups.Group) error {
-	handle, err := group.Supervisor()
-	if err != nil {
-		return err
-	}
 	spec := &i.rec.Spec
+	var handle cgroups.Handle
+	if !spec.StayInCgroup {
+		var err error
+		if handle, err = group.Supervisor(); err != nil {
+			return err
+		}
+	}
 	score := -998 // as a pause container: it must outlive what it watches
 	cfg := supervisor.Config{
 		Version: supervisor.ProtocolVersion, ID: i.id, Dir: i.run,

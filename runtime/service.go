@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"context"
 	"time"
 
 	"github.com/siflet/siflet/runtime/supervisor"
@@ -85,4 +86,44 @@ func (s *ContainerSpec) logFiles() int {
 		return 0
 	}
 	return s.Service.LogFiles
+}
+
+// Refresh asks how the services in an instance are now.
+func (v *view) Refresh(ctx context.Context, instanceID string) error {
+	i, err := v.instance(instanceID)
+	if err != nil {
+		return err
+	}
+	i.mu.Lock()
+	client := i.client
+	i.mu.Unlock()
+	if client == nil {
+		return nil
+	}
+	ask, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	status, err := client.Status(ask)
+	if err != nil {
+		return mute(ctx, err)
+	}
+	believe(i, status)
+	return nil
+}
+
+// WaitService waits for the end of a container: of a person's service, for the one
+// after which it is not started again.
+func (v *view) WaitService(ctx context.Context, id string) (supervisor.Exit, error) {
+	c, client, err := v.running(id)
+	if err != nil {
+		return supervisor.Exit{}, err
+	}
+	exit, err := client.Wait(ctx, c.id)
+	if err == nil || ctx.Err() != nil {
+		return exit, err
+	}
+	// The supervisor has gone; what it wrote down counts.
+	if written, rerr := readExit(c); rerr == nil && written != nil {
+		return *written, nil
+	}
+	return exit, err
 }

@@ -84,6 +84,9 @@ type InstanceSpec struct {
 	// EndWithInit ends the instance when sinit is told to terminate (a
 	// person's instances; see supervisor.Config).
 	EndWithInit bool `json:"end_with_init,omitempty"`
+	// StayInCgroup leaves the supervisor in the cgroup of whoever makes the instance: a
+	// service manager that looks there sees the end of the instance.
+	StayInCgroup bool `json:"stay_in_cgroup,omitempty"`
 	// BuiltInNetwork ignores CNI configuration.
 	BuiltInNetwork bool `json:"built_in_network,omitempty"`
 	// LoopbackOnly leaves a network namespace of its own unattached.
@@ -274,6 +277,8 @@ type Container struct {
 type ExecSpec struct {
 	Args     []string      `json:"args"`
 	Env      []string      `json:"env,omitempty"` // added to the container's
+	// NoContainerEnv leaves the container's own out; the image's counts.
+	NoContainerEnv bool `json:"no_container_env,omitempty"`
 	Cwd      string        `json:"cwd,omitempty"`
 	Terminal bool          `json:"terminal,omitempty"`
 	Timeout  time.Duration `json:"timeout,omitempty"`

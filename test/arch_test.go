@@ -14,15 +14,16 @@ const module = "github.com/siflet/siflet/"
 // It is the machine-checked form of the table in ARCHITECTURE.md.
 var mayImport = map[string][]string{
 	"cmd/siflet": {
-		"cmd/internal/config", "cmd/internal/setup", "runtime", "runtime/action", "runtime/bootstrap", "runtime/build", "runtime/cdi", "runtime/contract", "runtime/convert", "runtime/definition", "runtime/image", "runtime/inspect", "runtime/program",
+		"cmd/internal/config", "cmd/internal/notify", "cmd/internal/setup", "runtime", "runtime/action", "runtime/bootstrap", "runtime/build", "runtime/cdi", "runtime/contract", "runtime/convert", "runtime/definition", "runtime/image", "runtime/inspect", "runtime/program",
 		"runtime/registry", "runtime/sif", "runtime/source", "runtime/trust",
 		"runtime/supervisor", "runtime/linux", "runtime/record", "runtime/unsquash", "network", "cgroups",
 	},
 	"cmd/siflet-agent": {
-		"cmd/internal/config", "cmd/internal/setup", "cri", "cri/nri", "runtime", "runtime/image", "runtime/linux", "runtime/registry",
+		"cmd/internal/config", "cmd/internal/notify", "cmd/internal/setup", "cri", "cri/nri", "runtime", "runtime/image", "runtime/linux", "runtime/registry",
 		"runtime/trust", "network", "cgroups", "cgroups/systemd",
 	},
 	"cmd/internal/config": {"cmd/internal/setup", "runtime/plan"},
+	"cmd/internal/notify": {},
 	"cmd/internal/setup":  {"runtime/image", "runtime/registry", "runtime/trust"},
 	"cmd/siflet-instance": {"runtime/supervisor", "runtime/launch", "runtime/linux"},
 	"cmd/siflet-action":   {"runtime/action", "runtime/linux", "runtime/program"},

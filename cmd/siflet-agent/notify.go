@@ -2,27 +2,16 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"os"
 
+	send "github.com/siflet/siflet/cmd/internal/notify"
 	"github.com/siflet/siflet/runtime/linux"
 )
 
 // notify tells systemd, if it started us, how we are.
 func notify(ctx context.Context, log *slog.Logger, state string) {
-	path := os.Getenv("NOTIFY_SOCKET")
-	if path == "" {
-		return
-	}
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unixgram", path)
-	if err == nil {
-		_, err = conn.Write([]byte(state))
-		err = errors.Join(err, conn.Close())
-	}
-	if err != nil {
+	if err := send.Send(ctx, state); err != nil {
 		log.Warn("systemd was not told of the agent's state", "state", state, "error", err)
 	}
 }

@@ -60,6 +60,7 @@ func (w *workshop) actionCommand(verb, use, short string, least int) *cobra.Comm
 	cmd.Flags().SetInterspersed(false)
 	o.register(cmd.Flags())
 	o.registerPID(cmd.Flags())
+	cmd.Flags().BoolVar(&o.noInstanceEnv, "no-instance-env", false, "in an instance: leave out the environment that it was started with")
 	if verb == "shell" {
 		cmd.Flags().StringVarP(&o.shell, "shell", "s", "", "the shell to run")
 	}
@@ -77,9 +78,10 @@ func (w *workshop) inInstance(ctx context.Context, o *actionOptions, verb, name 
 	}
 	spec := runtime.ExecSpec{Cwd: o.cwd, Terminal: interactive()}
 	s := subject{image: t.container.Spec.ImageReference, instance: t.instance.Spec.Name}
-	if spec.Action, err = o.encodedRequest(ctx, w.stderr, verb, args, s); err != nil {
+	if spec.Action, err = o.instanceRequest(ctx, w.stderr, verb, args, s, t.container.Spec.Action); err != nil {
 		return err
 	}
+	spec.NoContainerEnv = o.noInstanceEnv
 	// What follows is for an image without Singularity's scripts.
 	if spec.Env, err = o.plainEnv(ctx, verb, nil, s); err != nil {
 		return err

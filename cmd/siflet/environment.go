@@ -107,6 +107,18 @@ func (o *actionOptions) encodedRequest(ctx context.Context, warnings io.Writer, 
 	return json.Marshal(req)
 }
 
+// instanceRequest is encodedRequest in an instance that was started with another one.
+func (o *actionOptions) instanceRequest(ctx context.Context, warnings io.Writer, command string, args []string, s subject, start []byte) ([]byte, error) {
+	req, err := o.request(ctx, warnings, command, args, os.Environ(), s)
+	if err != nil {
+		return nil, err
+	}
+	if !o.noInstanceEnv {
+		req = withStart(req, start)
+	}
+	return json.Marshal(req)
+}
+
 // defaults are the variables that a container can rely on, under each of the
 // three prefixes.
 func (o *actionOptions) defaults(s subject, command string) []string {

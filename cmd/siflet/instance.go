@@ -10,14 +10,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/siflet/siflet/runtime"
 	"github.com/siflet/siflet/runtime/image"
-	"github.com/siflet/siflet/runtime/linux"
 )
 
 // instanceAttributes is what the command line keeps with an instance.
@@ -26,6 +24,8 @@ type instanceAttributes struct {
 	LogOut string `json:"log_out"`
 	LogErr string `json:"log_err"`
 	Log    string `json:"log,omitempty"` // both, with times
+	// Start is the command line, from "instance" on, without values of --env.
+	Start []string `json:"start,omitempty"`
 }
 
 func attributes(i runtime.Instance) instanceAttributes {
@@ -42,78 +42,6 @@ func (w *workshop) instanceCommand() *cobra.Command {
 		w.startCommand("run", "start an instance and the image's runscript in it"),
 		w.listCommand(), w.stopCommand(), w.statsCommand(), w.logsCommand(),
 	)
-}
-
-func (w *workshop) startCommand(verb, short string) *cobra.Command {
-	var o actionOptions
-	var s serviceOptions
-	cmd := &cobra.Command{
-		Use: verb + " [flags] IMAGE NAME [ARGS...]", Short: short,
-		Long: strings.ToUpper(short[:1]) + short[1:] + ".\n\nDocker and OCI images have no scripts: what runs is their ENTRYPOINT with their CMD, which\n" +
-			"ARGS replace. Their VOLUMEs are left alone: what can be written is what the flags say.",
-		Args: atLeast(2, "want an image and a name: siflet instance "+verb+" IMAGE NAME"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := o.settle(cmd); err != nil {
-				return err
-			}
-			return w.startInstance(cmd.Context(), &o, &s, verb, args[0], args[1], args[2:])
-		},
-	}
-	cmd.Flags().SetInterspersed(false)
-	o.register(cmd.Flags())
-	s.register(cmd.Flags())
-	cmd.Flags().StringVar(&o.pidFile, "pid-file", "", "write the PID of the instance's first process to this file")
-	return cmd
-}
-
-func (w *workshop) startInstance(ctx context.Context, o *actionOptions, s *serviceOptions, verb, ref, name string, args []string) error {
-	if !validInstanceName(name) {
-		return fmt.Errorf("while checking instance name: %s is not a valid instance name; use letters, digits, '.', '_' and '-', 128 of them at most", name)
-	}
-	if err := needRoot(); err != nil {
-		return err
-	}
-	img, err := w.findImage(ctx, ref)
-	if err != nil {
-		return err
-	}
-	r, err := callerRoots()
-	if err != nil {
-		return err
-	}
-	instance, container, err := o.instance(ctx, w.stderr, verb, img, name, args, r)
-	if err != nil {
-		return err
-	}
-	container.StopSignal = s.stopSignal
-	if container.Service, err = s.service(ctx, o, img, subject{image: imageName(img), instance: name}); err != nil {
-		return err
-	}
-	kept := instanceAttributes{Image: listedName(img, ref), LogOut: container.OutPath, LogErr: container.ErrPath, Log: container.LogPath}
-	if instance.Attributes, err = json.Marshal(kept); err != nil {
-		return err
-	}
-	engine, err := w.open(ctx, r, o.cdiDirs...)
-	if err != nil {
-		return err
-	}
-	defer engine.Close() //nolint:errcheck // it gives back locks only
-	if err := clearDead(ctx, engine, name); err != nil {
-		return err
-	}
-	before := fileSize(container.ErrPath)
-	running, err := launch(ctx, engine, instance, container)
-	if err != nil {
-		return startFailure(err, container.ErrPath, before)
-	}
-	if o.pidFile != "" {
-		text := []byte(strconv.Itoa(running.InitPID) + "\n")
-		if err := linux.Overwrite(o.pidFile, text, 0o644); err != nil {
-			warn(w.stderr, "pid file %s: %v", o.pidFile, unwrapPath(err))
-		}
-	}
-	info(w.stderr, "instance started successfully")
-	return nil
 }
 
 // clearDead removes what has ended of that name; what lives is in the way. Of others

@@ -60,6 +60,14 @@ func (s status) String() string {
 	return fmt.Sprintf("%s (%d)", s.state, *s.code)
 }
 
+// phrase goes on from "it".
+func (s status) phrase() string {
+	if s.up() {
+		return "is " + s.String()
+	}
+	return "has " + s.String()
+}
+
 // only is the one container of a person's instance.
 func only(containers []runtime.Container, id string) *runtime.Container {
 	for n := range containers {

@@ -22,6 +22,7 @@ type actionOptions struct {
 	writable, writableTmpfs               bool
 	env, envFiles, noEnv                  []string
 	cleanEnv, noEval, noUmask             bool
+	noInstanceEnv                         bool
 	pid, noPID, noInit, ipc, uts, net     bool
 	network                               string
 	networkArgs                           []string

@@ -31,6 +31,10 @@ type serviceOptions struct {
 	stopSignal                                 string
 	logSize                                    string
 	logFiles                                   int
+	wait                                       string
+	waitTimeout                                time.Duration
+	foreground, boot                           bool
+	stopTimeout                                int
 }
 
 func (o *serviceOptions) register(flags *pflag.FlagSet) {
@@ -42,6 +46,11 @@ func (o *serviceOptions) register(flags *pflag.FlagSet) {
 	flags.IntVar(&o.healthRetries, "health-retries", 0, "failures in a row that make it unhealthy (default 3)")
 	flags.BoolVar(&o.noHealthcheck, "no-healthcheck", false, "do not run the image's HEALTHCHECK")
 	flags.StringVar(&o.stopSignal, "stop-signal", "", "signal that asks the service to end (default: the image's STOPSIGNAL, or SIGTERM)")
+	flags.StringVar(&o.wait, "wait", "", "wait until the service is up: PORT, tcp:HOST:PORT, cmd:COMMAND, notify, healthy; alone: whatever there is to wait for")
+	flags.Lookup("wait").NoOptDefVal = waitUp
+	flags.DurationVar(&o.waitTimeout, "wait-timeout", time.Minute, "how long to wait for it")
+	flags.BoolVar(&o.foreground, "foreground", false, "stay until the service ends, pass on signals, and end as it does: for service managers")
+	flags.IntVar(&o.stopTimeout, "stop-timeout", stopSeconds, "with --foreground: seconds that the service has to end when it is told to")
 	flags.StringVar(&o.logSize, "log-max-size", defaultLogSize, "put a log aside for a new one when it has so many bytes; 0 for no limit")
 	flags.IntVar(&o.logFiles, "log-max-files", defaultLogFiles, "how many files to keep of a log")
 }

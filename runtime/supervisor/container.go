@@ -198,6 +198,7 @@ func (c *container) finish() {
 	}
 	c.s.loop.stop(c.drainer)
 	c.exit = c.ending
+	c.exit.Asked = c.s.end.asked || c.s.end.begun || c.s.end.final
 	c.record(time.Second)
 	for _, w := range c.waiters {
 		w.reply(&Reply{Exit: c.exit})

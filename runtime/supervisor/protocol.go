@@ -215,6 +215,7 @@ type Exit struct {
 	Signal   int       `json:"signal,omitempty"`
 	OOM      bool      `json:"oom,omitempty"`
 	TimedOut bool      `json:"timed_out,omitempty"` // exec only
+	Asked    bool      `json:"asked,omitempty"`     // the instance was to end
 	At       time.Time `json:"at"`
 	// Message is why the container ended when its own status does not say,
 	// e.g. that the launch stage was killed.

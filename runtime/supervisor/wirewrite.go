@@ -47,6 +47,7 @@ func (w *writer) exit(e *Exit) {
 	w.int("signal", e.Signal)
 	w.bool("oom", e.OOM)
 	w.bool("timed_out", e.TimedOut)
+	w.bool("asked", e.Asked)
 	w.time("at", e.At)
 	w.string("message", e.Message)
 	w.close('}')

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -152,4 +153,19 @@ func cgroup(ts *testscript.TestScript, neg bool, args []string) {
 	if strings.TrimSpace(string(got)) != want {
 		ts.Fatalf("%s is %q, want %q", file, strings.TrimSpace(string(got)), want)
 	}
+}
+
+// datagram sends a text to a socket, once somebody listens: datagram PATH TEXT
+func datagram(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: datagram PATH TEXT")
+	}
+	within(ts, args[0]+" to take a text", func() bool {
+		conn, err := net.Dial("unixgram", args[0])
+		if err != nil {
+			return false
+		}
+		_, err = conn.Write([]byte(args[1]))
+		return errors.Join(err, conn.Close()) == nil
+	})
 }

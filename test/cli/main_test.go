@@ -126,7 +126,7 @@ func runScript(t *testing.T, script string) {
 		Files: []string{script},
 		Setup: func(env *testscript.Env) error { return setUp(env, parent) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": code, "fetch": fetch, "retry": retry, "interrupt": interrupt, "agent": (&agents{}).command, "cgroup": cgroup, "registry": (&registries{t: t}).command,
+			"code": code, "fetch": fetch, "retry": retry, "interrupt": interrupt, "agent": (&agents{}).command, "cgroup": cgroup, "datagram": datagram, "registry": (&registries{t: t}).command,
 		},
 		Condition: condition,
 	})

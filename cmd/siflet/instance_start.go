@@ -1,0 +1,231 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/siflet/siflet/cmd/internal/notify"
+	"github.com/siflet/siflet/runtime"
+	"github.com/siflet/siflet/runtime/linux"
+)
+
+const startHelp = `
+
+What runs is the image's script with ARGS. The service of a Docker or OCI image is its ENTRYPOINT with its CMD,
+which ARGS replace, also if it was made into a SIF file without a startscript. Their VOLUMEs are left alone:
+what can be written is what the flags say.
+
+A service that a script leaves in the background counts as one: it is up as long as anything runs. With
+--restart it is started again after 100ms at first, then after longer and longer, a minute at most.`
+
+// starting is an instance on its way up.
+type starting struct {
+	w          *workshop
+	o          actionOptions
+	s          serviceOptions
+	verb, name string
+	until      condition
+	instance   runtime.InstanceSpec
+	container  runtime.ContainerSpec
+	roots      roots
+	// logged and complained are how much was in the logs before.
+	logged, complained int64
+}
+
+func (w *workshop) startCommand(verb, short string) *cobra.Command {
+	s := starting{w: w, verb: verb}
+	cmd := &cobra.Command{
+		Use: verb + " [flags] IMAGE NAME [ARGS...]", Short: short,
+		Long: strings.ToUpper(short[:1]) + short[1:] + "." + startHelp,
+		Args: atLeast(2, "want an image and a name: siflet instance "+verb+" IMAGE NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := s.o.settle(cmd); err != nil {
+				return err
+			}
+			return s.run(cmd, args[0], args[1], args[2:])
+		},
+	}
+	cmd.Flags().SetInterspersed(false)
+	s.o.register(cmd.Flags())
+	s.s.register(cmd.Flags())
+	cmd.Flags().StringVar(&s.o.pidFile, "pid-file", "", "write the PID of the instance's first process to this file")
+	return cmd
+}
+
+// run starts the instance and waits for it as the flags say.
+func (s *starting) run(cmd *cobra.Command, ref, name string, args []string) error {
+	ctx := cmd.Context()
+	if !validInstanceName(name) {
+		return fmt.Errorf("while checking instance name: %s is not a valid instance name; use letters, digits, '.', '_' and '-', 128 of them at most", name)
+	}
+	if err := needRoot(); err != nil {
+		return err
+	}
+	s.name = name
+	var err error
+	if s.until, err = parseWait(s.s.wait); err != nil {
+		return err
+	}
+	if s.roots, err = callerRoots(); err != nil {
+		return err
+	}
+	// What a manager says to us is not meant for the service.
+	s.o.noEnv = append(s.o.noEnv, notify.Variable, "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES",
+		"INVOCATION_ID", "JOURNAL_STREAM", "SYSTEMD_EXEC_PID")
+	if s.until.kind == waitNotify {
+		s.o.env = append(s.o.env, notify.Variable+"="+notifyTarget)
+	}
+	if err := s.specify(ctx, ref, args); err != nil {
+		return err
+	}
+	if s.instance.Attributes, err = s.attributes(cmd, ref, args); err != nil {
+		return err
+	}
+	engine, err := s.w.open(ctx, s.roots, s.o.cdiDirs...)
+	if err != nil {
+		return err
+	}
+	closed := false
+	end := func() {
+		if !closed {
+			closed = true
+			_ = engine.Close() // it gives back locks only
+		}
+	}
+	defer end()
+	running, err := s.start(ctx, engine)
+	if err != nil || !s.s.foreground {
+		return err
+	}
+	end() // others have work to do
+	return s.stay(ctx, running)
+}
+
+// specify says what the instance and its container are made of.
+func (s *starting) specify(ctx context.Context, ref string, args []string) error {
+	img, err := s.w.findImage(ctx, ref)
+	if err != nil {
+		return err
+	}
+	if s.instance, s.container, err = s.o.instance(ctx, s.w.stderr, s.verb, img, s.name, args, s.roots); err != nil {
+		return err
+	}
+	s.container.StopSignal = s.s.stopSignal
+	what := subject{image: imageName(img), instance: s.name}
+	if s.container.Service, err = s.s.service(ctx, &s.o, img, what); err != nil {
+		return err
+	}
+	if err := s.until.prepare(ctx, s, what); err != nil {
+		return err
+	}
+	s.instance.StayInCgroup = !s.s.foreground && startedBySystemd()
+	kept := instanceAttributes{Image: listedName(img, ref), LogOut: s.container.OutPath, LogErr: s.container.ErrPath, Log: s.container.LogPath}
+	s.instance.Attributes, err = json.Marshal(kept)
+	return err
+}
+
+// startedBySystemd says that this process is what a unit of systemd starts: what it
+// leaves belongs to the unit, and is to be where systemd sees its end.
+func startedBySystemd() bool { return os.Getenv("SYSTEMD_EXEC_PID") == strconv.Itoa(os.Getpid()) }
+
+func (s *starting) attributes(cmd *cobra.Command, ref string, args []string) ([]byte, error) {
+	var kept instanceAttributes
+	if err := json.Unmarshal(s.instance.Attributes, &kept); err != nil {
+		return nil, err
+	}
+	kept.Start = startLine(cmd, s.verb, ref, s.name, args)
+	return json.Marshal(kept)
+}
+
+// start brings the instance up, or leaves nothing of it but its logs.
+func (s *starting) start(ctx context.Context, engine *runtime.Engine) (runtime.Instance, error) {
+	if err := clearDead(ctx, engine, s.name); err != nil {
+		return runtime.Instance{}, err
+	}
+	if err := s.until.vacant(ctx, s); err != nil {
+		return runtime.Instance{}, err
+	}
+	if err := s.writePID(0); err != nil {
+		return runtime.Instance{}, err
+	}
+	listener, err := s.until.listen(s)
+	if err != nil {
+		return runtime.Instance{}, err
+	}
+	defer listener.close(s.s.foreground)
+	s.logged, s.complained = fileSize(s.container.LogPath), fileSize(s.container.ErrPath)
+	running, err := launch(ctx, engine, s.instance, s.container)
+	if err != nil {
+		return running, errors.Join(startFailure(err, s.container.ErrPath, s.complained), s.removePID())
+	}
+	if err := s.writePID(firstPID(engine, running)); err != nil {
+		return running, errors.Join(err, s.takeBack(ctx, engine, running))
+	}
+	if err := s.until.wait(ctx, s, engine, running, listener); err != nil {
+		return running, errors.Join(err, s.takeBack(ctx, engine, running))
+	}
+	info(s.w.stderr, "instance started successfully")
+	return running, nil
+}
+
+// firstPID is that of the first process of the instance's PID namespace.
+func firstPID(engine *runtime.Engine, i runtime.Instance) int {
+	if c := only(engine.Containers(), i.ID); i.InitPID == 0 && c != nil {
+		return c.PID
+	}
+	return i.InitPID
+}
+
+// writePID writes the PID file; without a PID it only sees that it can be written.
+func (s *starting) writePID(pid int) error {
+	if s.o.pidFile == "" {
+		return nil
+	}
+	text := ""
+	if pid != 0 {
+		text = strconv.Itoa(pid) + "\n"
+	}
+	if err := linux.Overwrite(s.o.pidFile, []byte(text), 0o644); err != nil {
+		return fmt.Errorf("pid file %s: %w", s.o.pidFile, unwrapPath(err))
+	}
+	return nil
+}
+
+func (s *starting) removePID() error {
+	if s.o.pidFile == "" {
+		return nil
+	}
+	return linux.Unlink(s.o.pidFile)
+}
+
+// takeBack stops and removes what was started.
+func (s *starting) takeBack(ctx context.Context, engine *runtime.Engine, i runtime.Instance) error {
+	clean := context.WithoutCancel(ctx)
+	signal := signalTerminate
+	if c := only(engine.Containers(), i.ID); c != nil {
+		if own, err := runtime.ParseSignal(c.StopSignal); err == nil {
+			signal = own
+		}
+	}
+	_, err := engine.EndInstance(clean, i.ID, signal, time.Duration(s.s.stopTimeout)*time.Second)
+	return errors.Join(err, engine.RemoveInstance(clean, i.ID), s.removePID())
+}
+
+// lastLines are what the service has written since its start, the last of it.
+func (s *starting) lastLines(ctx context.Context) string {
+	var out strings.Builder
+	l := logReader{path: s.container.LogPath, skip: s.logged}
+	const some = 10
+	if err := l.show(ctx, &out, logOptions{tail: some, stdout: true, stderr: true}); err != nil || out.Len() == 0 {
+		return ""
+	}
+	return "; its last lines:\n" + strings.TrimRight(out.String(), "\n")
+}

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/siflet/siflet/network"
+	"github.com/siflet/siflet/runtime"
+)
+
+// What --wait can wait for.
+const (
+	waitNothing = ""
+	waitUp      = "up" // what there is: health, published ports, or that it goes on
+	waitTCP     = "tcp"
+	waitCommand = "cmd"
+	waitNotify  = "notify"
+	waitHealthy = "healthy"
+)
+
+// goesOn is how long a service must have run to be up where nothing else tells.
+const goesOn = time.Second
+
+// condition is when a service is up.
+type condition struct {
+	kind    string
+	ports   []string // HOST:PORT, as in the instance
+	command string
+	action  []byte // the command's
+}
+
+// parseWait reads --wait.
+func parseWait(text string) (condition, error) {
+	kind, rest, _ := strings.Cut(text, ":")
+	bad := usageError{text: fmt.Sprintf("--wait %q: want PORT, tcp:HOST:PORT, cmd:COMMAND, notify or healthy", text)}
+	switch {
+	case text == waitNothing, text == waitUp, text == waitNotify, text == waitHealthy:
+		return condition{kind: text}, nil
+	case kind == waitCommand && strings.TrimSpace(rest) != "":
+		return condition{kind: waitCommand, command: rest}, nil
+	case kind == waitTCP:
+		if !strings.Contains(rest, ":") {
+			rest = "localhost:" + rest
+		}
+	default:
+		rest = "localhost:" + text
+	}
+	_, port, err := net.SplitHostPort(rest)
+	if number, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil || number == 0 {
+		return condition{}, bad
+	}
+	return condition{kind: waitTCP, ports: []string{rest}}, nil
+}
+
+// prepare finds out what to wait for.
+func (c *condition) prepare(ctx context.Context, s *starting, what subject) error {
+	checked := s.container.Service.Health != nil
+	switch {
+	case c.kind == waitHealthy && !checked:
+		return usageError{text: "--wait=healthy: there is no health check; give one with --health-cmd"}
+	case c.kind == waitUp && checked:
+		c.kind = waitHealthy
+	case c.kind == waitUp:
+		for _, p := range s.instance.Ports {
+			if p.Protocol == "tcp" {
+				c.kind = waitTCP
+				c.ports = append(c.ports, "localhost:"+strconv.Itoa(int(p.Container)))
+			}
+		}
+	case c.kind == waitCommand:
+		var err error
+		c.action, err = s.o.encodedRequest(ctx, discard{}, "exec", c.words(), what)
+		return err
+	}
+	return nil
+}
+
+func (c *condition) words() []string { return []string{"/bin/sh", "-c", c.command} }
+
+// vacant makes sure that nobody else answers where the service is to.
+func (c *condition) vacant(ctx context.Context, s *starting) error {
+	if c.kind != waitTCP || s.instance.Namespaces.Network != runtime.ModeHost {
+		return nil
+	}
+	for _, address := range c.ports {
+		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", address)
+		if err != nil {
+			continue
+		}
+		_ = conn.Close() // nothing was said
+		_, port, _ := net.SplitHostPort(address)
+		number, _ := strconv.ParseUint(port, 10, 16)
+		return fmt.Errorf("port %s is taken already, by %s; stop that, or have the service use another port", port, network.Listener("tcp", uint16(number)))
+	}
+	return nil
+}
+
+// wait returns when the service is up; else it says why it is not.
+func (c *condition) wait(ctx context.Context, s *starting, engine *runtime.Engine, i runtime.Instance, n *notifyListener) error {
+	if c.kind == waitNothing {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.s.waitTimeout)
+	defer cancel()
+	const pause = 50 * time.Millisecond
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	begin := time.Now()
+	why := errors.New("there was no time")
+	for {
+		up, reason := c.look(ctx, engine, i, n, begin)
+		if up {
+			return nil
+		}
+		if ctx.Err() == nil {
+			why = reason // else it is that there is no more time
+		}
+		now := status{state: stateExited}
+		err := engine.Refresh(ctx, i.ID)
+		if fresh, ferr := engine.Instance(i.ID); ferr == nil {
+			now = statusOf(fresh, only(engine.Containers(), i.ID))
+		}
+		switch {
+		case ctx.Err() != nil:
+			return fmt.Errorf("instance %s is not up after %s (%s): %w%s", s.name, s.s.waitTimeout, now, why, s.lastLines(context.WithoutCancel(ctx)))
+		case !now.up() || now.state == "unhealthy" || err != nil:
+			return fmt.Errorf("instance %s did not come up: it %s%s", s.name, now.phrase(), s.lastLines(ctx))
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// look says whether the service is up, and if not, why.
+func (c *condition) look(ctx context.Context, engine *runtime.Engine, i runtime.Instance, n *notifyListener, begin time.Time) (bool, error) {
+	container := only(engine.Containers(), i.ID)
+	if container == nil {
+		return false, errors.New("it has gone")
+	}
+	switch c.kind {
+	case waitHealthy:
+		return container.Service.Health == "healthy", errors.New("its health check has not succeeded")
+	case waitTCP:
+		for _, address := range c.ports {
+			if err := dialIn(ctx, i, address); err != nil {
+				return false, err
+			}
+		}
+		return true, nil
+	case waitCommand:
+		return c.succeeds(ctx, engine, container.ID)
+	case waitNotify:
+		return n.isReady(), errors.New("it has not said READY=1")
+	default:
+		return time.Since(begin) >= goesOn && statusOf(i, container).up(), errors.New("it has just begun")
+	}
+}
+
+func dialIn(ctx context.Context, i runtime.Instance, address string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	var conn net.Conn
+	var err error
+	if i.Spec.Namespaces.Network == runtime.ModeHost {
+		conn, err = (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	} else {
+		conn, err = network.Dial(ctx, fmt.Sprintf("/proc/%d/ns/net", i.SupervisorPID), "tcp", address)
+	}
+	if err == nil {
+		_ = conn.Close() // nothing was said
+	}
+	return err
+}
+
+func (c *condition) succeeds(ctx context.Context, engine *runtime.Engine, id string) (bool, error) {
+	session, err := engine.ExecFiles(ctx, id, runtime.ExecSpec{Args: c.words(), Action: c.action, Keep: true}, nil, nil, nil)
+	if err != nil {
+		return false, err
+	}
+	defer session.Close() //nolint:errcheck // it has ended, or is to end
+	exit, err := session.Wait(ctx)
+	if err != nil {
+		return false, err
+	}
+	return exit.Code == 0, fmt.Errorf("the command ends with %d", exit.Code)
+}
