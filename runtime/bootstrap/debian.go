@@ -49,7 +49,7 @@ func debian(h *header, dir string) plan {
 		commands: []command{{
 			tools: []tool{
 				{"mmdebstrap", append(quick, "--quiet", "--format=directory", "--", suite, dir, mirror)},
-				{"debootstrap", append(classic, "--", suite, dir, mirror)},
+				{"debootstrap", append(classic, suite, dir, mirror)},
 			},
 			install: "apt-get install mmdebstrap",
 		}},

@@ -98,6 +98,18 @@ func TestToolsGetWhatTheHeaderSays(t *testing.T) {
 	}
 }
 
+func TestDebootstrapTakesWhatMmdebstrapDoes(t *testing.T) {
+	_, p := commandsOf(t, "Bootstrap: debootstrap\nMirrorURL: http://deb/debian\nOSVersion: bookworm\nInclude: vim curl\nKeyring: /k.gpg\n")
+	want := []string{
+		"--variant=minbase", "--keyring=/k.gpg", "--include=vim,curl", "--exclude=openssl,udev,debconf-i18n,e2fsprogs",
+		"bookworm", "/root", "http://deb/debian",
+	}
+	tool := p.commands[0].tools[1]
+	if diff := cmp.Diff(want, tool.args); tool.name != "debootstrap" || diff != "" {
+		t.Errorf("%s (-want +got):\n%s", tool.name, diff)
+	}
+}
+
 func TestDnfChecksSignaturesWithTheKeyItIsGiven(t *testing.T) {
 	text := "Bootstrap: yum\nMirrorURL: http://m/\nUpdateURL: http://u/\n"
 	_, p := commandsOf(t, text)
