@@ -16,6 +16,7 @@ import (
 type endpoint struct {
 	scheme, host, path string // https, registry-1.docker.io, /v2
 	pull, resolve      bool
+	push, noPush       bool   // hosts.toml says so
 	authority          bool   // not one of the mirrors
 	shared             bool   // its settings are those of all hosts that have none
 	reference          string // the host in the name of the image

@@ -1,4 +1,4 @@
-// Package registry reads OCI registries: names, hosts and mirrors, credentials,
+// Package registry talks to OCI registries: names, hosts and mirrors, credentials,
 // manifests and blobs. It stores and converts nothing.
 package registry
 

@@ -19,6 +19,10 @@ type request struct {
 	header http.Header
 	scope  string
 	auth   *Auth
+	// at, if not nil, is where the registry wants the request instead of at path.
+	at *url.URL
+	// body makes what is sent, anew for every attempt; nil sends nothing.
+	body func() *sending
 }
 
 // send makes the request of one server and authorises it as the server wants. Whatever is
@@ -81,8 +85,11 @@ func (c *Client) once(ctx context.Context, e *endpoint, r request, authorization
 	for {
 		u := url.URL{Scheme: scheme, Host: e.host, Path: e.path + "/" + r.path}
 		query := url.Values{}
+		if r.at != nil {
+			u, query = *r.at, r.at.Query()
+		}
 		maps.Copy(query, r.query)
-		if e.ns != "" {
+		if e.ns != "" && r.at == nil {
 			query.Set("ns", e.ns)
 		}
 		u.RawQuery = query.Encode()
@@ -90,11 +97,17 @@ func (c *Client) once(ctx context.Context, e *endpoint, r request, authorization
 		if err != nil {
 			return nil, unreachable(ctx, e, err)
 		}
-		out.Header.Set("User-Agent", c.o.UserAgent)
-		for _, h := range []http.Header{e.header, r.header} {
-			maps.Copy(out.Header, h)
+		if r.body != nil {
+			r.body().of(out)
 		}
-		if authorization != "" {
+		out.Header.Set("User-Agent", c.o.UserAgent)
+		// What is for the registry is for nobody to whom it sends us.
+		own := u.Host == e.host
+		if own {
+			maps.Copy(out.Header, e.header)
+		}
+		maps.Copy(out.Header, r.header)
+		if authorization != "" && own {
 			out.Header.Set("Authorization", authorization)
 		}
 		client := &http.Client{Transport: e.transport, CheckRedirect: e.redirect}
@@ -166,7 +179,10 @@ func sameHost(to *http.Request, via []*http.Request) error {
 func (c *Client) watched(client *http.Client, r *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	timer := time.AfterFunc(c.o.Stall, func() { cancel(errStalled) })
+	body, _ := r.Body.(*sending)
+	body.watch(timer, c.o.Stall)
 	response, err := client.Do(r.WithContext(ctx))
+	body.watch(nil, 0)
 	timer.Stop()
 	if err != nil {
 		err = stalled(ctx, err)

@@ -74,7 +74,7 @@ func (t hostTable) endpoint(address, directory string) (*endpoint, error) {
 		has := func(name string) bool {
 			return slices.ContainsFunc(t.Capabilities, func(s string) bool { return strings.EqualFold(s, name) })
 		}
-		e.pull, e.resolve = has("pull"), has("resolve")
+		e.pull, e.resolve, e.push, e.noPush = has("pull"), has("resolve"), has("push"), !has("push")
 	}
 	absolute := func(path string) string {
 		if filepath.IsAbs(path) {

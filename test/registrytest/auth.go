@@ -38,6 +38,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	for _, scope := range scopes {
 		s.issued[text+" "+scope] = true
+		s.issued[text+" "+strings.TrimSuffix(scope, ",push")] = true // who may do that may pull
 	}
 	s.issued[text] = true
 	s.mu.Unlock()
@@ -81,6 +82,9 @@ func (s *Server) bearer(w http.ResponseWriter, r *http.Request) bool {
 	for _, part := range []string{"/manifests/", "/blobs/", "/referrers/", "/tags/"} {
 		if repository, _, ok := strings.Cut(path, part); ok {
 			scope = "repository:" + repository + ":pull"
+			if r.Method != http.MethodGet && r.Method != http.MethodHead {
+				scope += ",push"
+			}
 		}
 	}
 	text, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
