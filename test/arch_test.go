@@ -15,7 +15,7 @@ const module = "github.com/siflet/siflet/"
 var mayImport = map[string][]string{
 	"cmd/siflet": {
 		"cmd/internal/config", "cmd/internal/notify", "cmd/internal/setup", "runtime", "runtime/action", "runtime/bootstrap", "runtime/build", "runtime/cdi", "runtime/contract", "runtime/convert", "runtime/definition", "runtime/image", "runtime/inspect", "runtime/program",
-		"runtime/registry", "runtime/sif", "runtime/source", "runtime/trust",
+		"runtime/publish", "runtime/registry", "runtime/sif", "runtime/source", "runtime/trust",
 		"runtime/supervisor", "runtime/linux", "runtime/record", "runtime/unsquash", "network", "cgroups",
 	},
 	"cmd/siflet-agent": {
@@ -57,6 +57,7 @@ var mayImport = map[string][]string{
 	"runtime/layer":      {"runtime/squashfs"},
 	"runtime/squashfs":   {},
 	"runtime/unsquash":   {},
+	"runtime/publish":    {"runtime/inspect", "runtime/sif", "runtime/unsquash"},
 	"runtime/inspect":    {"runtime/contract", "runtime/linux", "runtime/sif", "runtime/unsquash"},
 	"runtime/supervisor": {"runtime/linux", "runtime/program", "runtime/record"},
 	"runtime/launch":     {"runtime/linux", "runtime/program"},

@@ -79,14 +79,15 @@ func (w *workshop) variables(root *cobra.Command) ([]variable, error) {
 // flagVariables are those that are set for flags of commands that read them.
 func flagVariables(root *cobra.Command) []variable {
 	var list []variable
-	for _, path := range [][]string{{"exec"}, {"shell"}, {"instance", "start"}, {"pull"}} {
+	for _, path := range [][]string{{"exec"}, {"shell"}, {"instance", "start"}, {"pull"}, {"push"}} {
 		cmd, rest, err := root.Find(path)
 		if err != nil || len(rest) > 0 {
 			continue
 		}
 		cmd.Flags().VisitAll(func(flag *pflag.Flag) {
 			name, value := setFor(flag.Name, os.LookupEnv)
-			if path[0] == "pull" && !slices.Contains(pullVariables(), flag.Name) {
+			only := map[string][]string{"pull": pullVariables(), "push": pushVariables()}[path[0]]
+			if only != nil && !slices.Contains(only, flag.Name) {
 				return
 			}
 			if name == "" || slices.ContainsFunc(list, func(v variable) bool { return v.Name == name }) {

@@ -95,8 +95,7 @@ func (w *workshop) warnUnsigned(path string, added sif.Descriptor) error {
 		return err
 	}
 	defer f.Close() //nolint:errcheck // read only
-	signed := slices.ContainsFunc(f.Descriptors, func(d sif.Descriptor) bool { return d.Type == sif.TypeSignature })
-	if signed && added.Type != sif.TypeSignature && len(f.Signatures(added)) == 0 {
+	if signed(f) && added.Type != sif.TypeSignature && len(f.Signatures(added)) == 0 {
 		warn(w.stderr, "no signature in %s covers object %d: the file as a whole does not verify until it is signed again", path, added.ID)
 	}
 	return nil

@@ -51,7 +51,7 @@ func push(t *testing.T, c *registry.Client, ref registry.Reference, content []by
 		t.Errorf("Manifest() = %s, %v", text, err)
 	}
 	got, err := read(t, c, ref, d, 0, auth)
-	if err != nil || !bytes.Equal([]byte(got), content) {
+	if err != nil || !bytes.Equal(got, content) {
 		t.Errorf("Blob() = %d bytes, %v", len(got), err)
 	}
 }

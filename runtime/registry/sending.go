@@ -50,7 +50,7 @@ func (s *sending) Read(b []byte) (int, error) {
 	if n > 0 {
 		err = nil
 	}
-	if err == io.EOF { //nolint:errorlint // as ReadAt returns it
+	if err == io.EOF {
 		err = io.ErrUnexpectedEOF // it is shorter than it was
 	}
 	if s.sent != nil {

@@ -30,8 +30,13 @@ func (s *Reader) Open(name string) (fs.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.OpenOf(i)
+}
+
+// OpenOf opens an inode of this file system, without looking for it again.
+func (s *Reader) OpenOf(i *Info) (fs.File, error) {
 	if i.kind != typeFile && i.kind != typeDirectory {
-		return nil, wrongKind("open", name, "a file or a directory")
+		return nil, wrongKind("open", i.name, "a file or a directory")
 	}
 	return &file{s: s, info: i, left: int64(i.size), at: i.start, words: i.blocks}, nil
 }
@@ -45,11 +50,16 @@ func (s *Reader) ReadDir(name string) ([]fs.DirEntry, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.ReadDirOf(i)
+}
+
+// ReadDirOf lists a directory of this file system, without looking for it again.
+func (s *Reader) ReadDirOf(i *Info) ([]fs.DirEntry, error) {
 	if i.kind != typeDirectory {
-		return nil, wrongKind("readdir", name, "a directory")
+		return nil, wrongKind("readdir", i.name, "a directory")
 	}
 	var list []fs.DirEntry
-	err = s.each(i, func(name string, ref uint64, kind uint16) error {
+	err := s.each(i, func(name string, ref uint64, kind uint16) error {
 		if len(list) >= maxEntries {
 			return corrupt("a directory with more than %d entries", maxEntries)
 		}
@@ -57,7 +67,7 @@ func (s *Reader) ReadDir(name string) ([]fs.DirEntry, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, &fs.PathError{Op: "readdir", Path: name, Err: err}
+		return nil, &fs.PathError{Op: "readdir", Path: i.name, Err: err}
 	}
 	return list, nil
 }
