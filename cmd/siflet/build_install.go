@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/siflet/siflet/runtime/bootstrap"
 	"github.com/siflet/siflet/runtime/build"
@@ -20,9 +21,13 @@ func (j *job) installedBase(s *definition.Stage) (build.Base, error) {
 		return build.Base{}, err
 	}
 	return build.Base{Fill: func(ctx context.Context, dir string) error {
-		return bootstrap.Fill(ctx, d, s, dir, bootstrap.Options{
+		o := bootstrap.Options{
 			Stdout: os.Stdout, Stderr: os.Stderr, Warn: func(text string) { warn(j.stderr, "%s", text) },
 			Arch: j.o.pull.arch, Temp: j.work.dir,
-		})
+		}
+		if j.o.reproducible {
+			o.Time = time.Unix(max(j.o.epoch.Unix(), 0), 0)
+		}
+		return bootstrap.Fill(ctx, d, s, dir, o)
 	}}, nil
 }

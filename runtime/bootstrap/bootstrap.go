@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/siflet/siflet/runtime/definition"
 )
@@ -23,6 +24,8 @@ type Options struct {
 	Warn func(text string)
 	// Arch is the GOARCH name of the system to install; empty is this machine's.
 	Arch string
+	// Time, if not zero, is that of a build that is to give the same each time.
+	Time time.Time
 	// Temp is a directory for temporary files; empty is the usual one.
 	Temp string
 }

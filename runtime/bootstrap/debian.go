@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -53,8 +54,29 @@ func debian(h *header, dir string) plan {
 			},
 			install: "apt-get install mmdebstrap",
 		}},
-		finish: forgetHost,
+		finish: func(ctx context.Context, root *os.Root) error {
+			for _, dir := range []string{"var/cache/apt/archives", "var/lib/apt/lists"} {
+				if err := removeFiles(root, dir); err != nil {
+					return err
+				}
+			}
+			return forgetHost(ctx, root)
+		},
 	}
+}
+
+// removeFiles removes the files of a directory, which need not be there.
+func removeFiles(root *os.Root, dir string) error {
+	entries, err := fs.ReadDir(root.FS(), dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range entries {
+		if err == nil && e.Type().IsRegular() {
+			err = root.Remove(path.Join(dir, e.Name()))
+		}
+	}
+	return err
 }
 
 // forgetHost takes away what says on which machine the system was installed.

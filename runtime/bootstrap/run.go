@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -76,7 +77,7 @@ func (c command) run(ctx context.Context, temp string, o Options) error {
 		return err
 	}
 	defer null.Close() //nolint:errcheck // /dev/null
-	p := linux.HostProcess{Args: append([]string{path}, args...), Env: environment(temp), Dir: "/", Stdout: o.Stdout, Stderr: o.Stderr}
+	p := linux.HostProcess{Args: append([]string{path}, args...), Env: environment(temp, o.Time), Dir: "/", Stdout: o.Stdout, Stderr: o.Stderr}
 	if p.Stdout == nil {
 		p.Stdout = null
 	}
@@ -114,15 +115,17 @@ func (c command) find() (path string, args []string, err error) {
 const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // environment is that of tools: nothing of the caller's but how to reach the network.
-func environment(temp string) []string {
+func environment(temp string, at time.Time) []string {
 	env := []string{"PATH=" + searchPath, "LC_ALL=C.UTF-8", "HOME=" + temp, "TMPDIR=" + temp, "DEBIAN_FRONTEND=noninteractive"}
 	for _, name := range []string{
 		"http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR",
-		"SOURCE_DATE_EPOCH",
 	} {
 		if value, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+value)
 		}
+	}
+	if !at.IsZero() {
+		env = append(env, "SOURCE_DATE_EPOCH="+strconv.FormatInt(at.Unix(), 10))
 	}
 	return env
 }
