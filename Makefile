@@ -59,9 +59,9 @@ test-v2: build ## the kernel tests again on cgroup v2, in a virtual machine
 		-file $(BIN):/src/bin $(if $(wildcard ../shared/testdata),-file ../shared/testdata:/shared/testdata) $(V2TESTS)
 
 .PHONY: test-systemd
-test-systemd: build ## pods as scopes of systemd, in a virtual machine that systemd runs
+test-systemd: build ## pods as scopes of systemd, instances as its services, in a virtual machine that it runs
 	$(GO) run ./hack/vm -systemd -timeout 10m -env SIFLET_BIN=/src/bin -env SIFLET_TEST_IMAGES=/tmp $(foreach t,$(V2TOOLS),-tool $t) \
-		-file $(BIN):/src/bin -test './test/cri -test.run=Scope|CgroupParent'
+		-file $(BIN):/src/bin -test './test/cri -test.run=Scope|CgroupParent' -test ./test/systemd
 
 .PHONY: test-selinux
 test-selinux: build ## labels of containers and volumes, in a virtual machine with SELinux

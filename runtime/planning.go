@@ -156,6 +156,9 @@ func (v *view) inputs(spec *ContainerSpec, image *resolvedImage, s surroundings)
 func namespacesOf(spec *ContainerSpec, s surroundings) []specs.LinuxNamespace {
 	out := []specs.LinuxNamespace{{Type: specs.MountNamespace}}
 	mapped := s.spec != nil && s.spec.Namespaces.User != nil // it can mount no other cgroups
+	if s.unified && spec.CgroupNamespace {
+		return append(out, specs.LinuxNamespace{Type: specs.CgroupNamespace})
+	}
 	if s.unified && (!spec.Security.Privileged || mapped) && !spec.NoDefaultMounts {
 		out = append(out, specs.LinuxNamespace{Type: specs.CgroupNamespace})
 	}

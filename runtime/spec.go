@@ -230,6 +230,9 @@ type ContainerSpec struct {
 	// image with a /.singularity.d. Nil: the engine makes one from Command, Args
 	// and Env when the image is a native SIF.
 	Action []byte `json:"action,omitempty"`
+	// CgroupNamespace lets it see and, with a mount, change its own cgroups alone, where
+	// NoDefaultMounts is set (v2 only).
+	CgroupNamespace bool `json:"cgroup_namespace,omitempty"`
 	// Service is for the container of a person's instance.
 	Service *Service `json:"service,omitempty"`
 	// Keep makes all that the process leaves behind end with it when it is killed.

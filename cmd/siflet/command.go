@@ -33,18 +33,6 @@ func needRoot() error {
 	return nil
 }
 
-// registerUser adds Singularity's flag for the instances of another user.
-func registerUser(cmd *cobra.Command) {
-	cmd.Flags().StringP("user", "u", "", "")
-	_ = cmd.Flags().MarkHidden("user")
-	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
-		if cmd.Flags().Changed("user") {
-			return errors.New("--user is not supported yet: there are root's instances only; leave it out")
-		}
-		return nil
-	}
-}
-
 // atLeast wants n arguments or says what is missing.
 func atLeast(n int, text string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {

@@ -40,7 +40,7 @@ func (w *workshop) instanceCommand() *cobra.Command {
 		&cobra.Command{Use: "instance", Short: "run services in the background"},
 		w.startCommand("start", "start an instance and the image's startscript in it"),
 		w.startCommand("run", "start an instance and the image's runscript in it"),
-		w.listCommand(), w.stopCommand(), w.statsCommand(), w.logsCommand(),
+		w.listCommand(), w.stopCommand(), w.restartCommand(), w.statsCommand(), w.logsCommand(), w.portsCommand(), w.inspectInstanceCommand(),
 	)
 }
 

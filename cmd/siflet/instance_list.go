@@ -20,6 +20,7 @@ type listed struct {
 	LogErr   string `json:"logErrPath"`
 	LogOut   string `json:"logOutPath"`
 	Pod      string `json:"pod,omitempty"`
+	User     string `json:"user,omitempty"`
 	// Status is what the table says without the numbers.
 	Status     string    `json:"status"`
 	ExitCode   *int      `json:"exitCode,omitempty"`
@@ -29,7 +30,7 @@ type listed struct {
 }
 
 func (w *workshop) listCommand() *cobra.Command {
-	var asJSON, logs, pods bool
+	var asJSON, logs, pods, everybody bool
 	cmd := &cobra.Command{
 		Use: "list [flags] [GLOB]", Short: "list instances and how they are",
 		Long: "List instances and how they are.\n\nSTATUS is running, exited with the status of the service, or restarting with that of its last run; with a\n" +
@@ -48,22 +49,32 @@ func (w *workshop) listCommand() *cobra.Command {
 			if len(args) == 1 {
 				glob = args[0]
 			}
-			found, err := w.list(cmd, glob, pods)
+			found, err := w.list(cmd, glob, pods, everybody)
 			if err != nil {
 				return err
 			}
-			return writeList(cmd.OutOrStdout(), found, asJSON, logs, pods)
+			return writeList(cmd.OutOrStdout(), found, asJSON, listColumns{logs: logs, pods: pods, users: everybody})
 		},
 	}
 	cmd.Flags().BoolVarP(&asJSON, "json", "j", false, "as JSON")
 	cmd.Flags().BoolVarP(&logs, "logs", "l", false, "with the paths of the logs")
-	registerUser(cmd)
+	w.registerUser(cmd)
+	cmd.Flags().BoolVar(&everybody, "all-users", false, "the instances of all users, for root")
 	cmd.Flags().BoolVar(&pods, "pods", false, "list the node agent's pods too")
 	return cmd
 }
 
-func (w *workshop) list(cmd *cobra.Command, glob string, pods bool) ([]listed, error) {
+// listColumns are those of the table that are there if asked for.
+type listColumns struct{ logs, pods, users bool }
+
+func (w *workshop) list(cmd *cobra.Command, glob string, pods, everybody bool) ([]listed, error) {
 	views, err := w.views(cmd.Context(), pods)
+	if err == nil && everybody {
+		var all []roots
+		if all, err = everyone(); err == nil {
+			views, err = w.viewsOf(cmd.Context(), all)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +86,11 @@ func (w *workshop) list(cmd *cobra.Command, glob string, pods bool) ([]listed, e
 		}
 		for _, i := range instances {
 			if thisBoot(i) {
-				out = append(out, describe(view, i))
+				entry := describe(view, i)
+				if everybody {
+					entry.User = view.user
+				}
+				out = append(out, entry)
 			}
 		}
 	}
@@ -89,6 +104,9 @@ func describe(view view, i runtime.Instance) listed {
 		LogErr: kept.LogErr, LogOut: kept.LogOut,
 	}
 	if !i.Spec.Pod {
+		if c := only(view.Containers(), i.ID); c != nil && entry.PID == 0 {
+			entry.PID = c.PID // it boots
+		}
 		s := statusOf(i, only(view.Containers(), i.ID))
 		entry.Status, entry.ExitCode, entry.Restarts, entry.NextStart = s.state, s.code, s.restarts, s.again
 		entry.statusText = s.String()
@@ -111,7 +129,8 @@ func describe(view view, i runtime.Instance) listed {
 	return entry
 }
 
-func writeList(w io.Writer, found []listed, asJSON, logs, pods bool) error {
+func writeList(w io.Writer, found []listed, asJSON bool, with listColumns) error {
+	logs, pods := with.logs, with.pods
 	if asJSON {
 		encoder := json.NewEncoder(w)
 		encoder.SetIndent("", "\t")
@@ -123,6 +142,9 @@ func writeList(w io.Writer, found []listed, asJSON, logs, pods bool) error {
 	}
 	if pods {
 		header = append(header, "POD")
+	}
+	if with.users {
+		header = append(header, "USER")
 	}
 	rows := [][]string{header}
 	for _, i := range found {
@@ -139,6 +161,9 @@ func writeList(w io.Writer, found []listed, asJSON, logs, pods bool) error {
 		}
 		if pods {
 			row = append(row, i.Pod)
+		}
+		if with.users {
+			row = append(row, i.User)
 		}
 		rows = append(rows, row)
 		if logs && i.LogOut != "" {

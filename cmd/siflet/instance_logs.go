@@ -42,6 +42,7 @@ func (w *workshop) logsCommand() *cobra.Command {
 			return l.show(cmd.Context(), cmd.OutOrStdout(), o)
 		},
 	}
+	w.registerUser(cmd)
 	flags := cmd.Flags()
 	flags.BoolVarP(&o.follow, "follow", "f", false, "go on as more is written, until the service has ended for good")
 	flags.IntVar(&o.tail, "tail", -1, "start this many lines before the end")
@@ -73,7 +74,7 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 func (w *workshop) findLog(ctx context.Context, name string) (logReader, error) {
 	t, err := w.target(ctx, name)
 	if errors.Is(err, runtime.ErrNotFound) {
-		return keptLog(name, err)
+		return w.keptLog(name, err)
 	}
 	if err != nil {
 		return logReader{}, err
@@ -91,8 +92,8 @@ func (w *workshop) findLog(ctx context.Context, name string) (logReader, error) 
 	return logReader{path: t.container.LogPath, rotated: !t.instance.Spec.Pod, live: live}, nil
 }
 
-func keptLog(name string, cause error) (logReader, error) {
-	r, err := callerRoots()
+func (w *workshop) keptLog(name string, cause error) (logReader, error) {
+	r, err := w.roots()
 	if err != nil || !validInstanceName(name) {
 		return logReader{}, errors.Join(err, cause)
 	}

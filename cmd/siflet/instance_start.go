@@ -89,6 +89,9 @@ func (s *starting) run(cmd *cobra.Command, ref, name string, args []string) erro
 	if s.instance.Attributes, err = s.attributes(cmd, ref, args); err != nil {
 		return err
 	}
+	if err := noteRoots(s.roots); err != nil {
+		return err
+	}
 	engine, err := s.w.open(ctx, s.roots, s.o.cdiDirs...)
 	if err != nil {
 		return err
@@ -115,8 +118,17 @@ func (s *starting) specify(ctx context.Context, ref string, args []string) error
 	if err != nil {
 		return err
 	}
+	if s.s.boot {
+		if err := s.bootOptions(); err != nil {
+			return err
+		}
+		args = append([]string{initProgram}, args...)
+	}
 	if s.instance, s.container, err = s.o.instance(ctx, s.w.stderr, s.verb, img, s.name, args, s.roots); err != nil {
 		return err
+	}
+	if s.s.boot {
+		s.boot()
 	}
 	s.container.StopSignal = s.s.stopSignal
 	what := subject{image: imageName(img), instance: s.name}

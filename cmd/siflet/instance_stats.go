@@ -31,7 +31,7 @@ func (w *workshop) statsCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&asJSON, "json", "j", false, "as JSON, once")
-	registerUser(cmd)
+	w.registerUser(cmd)
 	cmd.Flags().BoolVar(&once, "no-stream", false, "once, not every second")
 	return cmd
 }

@@ -38,7 +38,7 @@ func (w *workshop) stopCommand() *cobra.Command {
 			return w.stop(cmd.Context(), o, glob)
 		},
 	}
-	registerUser(cmd)
+	w.registerUser(cmd)
 	flags := cmd.Flags()
 	flags.BoolVarP(&o.all, "all", "a", false, "stop every instance")
 	// The document that introduced instances writes it so.
@@ -67,7 +67,7 @@ func (w *workshop) stop(ctx context.Context, o stopOptions, glob string) error {
 	if err := needRoot(); err != nil {
 		return err
 	}
-	r, err := callerRoots()
+	r, err := w.roots()
 	if err != nil {
 		return err
 	}

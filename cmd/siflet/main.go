@@ -35,7 +35,7 @@ func rootCommand() *cobra.Command {
 			Use: "siflet", Short: "Run pods and instances from SIF images",
 			SilenceErrors: true, SilenceUsage: true, Version: version,
 		},
-		agentCommand(), configCommand(), versionCommand(), w.instanceCommand(), w.imageCommand(), w.cacheCommand(), w.pullCommand(), w.registryCommand(),
+		agentCommand(), configCommand(), versionCommand(), w.instanceCommand(), w.generateCommand(), w.imageCommand(), w.cacheCommand(), w.pullCommand(), w.registryCommand(),
 		w.keyCommand(), w.signCommand(), w.verifyCommand(), w.inspectCommand(), w.runHelpCommand(), w.buildCommand(),
 	)
 	root.AddCommand(w.actionCommands()...)

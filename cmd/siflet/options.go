@@ -119,7 +119,7 @@ func (o *actionOptions) registerPID(flags *pflag.FlagSet) {
 func unsupported() map[string][]string {
 	return map[string][]string{
 		"bool": {
-			"boot", "fakeroot f", "nvccli", "userns u", "oom-kill-disable", "sif-fuse",
+			"fakeroot f", "nvccli", "userns u", "oom-kill-disable", "sif-fuse",
 			"unsquash", "sharens", "intel-hpu",
 		},
 		"value": {

@@ -18,7 +18,11 @@ import (
 )
 
 // roots are the directories of one owner's instances.
-type roots struct{ state, run, logs string }
+type roots struct {
+	state, run, logs string
+	// base is what state and logs are below; user is whose they are.
+	base, user string
+}
 
 // callerRoots are those of the user who calls. Records are per host, so that a
 // home directory shared by many hosts keeps them apart.
@@ -38,17 +42,14 @@ func callerRoots() (roots, error) {
 	if !filepath.IsAbs(base) {
 		return roots{}, usageError{text: "SIFLET_CONFIGDIR must be an absolute path"}
 	}
-	return roots{
-		state: filepath.Join(base, "hosts", host),
-		run:   filepath.Join("/run", "siflet-"+who.Uid),
-		logs:  filepath.Join(base, "logs", host, who.Username),
-	}, nil
+	return rootsBelow(base, host, runDir(who.Uid), who.Username), nil
 }
 
 // workshop holds what commands need of the machine.
 type workshop struct {
 	stderr io.Writer
-	agent  roots // of the node agent
+	agent  roots  // of the node agent
+	asUser string // whose instances are meant; empty for the caller's
 }
 
 // logger complains to the person who called.

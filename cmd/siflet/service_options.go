@@ -51,6 +51,7 @@ func (o *serviceOptions) register(flags *pflag.FlagSet) {
 	flags.DurationVar(&o.waitTimeout, "wait-timeout", time.Minute, "how long to wait for it")
 	flags.BoolVar(&o.foreground, "foreground", false, "stay until the service ends, pass on signals, and end as it does: for service managers")
 	flags.IntVar(&o.stopTimeout, "stop-timeout", stopSeconds, "with --foreground: seconds that the service has to end when it is told to")
+	flags.BoolVar(&o.boot, "boot", false, "run /sbin/init of the image as the first process, with a network, /run, /tmp and cgroups of its own: for images with systemd")
 	flags.StringVar(&o.logSize, "log-max-size", defaultLogSize, "put a log aside for a new one when it has so many bytes; 0 for no limit")
 	flags.IntVar(&o.logFiles, "log-max-files", defaultLogFiles, "how many files to keep of a log")
 }

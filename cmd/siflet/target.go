@@ -14,13 +14,14 @@ import (
 // view is read access to the instances of one owner.
 type view struct {
 	*runtime.Reader
-	pods bool // the node agent's
+	pods bool   // the node agent's
+	user string // of the others'
 }
 
 // views are the caller's instances and, when asked, the node agent's pods. An
 // owner who never ran anything has none.
 func (w *workshop) views(ctx context.Context, pods bool) ([]view, error) {
-	r, err := callerRoots()
+	r, err := w.roots()
 	if err != nil {
 		return nil, err
 	}

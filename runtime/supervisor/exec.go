@@ -54,6 +54,7 @@ func (s *server) runExec(c *container, req *ExecRequest, stdio [3]linux.FD, save
 	if cgroup.Procs == "" {
 		cgroup.Procs = c.cgroup().Procs
 	}
+	cgroup.Dir = c.innermost(cgroup.Dir)
 	st, err := s.fork(&stageSpec{
 		role: roleExec, program: req.Program, saved: saved, stdio: stdio,
 		extra: into, pidns: pidns, cgroup: cgroup, keep: req.Keep, action: req.Action, hooks: linux.NoFD,

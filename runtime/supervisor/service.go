@@ -65,6 +65,9 @@ func newService(c *container, req *StartRequest) (*service, error) {
 	return v, err
 }
 
+// booted says that the main process is the init of a person's instance.
+func (c *container) booted() bool { return c.svc != nil && c.mode == program.PIDContainer }
+
 // began is told at each start of the main process.
 func (v *service) began() {
 	v.gone, v.last, v.lasted, v.waited = nil, nil, false, false

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/siflet/siflet/runtime/linux"
-	"github.com/siflet/siflet/runtime/program"
 )
 
 const graceTime = 10 * time.Second
@@ -38,7 +37,7 @@ func (s *server) terminate(signal int, grace time.Duration) {
 	for _, c := range slices.Clone(s.containers) {
 		c.svc.cancel()
 		switch {
-		case c.mode == program.PIDContainer && c.running() && s.cfg.EndWithInit:
+		case c.booted() && c.running():
 			_ = c.main.signal(signal) // it is an init, and knows what to do about the others
 		case c.running() || c.svc != nil:
 			_, _ = c.signalAll(signal)

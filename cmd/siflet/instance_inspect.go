@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/siflet/siflet/network"
+	"github.com/siflet/siflet/runtime"
+)
+
+// instanceReport is what instance inspect shows: nothing of the environment.
+type instanceReport struct {
+	listed
+
+	CreatedAt  time.Time       `json:"createdAt"`
+	StartedAt  time.Time       `json:"startedAt,omitzero"`
+	FinishedAt time.Time       `json:"finishedAt,omitzero"`
+	OOMKilled  bool            `json:"oomKilled,omitempty"`
+	Reason     string          `json:"reason,omitempty"`
+	Service    runtime.Service `json:"service"`
+	StopSignal string          `json:"stopSignal,omitempty"`
+	Failures   int             `json:"healthFailures,omitempty"`
+	Hostname   string          `json:"hostname,omitempty"`
+	Addresses  []string        `json:"addresses,omitempty"`
+	Ports      []network.Port  `json:"ports,omitempty"`
+	Binds      []string        `json:"binds,omitempty"`
+	Cgroup     string          `json:"cgroup,omitempty"`
+	Log        string          `json:"logPath,omitempty"`
+	Start      []string        `json:"start,omitempty"`
+}
+
+func (w *workshop) inspectInstanceCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "inspect NAME", Short: "show all there is to know of an instance, but its environment, as JSON",
+		Args: exactly(1, "want the name of an instance"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			views, err := w.views(cmd.Context(), false)
+			if err != nil {
+				return err
+			}
+			for _, v := range views {
+				i, err := v.InstanceByName(args[0])
+				if errors.Is(err, runtime.ErrNotFound) || err == nil && !thisBoot(i) {
+					continue
+				}
+				if err != nil {
+					return err
+				}
+				encoder := json.NewEncoder(cmd.OutOrStdout())
+				encoder.SetIndent("", "\t")
+				return encoder.Encode(inspectInstance(v, i))
+			}
+			return missingError{text: "no instance found with name " + args[0]}
+		},
+	}
+	w.registerUser(cmd)
+	return cmd
+}
+
+func inspectInstance(v view, i runtime.Instance) instanceReport {
+	kept := attributes(i)
+	out := instanceReport{
+		listed: describe(v, i), CreatedAt: i.CreatedAt, Reason: i.Reason, Hostname: i.Spec.Hostname, Ports: i.Spec.Ports,
+		Cgroup: i.Cgroup, Log: kept.Log, Start: kept.Start,
+	}
+	for _, address := range i.Addresses {
+		out.Addresses = append(out.Addresses, address.String())
+	}
+	c := only(v.Containers(), i.ID)
+	if c == nil {
+		return out
+	}
+	out.StartedAt, out.FinishedAt, out.OOMKilled, out.StopSignal = c.StartedAt, c.FinishedAt, c.OOMKilled, c.StopSignal
+	out.Failures = c.Service.HealthFailures
+	if c.Reason != "" {
+		out.Reason = c.Reason
+	}
+	if c.Spec.Service != nil {
+		out.Service = *c.Spec.Service
+		if h := out.Service.Health; h != nil {
+			// What is done, not with what.
+			out.Service.Health = &runtime.HealthCheck{
+				ExecSpec: runtime.ExecSpec{Args: h.Args, Timeout: h.Timeout}, Interval: h.Interval, StartPeriod: h.StartPeriod, Retries: h.Retries,
+			}
+		}
+	}
+	for _, m := range c.Spec.Mounts {
+		if m.Type == "" || m.Type == "bind" {
+			out.Binds = append(out.Binds, m.Source+":"+m.Target)
+		}
+	}
+	return out
+}
+
+func (w *workshop) restartCommand() *cobra.Command {
+	var timeout int
+	cmd := &cobra.Command{
+		Use: "restart [flags] NAME", Short: "stop an instance and start it as it was started",
+		Args: exactly(1, "want the name of an instance"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := needRoot(); err != nil {
+				return err
+			}
+			return w.restart(cmd.Context(), args[0], time.Duration(timeout)*time.Second)
+		},
+	}
+	w.registerUser(cmd)
+	cmd.Flags().IntVarP(&timeout, "timeout", "t", stopSeconds, "seconds to wait before killing")
+	return cmd
+}
+
+func (w *workshop) restart(ctx context.Context, name string, grace time.Duration) error {
+	r, err := w.roots()
+	if err != nil {
+		return err
+	}
+	engine, err := w.open(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer engine.Close() //nolint:errcheck // it gives back locks only
+	i, err := engine.InstanceByName(name)
+	c := only(engine.Containers(), i.ID)
+	if err != nil || c == nil || !thisBoot(i) {
+		return missingError{text: "no instance found with name " + name}
+	}
+	spec := c.Spec
+	// Who listened there has left.
+	spec.Mounts = slices.DeleteFunc(slices.Clone(spec.Mounts), func(m runtime.Mount) bool { return m.Target == notifyTarget })
+	signal, err := runtime.ParseSignal(c.StopSignal)
+	if err != nil {
+		signal = signalTerminate
+	}
+	if err := w.stopOne(ctx, engine, i, signal, grace); err != nil {
+		return err
+	}
+	before := fileSize(spec.ErrPath)
+	if _, err := launch(ctx, engine, i.Spec, spec); err != nil {
+		return fmt.Errorf("%w; the instance is stopped", startFailure(err, spec.ErrPath, before))
+	}
+	info(w.stderr, "instance started successfully")
+	return nil
+}
