@@ -76,7 +76,7 @@ func (j *job) base(ctx context.Context, s *definition.Stage) (build.Base, error)
 	case "scratch":
 		return build.Base{}, nil
 	case "localimage":
-		return j.localBase(ctx, from)
+		return j.localBase(ctx, from, h)
 	case "docker", "oras", "library", "https", "http":
 		return j.pulledBase(ctx, agent+"://"+registered(h, from), h)
 	case "docker-archive", "oci-archive", "oci":
@@ -109,7 +109,7 @@ func cutScheme(address string) (scheme, rest string, found bool) {
 }
 
 // localBase is an image in a file, or a directory.
-func (j *job) localBase(ctx context.Context, path string) (build.Base, error) {
+func (j *job) localBase(ctx context.Context, path string, h definition.Header) (build.Base, error) {
 	path = strings.TrimPrefix(path, "sif://")
 	abs := path
 	if !filepath.IsAbs(path) {
@@ -120,7 +120,7 @@ func (j *job) localBase(ctx context.Context, path string) (build.Base, error) {
 		return build.Base{}, fmt.Errorf("image %s: %w", path, unwrapPath(err))
 	}
 	if info.IsDir() {
-		return build.Base{Layers: []build.Layer{{Path: abs, FS: "directory"}}}, nil
+		return build.Base{Layers: []build.Layer{{Path: abs, FS: "directory"}}}, j.unsignable(h)
 	}
 	kind, err := imageKind(abs)
 	switch {
@@ -129,14 +129,14 @@ func (j *job) localBase(ctx context.Context, path string) (build.Base, error) {
 	case kind == "":
 		return build.Base{}, fmt.Errorf("image %s: it is no image: want a SIF file, a squashfs or ext3 file system, or a sandbox's directory", path)
 	case kind != "sif":
-		return build.Base{Layers: []build.Layer{{Path: abs, Size: info.Size(), FS: kind}}}, nil
+		return build.Base{Layers: []build.Layer{{Path: abs, Size: info.Size(), FS: kind}}}, j.unsignable(h)
 	}
 	found, err := image.FileFor(abs, j.o.pull.arch)
 	if err != nil {
 		return build.Base{}, err
 	}
 	found.References = []string{abs}
-	return j.imageBase(ctx, found)
+	return j.imageBase(ctx, found, h)
 }
 
 // pulledBase is an image from a registry, a library, a web server or an archive. It stays in
@@ -161,7 +161,7 @@ func (j *job) pulledBase(ctx context.Context, uri string, h definition.Header) (
 	if err != nil {
 		return build.Base{}, err
 	}
-	return j.imageBase(ctx, found)
+	return j.imageBase(ctx, found, h)
 }
 
 // baseStore is the caller's, or one that goes with the build.
@@ -180,12 +180,15 @@ func (j *job) baseStore(from pullSource, pull pullOptions) (*image.Store, error)
 }
 
 // imageBase is an image as a base, if the policy lets it be used.
-func (j *job) imageBase(ctx context.Context, found image.Image) (build.Base, error) {
+func (j *job) imageBase(ctx context.Context, found image.Image, h definition.Header) (build.Base, error) {
 	err := j.trust().Check(ctx, trust.Subject{
 		References: found.Names(), ID: found.ID, Path: found.Path, Manifests: found.Manifests, Signatures: found.Signatures,
 	})
 	if err != nil {
 		return build.Base{}, fmt.Errorf("image %s: %w", imageName(found), err)
+	}
+	if err := j.signed(ctx, found, h); err != nil {
+		return build.Base{}, err
 	}
 	b := build.Base{Arch: found.Arch}
 	for _, e := range found.Extents {
