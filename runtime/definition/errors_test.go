@@ -95,9 +95,10 @@ func TestErrorsSayWhereAndWhatToDo(t *testing.T) {
 func TestWarningsAreAboutWhatHasNoUse(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{
-			"key twice", "Bootstrap: scratch\nInclude: a\nInclude: b\n",
+			"key twice", "Bootstrap: arch\nInclude: a\nInclude: b\n",
 			"x.def:3: include is here for the second time: this one counts, not that of line 2",
 		},
+		{"key of others", "Bootstrap: docker\nFrom: a\nOSVersion: 12\n", "x.def:3: bootstrap docker has no use for osversion"},
 		{"words", "%help me\nx\n", `x.def:1: %help: nothing reads "me"`},
 		{"arguments twice", "%post -u\nx\n%post -v\nx\n", "x.def:3: %post: its arguments are other than those of line 1: these count"},
 		{"label", "%labels\na=b\n", `x.def:2: %labels: "a=b" is a label without a value: a space parts the two, as in "a b"`},

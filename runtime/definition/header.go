@@ -149,7 +149,46 @@ func (p *parser) checkHeader(s Stage, several bool) {
 	case slices.Contains(agentsFrom(), agent) && s.Header.From() == "":
 		p.failf(s.Header.Line("from"), "", "bootstrap %s needs a line \"From: IMAGE\"", agent)
 	}
+	p.idle(s.Header, agent)
 	if name := s.Name; strings.ContainsAny(name, " \t\n") {
 		p.failf(s.Header.Line("stage"), "", "stage %s: a stage's name is one word", quote(name))
 	}
+}
+
+// idle warns of keys that have no meaning for the agent.
+func (p *parser) idle(h Header, agent string) {
+	used := uses(agent)
+	if used == nil {
+		return
+	}
+	for _, k := range h {
+		name := numbered.ReplaceAllString(k.Name, "otherurl")
+		if !slices.Contains(used, name) && !slices.Contains([]string{"bootstrap", "stage", "includecmd"}, name) {
+			p.warnf(k.Line, "", "bootstrap %s has no use for %s", agent, k.Name)
+		}
+	}
+}
+
+// uses are the keys that mean something to an agent, nil if nobody knows.
+func uses(agent string) []string {
+	switch agent {
+	case "docker", "oras", "library", "localimage", "docker-archive", "oci-archive", "oci":
+		return []string{"from", "registry", "namespace", "library", "fingerprints"}
+	case "scratch":
+		return []string{}
+	case "busybox":
+		return []string{"mirrorurl", "fingerprints"}
+	case "debootstrap":
+		return []string{"mirrorurl", "osversion", "include", "keyring", "variant", "components"}
+	case "yum", "dnf":
+		return []string{"mirrorurl", "updateurl", "osversion", "include", "setopt", "keyring"}
+	case "zypper":
+		return []string{
+			"mirrorurl", "updateurl", "otherurl", "osversion", "include", "keyring",
+			"product", "user", "regcode", "productpgp", "registerurl", "modules",
+		}
+	case "arch":
+		return []string{"mirrorurl", "include"}
+	}
+	return nil
 }
