@@ -2,6 +2,8 @@ package build
 
 import (
 	"debug/elf"
+	"encoding/binary"
+	"io"
 	"os"
 
 	"github.com/siflet/siflet/runtime/linux"
@@ -35,19 +37,24 @@ func archOf(fd int) string {
 		return ""
 	}
 	defer f.Close() //nolint:errcheck // read only
-	program, err := elf.NewFile(f)
-	if err != nil {
+	// The header is all that is needed, and all of what others wrote that is read.
+	const machineOffset = 18
+	var head [machineOffset + 2]byte
+	if _, err := io.ReadFull(f, head[:]); err != nil || string(head[:4]) != elf.ELFMAG {
 		return ""
 	}
-	little := program.Data == elf.ELFDATA2LSB
-	wide := program.Class == elf.ELFCLASS64
+	little, wide := head[elf.EI_DATA] == byte(elf.ELFDATA2LSB), head[elf.EI_CLASS] == byte(elf.ELFCLASS64)
+	machine := binary.BigEndian.Uint16(head[machineOffset:])
+	if little {
+		machine = binary.LittleEndian.Uint16(head[machineOffset:])
+	}
 	choose := func(is bool, yes, no string) string {
 		if is {
 			return yes
 		}
 		return no
 	}
-	switch program.Machine {
+	switch elf.Machine(machine) {
 	case elf.EM_386:
 		return "386"
 	case elf.EM_X86_64:

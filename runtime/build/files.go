@@ -66,8 +66,11 @@ func (c *copier) target(p definition.FilePair, source string, many bool) (string
 	name := p.Target
 	if name == "" {
 		// The same path; a pattern's is what it found.
-		if name = path.Clean("/" + p.Source); many || !strings.HasSuffix(name, path.Base(source)) {
-			name = path.Join(path.Dir(name), path.Base(source))
+		name = path.Clean("/" + p.Source)
+		if pattern := path.Join(c.dir, p.Source); path.IsAbs(p.Source) {
+			name = source
+		} else if source != pattern {
+			name = path.Clean("/" + strings.TrimPrefix(source, path.Clean(c.dir)+"/"))
 		}
 		return name, c.directory(path.Dir(name))
 	}

@@ -25,8 +25,8 @@ type parser struct {
 	arch string
 	// sandboxes says that directories are images too.
 	sandboxes bool
-	mu     sync.Mutex
-	parsed map[string]parsedFile
+	mu        sync.Mutex
+	parsed    map[string]parsedFile
 }
 
 // parsedFile is a file that was opened under a path, and the image in it: ID as

@@ -59,7 +59,7 @@ func leftovers(t *testing.T, before, parent string) []string {
 	var left []string
 	left = append(left, processes()...)
 	if now := mounts(t); now != before {
-		left = append(left, "mounts:\n"+now)
+		left = append(left, "mounts:\n"+now+"before:\n"+before)
 	}
 	for _, dir := range []string{"/run/netns", "/run/siflet-0/instances", "/run/siflet-0/once", "/run/node/instances"} {
 		entries, err := os.ReadDir(dir)
