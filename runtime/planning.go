@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -166,12 +167,18 @@ func namespacesOf(spec *ContainerSpec, s surroundings) []specs.LinuxNamespace {
 }
 
 func rootOf(spec *ContainerSpec, image *resolvedImage) program.Root {
-	root := program.Root{Extents: image.Extents}
+	root := program.Root{Extents: append(slices.Clip(image.Extents), spec.Layers...)}
 	switch spec.Upper {
 	case UpperNone:
 		root.Readonly = true
 	case UpperDir:
 		root.Upper, root.Work = filepath.Join(spec.Overlay, "upper"), filepath.Join(spec.Overlay, "work")
+	case UpperImage:
+		root.Image = spec.OverlayImage
+		// One that is in the image itself is a layer of it otherwise.
+		root.Extents = slices.DeleteFunc(slices.Clone(root.Extents), func(e program.Extent) bool {
+			return root.Image != nil && e.Path == root.Image.Path && e.Offset == root.Image.Offset
+		})
 	case UpperSelf:
 		root = program.Root{Direct: true}
 		if len(image.Extents) > 0 {

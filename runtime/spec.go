@@ -134,6 +134,7 @@ const (
 	UpperTmpfs UpperKind = "tmpfs" // memory, gone with the container
 	UpperNone  UpperKind = "none"  // read-only
 	UpperDir   UpperKind = "dir"   // ContainerSpec.Overlay, a directory the user named
+	UpperImage UpperKind = "image" // ContainerSpec.OverlayImage, a file system in a file
 	UpperSelf  UpperKind = "self"  // none: the image is a directory, and changes are made in it
 )
 
@@ -226,6 +227,10 @@ type ContainerSpec struct {
 	StopSignal      string                `json:"stop_signal,omitempty"` // "" = the image's, else SIGTERM
 	Upper           UpperKind             `json:"upper,omitempty"`
 	Overlay         string                `json:"overlay,omitempty"`
+	// OverlayImage is the file system of UpperImage; Layers are over the image's own, lowest
+	// first.
+	OverlayImage *program.Extent  `json:"overlay_image,omitempty"`
+	Layers       []program.Extent `json:"layers,omitempty"`
 	// Action is the JSON action.Request that siflet-action carries out in an
 	// image with a /.singularity.d. Nil: the engine makes one from Command, Args
 	// and Env when the image is a native SIF.
@@ -278,13 +283,13 @@ type Container struct {
 
 // ExecSpec is a further process in a running container.
 type ExecSpec struct {
-	Args     []string      `json:"args"`
-	Env      []string      `json:"env,omitempty"` // added to the container's
+	Args []string `json:"args"`
+	Env  []string `json:"env,omitempty"` // added to the container's
 	// NoContainerEnv leaves the container's own out; the image's counts.
-	NoContainerEnv bool `json:"no_container_env,omitempty"`
-	Cwd      string        `json:"cwd,omitempty"`
-	Terminal bool          `json:"terminal,omitempty"`
-	Timeout  time.Duration `json:"timeout,omitempty"`
+	NoContainerEnv bool          `json:"no_container_env,omitempty"`
+	Cwd            string        `json:"cwd,omitempty"`
+	Terminal       bool          `json:"terminal,omitempty"`
+	Timeout        time.Duration `json:"timeout,omitempty"`
 	// Security is the container's unless set.
 	Security *Security `json:"security,omitempty"`
 	// Action replaces the engine's own request to siflet-action (CLI).

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"os/user"
-	"strings"
 
 	"github.com/siflet/siflet/runtime"
 	"github.com/siflet/siflet/runtime/program"
@@ -83,27 +82,8 @@ func (o *actionOptions) layers(spec *runtime.ContainerSpec) error {
 	if o.writableTmpfs {
 		spec.Upper = runtime.UpperTmpfs
 	}
-	if len(o.overlays) > 1 {
-		return usageError{text: "--overlay: one directory is supported"}
-	}
-	for _, overlay := range o.overlays {
-		dir, mode, _ := strings.Cut(overlay, ":")
-		abs, err := hostPath(dir)
-		if err != nil {
-			return err
-		}
-		stat, err := os.Stat(abs)
-		if err != nil {
-			return fmt.Errorf("overlay %s: %w; make the directory first", abs, unwrapPath(err))
-		}
-		if !stat.IsDir() {
-			return fmt.Errorf("overlay %s: not a directory; overlay image files are not supported, give a directory", abs)
-		}
-		if o.writableTmpfs {
-			return usageError{text: "--overlay and --writable-tmpfs can't be used together"}
-		}
-		spec.Upper, spec.Overlay = runtime.UpperDir, abs
-		spec.Security.ReadonlyRoot = mode == "ro"
+	if err := o.addOverlays(spec); err != nil {
+		return err
 	}
 	if spec.Upper == runtime.UpperNone {
 		spec.Security.ReadonlyRoot = true

@@ -39,7 +39,7 @@ func rootCommand() *cobra.Command {
 		w.keyCommand(), w.signCommand(), w.verifyCommand(), w.inspectCommand(), w.runHelpCommand(), w.buildCommand(),
 	)
 	root.AddCommand(w.actionCommands()...)
-	root.AddCommand(w.sifCommand(), w.envCommand(), w.pushCommand())
+	root.AddCommand(w.sifCommand(), w.envCommand(), w.pushCommand(), w.overlayCommand())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{text: err.Error()} })
 	// The agent's own flags of these names win over them.
 	root.PersistentFlags().StringVar(&w.agent.state, "state-dir", envOr("SIFLET_STATE_DIR", "/var/lib/siflet"), "state directory of the node agent")

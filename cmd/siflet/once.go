@@ -59,6 +59,7 @@ func (w *workshop) inImage(ctx context.Context, o *actionOptions, verb, ref stri
 	exit, err := runtime.RunOnce(ctx, cfg, spec, runtime.Namespaces{
 		Network: own(o.net), IPC: own(o.ipc), UTS: own(o.uts), PID: own(o.pid),
 	})
+	settled(ctx, &spec)
 	if err != nil {
 		return err
 	}

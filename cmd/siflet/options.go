@@ -46,7 +46,7 @@ func (o *actionOptions) register(flags *pflag.FlagSet) {
 	flags.StringArrayVarP(&o.binds, "bind", "B", nil, "bind SRC[:DEST[:ro|rw]], comma separated or repeated")
 	flags.StringArrayVar(&o.mounts, "mount", nil, "mount type=bind,source=SRC,destination=DEST[,ro]")
 	flags.StringSliceVarP(&o.scratch, "scratch", "S", nil, "a scratch directory at PATH in the container")
-	flags.StringSliceVarP(&o.overlays, "overlay", "o", nil, "a directory on the host that keeps changes: DIR[:ro]")
+	flags.StringSliceVarP(&o.overlays, "overlay", "o", nil, "a directory or an ext3 image file that keeps changes: PATH[:ro]; more of them with :ro")
 	flags.StringSliceVar(&o.noMount, "no-mount", nil, "leave out: proc sys dev devpts home tmp cwd bind-paths, or a path")
 	flags.StringVarP(&o.home, "home", "H", "", "home directory: SRC[:DEST]")
 	flags.BoolVar(&o.noHome, "no-home", false, "do not mount the home directory")

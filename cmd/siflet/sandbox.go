@@ -16,9 +16,14 @@ func (o *actionOptions) write(spec *runtime.ContainerSpec, img *image.Image) err
 	if !o.writable {
 		return nil
 	}
+	if own := ownOverlay(img); own != nil {
+		spec.Upper, spec.OverlayImage, spec.Security.ReadonlyRoot = runtime.UpperImage, own, false
+		return nil
+	}
 	if !img.IsSandbox() {
 		return fmt.Errorf("--writable: image %s can't be written to; use --writable-tmpfs or --overlay, or make a directory of it first: "+
-			"siflet build --sandbox DIRECTORY %s", imageName(*img), imageName(*img))
+			"siflet build --sandbox DIRECTORY %s; or give a SIF file room for changes: siflet overlay create %s",
+			imageName(*img), imageName(*img), imageName(*img))
 	}
 	root, err := os.OpenRoot(img.Path)
 	if err != nil {

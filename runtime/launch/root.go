@@ -102,7 +102,7 @@ func (s *stage) mountLayers() (layers []string, top linux.Stat, err error) {
 // mountExtent mounts one file system in the scratch space and returns its
 // directory there.
 func (s *stage) mountExtent(e *program.Extent, noSuid, noDev bool) (name string, fd int, err error) {
-	options := []string{"ro"}
+	options, locked := []string{"ro"}, false
 	switch e.FS {
 	case "squashfs":
 	case "directory":
@@ -110,6 +110,7 @@ func (s *stage) mountExtent(e *program.Extent, noSuid, noDev bool) (name string,
 	case "ext3":
 		// A journal that was not finished can't be replayed on a read-only device.
 		options = append(options, "noload")
+		locked = true
 	default:
 		return "", -1, fmt.Errorf("file system %q: %w", e.FS, fs.ErrInvalid)
 	}
@@ -121,6 +122,11 @@ func (s *stage) mountExtent(e *program.Extent, noSuid, noDev bool) (name string,
 		return "", -1, err
 	}
 	defer linux.Close(image)
+	if locked {
+		if err := lockImage(image, true); err != nil {
+			return "", -1, err
+		}
+	}
 	loop, err := linux.AttachLoop(image, e.Offset, e.Size, false, e.Label)
 	if err != nil {
 		return "", -1, err
@@ -185,7 +191,12 @@ func (s *stage) bindLayer(e *program.Extent, noSuid, noDev bool) (name string, f
 func (s *stage) upper(top linux.Stat) (upper, work string, err error) {
 	var upperFD, workFD int
 	r := &s.p.Root
-	if r.Upper == "" {
+	switch {
+	case r.Image != nil:
+		if upperFD, workFD, err = s.mountUpper(r.Image); err != nil {
+			return "", "", fail(kindOf(err), err, "writable layer %s", r.Image.Path)
+		}
+	case r.Upper == "":
 		if upper, upperFD, err = s.scratchDir(); err != nil {
 			return "", "", err
 		}
@@ -194,12 +205,13 @@ func (s *stage) upper(top linux.Stat) (upper, work string, err error) {
 		}
 		defer linux.Close(upperFD, workFD)
 		return upper, work, linux.CopyOwner(top, upperFD)
-	}
-	if upperFD, err = makeHostDir(r.Upper); err != nil {
-		return "", "", fail("", err, "writable layer %s", r.Upper)
-	}
-	if workFD, err = makeHostDir(r.Work); err != nil {
-		return "", "", fail("", err, "writable layer %s", r.Work)
+	default:
+		if upperFD, err = makeHostDir(r.Upper); err != nil {
+			return "", "", fail("", err, "writable layer %s", r.Upper)
+		}
+		if workFD, err = makeHostDir(r.Work); err != nil {
+			return "", "", fail("", err, "writable layer %s", r.Work)
+		}
 	}
 	// The overlay leaves a directory behind; without it this is the first use,
 	// and the container's "/" would look like the engine's empty directory.

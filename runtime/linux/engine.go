@@ -36,6 +36,28 @@ func TryShare(f *os.File) (bool, error) {
 	return true, nil
 }
 
+// TryLockFD is TryLock, or with share TryShare, for a descriptor.
+func TryLockFD(fd int, share bool) (bool, error) {
+	how := unix.LOCK_EX
+	if share {
+		how = unix.LOCK_SH
+	}
+	err := retry(func() error { return unix.Flock(fd, how|unix.LOCK_NB) })
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return false, nil
+	}
+	if errors.Is(err, unix.ENOLCK) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
+		return false, ErrNoLocks
+	}
+	if err != nil {
+		return false, fmt.Errorf("lock: %w", err)
+	}
+	return true, nil
+}
+
+// ErrNoLocks says that a file system has none.
+var ErrNoLocks = errors.New("the file system has no locks")
+
 // KernelVersion is the running kernel's, such as 6, 1.
 func KernelVersion() (major, minor uint64, err error) {
 	var name unix.Utsname

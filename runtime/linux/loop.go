@@ -180,7 +180,39 @@ func (b backing) name() string {
 	return name[:min(len(name), unix.LO_NAME_SIZE-1)]
 }
 
+// AttachWritableLoop returns a loop device of the caller's own over the bytes of a file that
+// is open for writing. Who else may use the file is the caller's to see to: a lock of the
+// open file lasts as long as the device.
+func AttachWritableLoop(image int, offset, size int64) (*Loop, error) {
+	want, err := newBacking(image, offset, size)
+	if err != nil {
+		return nil, err
+	}
+	control, err := Open("/dev/loop-control", os.O_RDWR)
+	if err != nil {
+		return nil, err
+	}
+	defer Close(control)
+	const attempts = 64 // others may win a free device
+	for range attempts {
+		var l *Loop
+		l, err = want.configure(control, unix.LO_FLAGS_AUTOCLEAR)
+		if err == nil || !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.ENXIO) {
+			return l, err
+		}
+	}
+	return nil, err
+}
+
 func (b backing) create(control int, direct bool) (*Loop, error) {
+	flags := uint32(unix.LO_FLAGS_READ_ONLY | unix.LO_FLAGS_AUTOCLEAR)
+	if direct {
+		flags |= unix.LO_FLAGS_DIRECT_IO
+	}
+	return b.configure(control, flags)
+}
+
+func (b backing) configure(control int, flags uint32) (*Loop, error) {
 	n, err := unix.IoctlRetInt(control, unix.LOOP_CTL_GET_FREE)
 	if err != nil {
 		return nil, fmt.Errorf("find a free loop device: %w", err)
@@ -193,12 +225,9 @@ func (b backing) create(control int, direct bool) (*Loop, error) {
 	config := unix.LoopConfig{Fd: uint32(b.image)}
 	config.Info.Offset = b.offset
 	config.Info.Sizelimit = b.size
-	config.Info.Flags = unix.LO_FLAGS_READ_ONLY | unix.LO_FLAGS_AUTOCLEAR
+	config.Info.Flags = flags
 	if b.label != "" {
 		copy(config.Info.File_name[:], b.name())
-	}
-	if direct {
-		config.Info.Flags |= unix.LO_FLAGS_DIRECT_IO
 	}
 	if err := unix.IoctlLoopConfigure(l.fd, &config); err != nil {
 		Close(l.fd)

@@ -89,6 +89,9 @@ func Program(spec *specs.Spec, extra Extra) (program.Program, error) {
 	if p.Root.Direct {
 		p.Version = program.VersionDirect
 	}
+	if p.Root.Image != nil {
+		p.Version = program.VersionImage
+	}
 	return p, nil
 }
 

@@ -120,6 +120,9 @@ func (r *Root) field(s *Reader, key string) {
 		r.Upper = s.Text()
 	case "work":
 		r.Work = s.Text()
+	case "image":
+		r.Image = &Extent{}
+		s.extent(r.Image)
 	case "volatile":
 		r.Volatile = s.Bool()
 	case "tmpfs_size":
@@ -140,23 +143,25 @@ func (r *Root) field(s *Reader, key string) {
 }
 
 func (s *Reader) extents() []Extent {
-	return list(s, func(e *Extent) {
-		s.Object(func(key string) {
-			switch key {
-			case "path":
-				e.Path = s.Text()
-			case "offset":
-				e.Offset = s.Int()
-			case "size":
-				e.Size = s.Int()
-			case "fs":
-				e.FS = s.Text()
-			case "label":
-				e.Label = s.Text()
-			default:
-				s.Skip()
-			}
-		})
+	return list(s, s.extent)
+}
+
+func (s *Reader) extent(e *Extent) {
+	s.Object(func(key string) {
+		switch key {
+		case "path":
+			e.Path = s.Text()
+		case "offset":
+			e.Offset = s.Int()
+		case "size":
+			e.Size = s.Int()
+		case "fs":
+			e.FS = s.Text()
+		case "label":
+			e.Label = s.Text()
+		default:
+			s.Skip()
+		}
 	})
 }
 

@@ -14,13 +14,14 @@ import "strconv"
 // with a higher version and carries out a lower one. A program says the lowest version
 // whose stages carry out all that is in it.
 const (
-	Version         = VersionDirect
+	Version         = VersionImage
 	VersionPlain    = 1
 	VersionHooks    = 2 // with Hooks
 	VersionDelegate = 3 // with Delegate
 	VersionRestore  = 4 // with Restore
 	VersionLabel    = 5 // with labels of Root and Extent
 	VersionDirect   = 6 // with Root.Direct
+	VersionImage    = 7 // with Root.Image
 )
 
 // Program is everything the launch stage does before the container's own
@@ -114,6 +115,9 @@ type Root struct {
 	// a small private tmpfs, for mount points) carries the upper layer.
 	Upper string `json:"upper,omitempty"`
 	Work  string `json:"work,omitempty"`
+	// Image is used instead of Upper and Work: an ext3 file system in a file, with both
+	// in it. It is of the container alone.
+	Image *Extent `json:"image,omitempty"`
 	// Volatile lets the overlay skip syncing the upper layer (containers whose
 	// upper is thrown away).
 	Volatile bool `json:"volatile,omitempty"`
