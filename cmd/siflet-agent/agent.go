@@ -87,7 +87,7 @@ func runAgent(ctx context.Context, c *config.Config, load func() (*config.Config
 		return err
 	}
 	// The streaming library logs by itself.
-	klog.SetSlogLogger(log)
+	klog.SetSlogLogger(slog.New(ofStreams{log.Handler()}))
 	relay, err := newRelay(ctx, c, log)
 	if err != nil {
 		return err

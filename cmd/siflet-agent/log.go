@@ -55,3 +55,24 @@ func (b bothFormats) WithAttrs(list []slog.Attr) slog.Handler {
 func (b bothFormats) WithGroup(name string) slog.Handler {
 	return bothFormats{b.text.WithGroup(name), b.json.WithGroup(name), b.useJSON}
 }
+
+// ofStreams is for the streaming library, to which each stream that does not end well
+// is an error of ours. The client has been told; most often it was its mistake, or it left.
+type ofStreams struct{ slog.Handler }
+
+func (o ofStreams) Handle(ctx context.Context, r slog.Record) error {
+	const panicked = "Observed a panic" // which the library survives
+	if r.Message != panicked {
+		r.Level = slog.LevelDebug
+	}
+	if !o.Enabled(ctx, r.Level) {
+		return nil
+	}
+	return o.Handler.Handle(ctx, r)
+}
+
+func (o ofStreams) WithAttrs(list []slog.Attr) slog.Handler {
+	return ofStreams{o.Handler.WithAttrs(list)}
+}
+
+func (o ofStreams) WithGroup(name string) slog.Handler { return ofStreams{o.Handler.WithGroup(name)} }

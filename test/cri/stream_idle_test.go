@@ -49,8 +49,13 @@ func TestAnIdleStreamEndsWithAnError(t *testing.T) {
 		eventually(t, "the commands to end", func() bool { return !a.runs(id, "701") })
 	})
 	for kind, want := range map[string]int{"exec": 4, "attach": 2, "portforward": 1} {
-		if got := strings.Count(a.log.String(), `"stream ended for idleness" kind=`+kind); got != want {
+		line := `"stream ended for idleness" kind=` + kind
+		eventually(t, line, func() bool { return strings.Count(a.log.String(), line) >= want })
+		if got := strings.Count(a.log.String(), line); got != want {
 			t.Errorf("%d lines of the log tell of an idle %s, want %d", got, kind, want)
 		}
+	}
+	if log := a.log.String(); strings.Contains(log, "level=ERROR") {
+		t.Errorf("the log has an error of the agent's:\n%s", log)
 	}
 }
