@@ -194,7 +194,7 @@ func (g *Group) checkUsage(h *hierarchy, ceiling uint64) error {
 		used, err = g.memoryUsed(h)
 	}
 	if err == nil && used > ceiling {
-		return fmt.Errorf("memory limit of %d is below the %d in use: %w", ceiling, used, ErrInvalid)
+		return invalid("memory limit of %d is below the %d in use", ceiling, used)
 	}
 	return err
 }

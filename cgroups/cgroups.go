@@ -44,6 +44,13 @@ var (
 	ErrInvalid = errors.New("invalid cgroup request")
 )
 
+// invalidError is of the kind ErrInvalid, which its text does not repeat.
+type invalidError struct{ error }
+
+func (invalidError) Unwrap() error { return ErrInvalid }
+
+func invalid(format string, args ...any) error { return invalidError{fmt.Errorf(format, args...)} }
+
 // Config says where the hierarchies are mounted. The zero value works.
 type Config struct {
 	// Root is the directory at or below which cgroup file systems are

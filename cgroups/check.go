@@ -54,11 +54,11 @@ func (m *Manager) checkFiles(group string, settings []setting) error {
 		info, err := os.Stat(h.mount + group + "/" + s.file)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			return fmt.Errorf("this kernel has no file %s%s: %w", s.file, m.others(h, group, s), ErrInvalid)
+			return invalid("this kernel has no file %s%s", s.file, m.others(h, group, s))
 		case err != nil:
 			return err
 		case info.Mode().Perm()&ownerMay != ownerMay:
-			return fmt.Errorf("file %s holds no limit: %w", s.file, ErrInvalid)
+			return invalid("file %s holds no limit", s.file)
 		}
 	}
 	return nil

@@ -40,7 +40,7 @@ func (m *Manager) checkCpusets(parent string, settings []setting) error {
 		}
 		for _, n := range want {
 			if !slices.Contains(have, n) {
-				return fmt.Errorf("%s %q: %d is not among the %s of the group above: %w", s.file, s.value, n, text, ErrInvalid)
+				return invalid("%s %q: %d is not among the %s of the group above", s.file, s.value, n, text)
 			}
 		}
 	}
@@ -69,7 +69,7 @@ func parseList(text string) ([]int, error) {
 		first, err1 := strconv.ParseUint(low, 10, 32)
 		last, err2 := strconv.ParseUint(high, 10, 32)
 		if err1 != nil || err2 != nil || first > last || last > highest {
-			return nil, fmt.Errorf("%q is not a list such as 0-3,7: %w", text, ErrInvalid)
+			return nil, invalid("%q is not a list such as 0-3,7", text)
 		}
 		for n := first; n <= last; n++ {
 			out = append(out, int(n))

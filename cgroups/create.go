@@ -88,7 +88,7 @@ func (g *Group) Sub(name string, r *specs.LinuxResources) (*Group, error) {
 	}
 	err := checkName(name)
 	if err == nil && name == supervisorName {
-		err = fmt.Errorf("name %q is the supervisor's: %w", name, ErrInvalid)
+		err = invalid("name %q is the supervisor's", name)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("create cgroup in %s: %w", g.path, err)

@@ -47,7 +47,7 @@ func (m *Manager) Parent(parent string) (string, error) {
 		return "", fmt.Errorf("cgroup parent %q: %w", parent, err)
 	}
 	if strings.Count(clean, "/") > 1 && clean != expanded {
-		return "", fmt.Errorf("cgroup parent %q: that slice is %s: %w", parent, expanded, ErrInvalid)
+		return "", invalid("cgroup parent %q: that slice is %s", parent, expanded)
 	}
 	return expanded, nil
 }
@@ -68,14 +68,14 @@ func (m *Manager) Systemd() bool { return m.units != nil }
 func expandSlice(name string) (string, error) {
 	stem, ok := strings.CutSuffix(name, sliceSuffix)
 	if !ok || stem == "" {
-		return "", fmt.Errorf("%q is no slice of systemd, such as kubepods-burstable.slice: %w", name, ErrInvalid)
+		return "", invalid("%q is no slice of systemd, such as kubepods-burstable.slice", name)
 	}
 	if stem == "-" {
 		return "/", nil
 	}
 	parts := strings.Split(stem, "-")
 	if slices.Contains(parts, "") {
-		return "", fmt.Errorf("%q is not the name of a slice: a dash is without a name before or after it: %w", name, ErrInvalid)
+		return "", invalid("%q is not the name of a slice: a dash is without a name before or after it", name)
 	}
 	var out strings.Builder
 	for i := range parts {

@@ -87,6 +87,8 @@ func (b *builder) fail(format string, args ...any) {
 	}
 }
 
+func (b *builder) invalid(format string, args ...any) { b.fail("%w", invalid(format, args...)) }
+
 func (b *builder) refuse(what string, asked bool) {
 	if asked {
 		b.fail("%s: %w", what, ErrNoController)
@@ -153,7 +155,7 @@ func (b *builder) hugetlb(limits []specs.LinuxHugepageLimit) {
 // are not limits and not for a request to write.
 func (b *builder) unified(files map[string]string) {
 	if len(files) > 0 && b.v1() {
-		b.fail("unified: this machine has cgroup v1, and such files only cgroup v2: %w", ErrInvalid)
+		b.invalid("unified: this machine has cgroup v1, and such files only cgroup v2")
 		return
 	}
 	fields := b.out // of the request's other fields
@@ -165,11 +167,11 @@ func (b *builder) unified(files map[string]string) {
 	for _, name := range names {
 		controller, _, ok := strings.Cut(name, ".")
 		if err := checkName(name); err != nil || !ok || controller == "cgroup" || strings.Contains(name, "..") {
-			b.fail("unified file %q: not the name of a limit, such as memory.high: %w", name, ErrInvalid)
+			b.invalid("unified file %q: not the name of a limit, such as memory.high", name)
 			return
 		}
 		if slices.ContainsFunc(fields, func(s setting) bool { return s.file == name }) {
-			b.fail("unified file %q: another field of the request sets it too; leave out one of them: %w", name, ErrInvalid)
+			b.invalid("unified file %q: another field of the request sets it too; leave out one of them", name)
 			return
 		}
 		// A file takes one line at a time.

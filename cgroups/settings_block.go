@@ -31,7 +31,7 @@ func (b *builder) block(io *specs.LinuxBlockIO) {
 // that depends on the I/O schedulers in the kernel.
 func (b *builder) weight(key string, w uint16) {
 	if w < 10 || w > 1000 {
-		b.fail("block I/O weight %d is not from 10 to 1000: %w", w, ErrInvalid)
+		b.invalid("block I/O weight %d is not from 10 to 1000", w)
 		return
 	}
 	n := strconv.Itoa(int(w))

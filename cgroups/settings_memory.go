@@ -14,12 +14,12 @@ func (b *builder) memory(mem *specs.LinuxMemory) {
 		"limit": mem.Limit, "reservation": mem.Reservation, "swap": mem.Swap, "kernel TCP limit": mem.KernelTCP,
 	} {
 		if n != nil && *n < -1 {
-			b.fail("memory %s of %d: %w", name, *n, ErrInvalid)
+			b.invalid("memory %s of %d: want a number of bytes, or -1 for no limit", name, *n)
 			return
 		}
 	}
 	if isSet(mem.Limit) && *mem.Limit > 0 && isSet(mem.Swap) && *mem.Swap != -1 && *mem.Swap < *mem.Limit {
-		b.fail("memory swap of %d below the memory limit of %d, which is part of it: %w", *mem.Swap, *mem.Limit, ErrInvalid)
+		b.invalid("memory swap of %d below the memory limit of %d, which is part of it", *mem.Swap, *mem.Limit)
 		return
 	}
 	//nolint:staticcheck // The field is deprecated because kernels lack it; we must still refuse it.
@@ -79,7 +79,7 @@ func (b *builder) swapV2(mem *specs.LinuxMemory) {
 	switch {
 	case swap == -1:
 	case mem.Limit == nil || *mem.Limit <= 0:
-		b.fail("memory swap of %d without a memory limit: %w", swap, ErrInvalid)
+		b.invalid("memory swap of %d without a memory limit", swap)
 		return
 	default:
 		swap -= *mem.Limit
