@@ -1,8 +1,13 @@
 package plan
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/moby/profiles/seccomp"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -25,7 +30,7 @@ func DefaultProfile(k Kernel, caps []string) *specs.LinuxSeccomp {
 func ParseProfile(text []byte, k Kernel, caps []string) (*specs.LinuxSeccomp, error) {
 	var config seccomp.Seccomp
 	if err := json.Unmarshal(text, &config); err != nil {
-		return nil, invalid("decode seccomp profile: %w", err)
+		return nil, invalid("decode seccomp profile: %w", misfit(err))
 	}
 	if config.DefaultAction == "" {
 		return nil, invalid("seccomp profile has no defaultAction")
@@ -39,6 +44,23 @@ func ParseProfile(text []byte, k Kernel, caps []string) (*specs.LinuxSeccomp, er
 		}
 	}
 	return resolve(&config, k, caps), nil
+}
+
+// misfit says of JSON that is well-formed what is wrong with it.
+func misfit(err error) error {
+	wrong, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	if !ok {
+		return err
+	}
+	want := map[reflect.Kind]string{
+		reflect.String: "a string", reflect.Bool: "true or false", reflect.Slice: "a list", reflect.Struct: "an object", reflect.Map: "an object",
+	}[wrong.Type.Kind()]
+	if want == "" {
+		want = "a number that fits"
+	}
+	// Structs within structs are Go's, not the profile's.
+	field := strings.NewReplacer("LinuxSeccomp.", "", "LinuxSyscall.", "").Replace(wrong.Field)
+	return fmt.Errorf("%s, at byte %d: want %s, not %s", cmp.Or(field, "the profile"), wrong.Offset, want, wrong.Value)
 }
 
 // resolve decides the conditions of a profile: its own, not the kernel's.
