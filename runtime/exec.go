@@ -48,7 +48,11 @@ func (v *view) running(id string) (*container, *supervisor.Client, error) {
 	defer c.inst.mu.Unlock()
 	// A person's instance goes on, mounts and all, when its first process has ended.
 	stays := c.inst.rec.Spec.EndWithInit && c.inst.alive && !c.rec.StartedAt.IsZero()
-	if state := c.stateLocked(); !legal(opExec, state) && !stays {
+	switch state := c.stateLocked(); {
+	case legal(opExec, state), stays:
+	case state == ContainerExited && c.exit != nil:
+		return nil, nil, errorf(ErrNotReady, "container %s has exited (%d); it must be running", id, c.exit.Code)
+	default:
 		return nil, nil, errorf(ErrNotReady, "container %s is %s, not running", id, state)
 	}
 	return c, c.inst.client, nil
