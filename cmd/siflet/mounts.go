@@ -132,6 +132,11 @@ func (o *actionOptions) workdirEntry(name string, mode os.FileMode) (string, err
 	if err != nil {
 		return "", err
 	}
+	if stat, err := os.Stat(base); err != nil {
+		return "", fmt.Errorf("workdir %s: %w; make the directory first", base, unwrapPath(err))
+	} else if !stat.IsDir() {
+		return "", fmt.Errorf("workdir %s: not a directory", base)
+	}
 	dir := filepath.Join(base, name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("workdir %s: %w", dir, unwrapPath(err))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -192,6 +193,11 @@ func (o *actionOptions) check() error {
 	}
 	if o.net && !slices.Contains([]string{"bridge", "none"}, o.network) {
 		return fmt.Errorf("--network %q is not supported yet; want bridge or none", o.network)
+	}
+	for _, server := range o.dns {
+		if _, err := netip.ParseAddr(strings.TrimSpace(server)); err != nil {
+			return usageError{text: fmt.Sprintf("--dns %q: want IP addresses of name servers, such as 192.0.2.53", server)}
+		}
 	}
 	if o.cwd != "" && !strings.HasPrefix(o.cwd, "/") {
 		return usageError{text: fmt.Sprintf("--cwd %q must be an absolute path", o.cwd)}
