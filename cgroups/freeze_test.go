@@ -53,7 +53,7 @@ func TestKillEndsFrozenProcesses(t *testing.T) {
 	if err := g.Freeze(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := g.Kill(ctx); err != nil {
 		t.Fatal(err)
@@ -85,14 +85,12 @@ func TestFreezeStopsAndThawContinues(t *testing.T) {
 	if err := g.Thaw(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	// Far more than it can have said before the freeze.
-	for range 200 {
+	for end := after; end.CPU.Usage <= after.CPU.Usage; {
 		if _, err := p.out.ReadString('\n'); err != nil {
 			t.Fatal(err)
 		}
-	}
-	end, err := g.Stats()
-	if err != nil || end.CPU.Usage <= after.CPU.Usage {
-		t.Errorf("a thawed group used nothing: %v", err)
+		if end, err = g.Stats(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

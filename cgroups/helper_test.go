@@ -166,7 +166,7 @@ func testParent(tb testing.TB) (*Manager, string) {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		g := m.Load(parent)
 		if err := g.Kill(ctx); err != nil {

@@ -20,7 +20,7 @@ import (
 )
 
 // patience bounds everything a script waits for.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // code runs a command and wants an exit status: code N COMMAND...
 func code(ts *testscript.TestScript, neg bool, args []string) {
@@ -74,7 +74,7 @@ func fetch(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: fetch URL TEXT")
 	}
-	client := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	within(ts, args[0]+" to say "+args[1], func() bool {
 		r, err := client.Get(args[0])
 		if err != nil {

@@ -35,7 +35,7 @@ func mounts(t *testing.T) string {
 // take a moment to take away what nobody uses.
 func checkNothingLeft(t *testing.T, before, parent string) {
 	t.Helper()
-	deadline := time.NewTimer(5 * time.Second)
+	deadline := time.NewTimer(patience / 2)
 	defer deadline.Stop()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

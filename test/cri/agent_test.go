@@ -23,7 +23,7 @@ import (
 )
 
 // patience bounds everything a test waits for.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // agent is a running agent with directories of its own, and a client of it.
 type agent struct {
@@ -119,6 +119,14 @@ func (a *agent) run() {
 		a.t.Fatal(err)
 	}
 	a.RuntimeServiceClient, a.images = criapi.NewRuntimeServiceClient(a.conn), criapi.NewImageServiceClient(a.conn)
+}
+
+// logs waits until the agent's log has all of these.
+func (a *agent) logs(wants ...string) {
+	a.t.Helper()
+	for _, want := range wants {
+		eventually(a.t, "the log to say "+want, func() bool { return strings.Contains(a.log.String(), want) })
+	}
 }
 
 // end ends the agent's process.

@@ -26,11 +26,11 @@ func TestAnExecSyncThatTakesTooLongEndsWithAllItStarted(t *testing.T) {
 		id := a.launch(pod, config, c)
 		var all sync.WaitGroup
 		for _, command := range []string{
-			"sleep 7101 & sleep 7101",
-			"setsid sleep 7102 & sleep 7102",
-			"trap '' TERM INT HUP; (trap '' TERM; sleep 7103) & while :; do sleep 0.1; : 7103; done",
-			"setsid sh -c 'setsid sleep 7104 & exit' & sleep 7104",
-			"(setsid sh -c '(setsid sleep 7105 &) ; (setsid sh -c \"while :; do sleep 0.02; : 7105; done\" &)' &); sleep 7105",
+			"sleep 71000101 & sleep 71000101",
+			"setsid sleep 71000102 & sleep 71000102",
+			"trap '' TERM INT HUP; (trap '' TERM; sleep 71000103) & while :; do sleep 0.1; : 71000103; done",
+			"setsid sh -c 'setsid sleep 71000104 & exit' & sleep 71000104",
+			"(setsid sh -c '(setsid sleep 71000105 &) ; (setsid sh -c \"while :; do sleep 0.02; : 71000105; done\" &)' &); sleep 71000105",
 		} {
 			all.Go(func() {
 				_, err := a.ExecSync(within(t), &criapi.ExecSyncRequest{ContainerId: id, Cmd: []string{"sh", "-c", command}, Timeout: 1})
@@ -38,15 +38,15 @@ func TestAnExecSyncThatTakesTooLongEndsWithAllItStarted(t *testing.T) {
 			})
 		}
 		all.Wait()
-		if out := a.execSync(id, "ps", "-o", "args").Stdout; bytes.Contains(out, []byte("710")) {
+		if out := a.execSync(id, "ps", "-o", "args").Stdout; bytes.Contains(out, []byte("7100010")) {
 			t.Errorf("PID mode %s: left behind:\n%s", mode, out)
 		}
 		// The one whose caller leaves ends too.
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-		_, err := a.ExecSync(ctx, &criapi.ExecSyncRequest{ContainerId: id, Cmd: []string{"sh", "-c", "(setsid sh -c 'setsid sleep 7106 &' &); sleep 7106"}})
+		_, err := a.ExecSync(ctx, &criapi.ExecSyncRequest{ContainerId: id, Cmd: []string{"sh", "-c", "(setsid sh -c 'setsid sleep 71000106 &' &); sleep 71000106"}})
 		cancel()
 		wantCode(t, "left", err, "DeadlineExceeded")
-		eventually(t, "what a caller left behind to end", func() bool { return !a.runs(id, "7106") })
+		eventually(t, "what a caller left behind to end", func() bool { return !a.runs(id, "71000106") })
 	}
 }
 
@@ -55,8 +55,8 @@ func TestABackgroundProcessDoesNotHoldUpExecSync(t *testing.T) {
 	pod, p := a.hostPod("p")
 	id := a.launch(pod, containerConfig("c", busybox(t), "sleep", "1000"), p)
 	for _, c := range []struct{ command, want string }{
-		{"echo now; sleep 30 &", "now\n"},
-		{"(sleep 0.2; echo late) & echo now", "now\nlate\n"},
+		{"echo now; sleep 7107 &", "now\n"},
+		{"(sleep 0.05; echo late) & echo now", "now\nlate\n"},
 		{"yes >&2 & echo now", "now\n"},
 	} {
 		begin := time.Now()
@@ -64,11 +64,11 @@ func TestABackgroundProcessDoesNotHoldUpExecSync(t *testing.T) {
 		if string(got.Stdout) != c.want || got.ExitCode != 0 {
 			t.Errorf("%s: wrote %q, exit code %d; want %q", c.command, got.Stdout, got.ExitCode, c.want)
 		}
-		if took := time.Since(begin); took > 8*time.Second {
+		if took := time.Since(begin); took > patience/2 {
 			t.Errorf("%s: took %s", c.command, took)
 		}
 	}
-	if !a.runs(id, "sleep 30") {
+	if !a.runs(id, "sleep 7107") {
 		t.Error("what was left in the background was killed")
 	}
 	a.execSync(id, "killall", "yes")

@@ -96,7 +96,7 @@ func (a *agent) exited(id string) *criapi.ContainerStatus {
 
 func (a *agent) execSync(id string, command ...string) *criapi.ExecSyncResponse {
 	a.t.Helper()
-	out, err := a.ExecSync(within(a.t), &criapi.ExecSyncRequest{ContainerId: id, Cmd: command, Timeout: 10})
+	out, err := a.ExecSync(within(a.t), &criapi.ExecSyncRequest{ContainerId: id, Cmd: command, Timeout: 60})
 	if err != nil {
 		a.t.Fatalf("ExecSync %q: %v", command, err)
 	}

@@ -74,7 +74,7 @@ func TestAPodOfTheNodesNetworkHasTheNodesName(t *testing.T) {
 
 // page is what the web server at address answers.
 func page(ctx context.Context, address string) string {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/", nil)
 	if err != nil {

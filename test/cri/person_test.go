@@ -115,7 +115,7 @@ func TestPersonsInstancesAreListedByTheNamesOfTheirImages(t *testing.T) {
 	if out, errs, code := p.runs("instance", "start", "docker://"+s.Host+"/app:1", "svc"); code != 0 {
 		t.Fatalf("instance start: exit status %d\n%s%s", code, out, errs)
 	}
-	if out, errs, code := p.runs("instance", "list"); code != 0 || !strings.HasSuffix(out, " "+s.Host+"/app:1") {
+	if out, errs, code := p.runs("instance", "list"); code != 0 || !strings.Contains(out, " "+s.Host+"/app:1 ") {
 		t.Errorf("instance list: exit status %d, %q, want the image's name, %s/app:1\n%s", code, out, s.Host, errs)
 	}
 	if out, errs, code := p.runs("instance", "stop", "svc"); code != 0 {

@@ -30,7 +30,7 @@ func TestAPodStopsWhateverItsPluginDoes(t *testing.T) {
 			pod := a.pod(p)
 			id := a.launch(pod, containerConfig("c", busybox(t), "sleep", "7601"), p)
 			spoil(a)
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 			_, err := a.StopPodSandbox(ctx, &criapi.StopPodSandboxRequest{PodSandboxId: pod})
 			cancel()
 			if err == nil {

@@ -12,7 +12,7 @@ import (
 // next is the first event of a kind, of a container or an instance.
 func next(t *testing.T, events <-chan *runtime.Event, kind runtime.EventKind, id string) {
 	t.Helper()
-	deadline := time.NewTimer(10 * time.Second)
+	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	for {
 		select {

@@ -514,7 +514,7 @@ func testHostile(t *testing.T, in *instance) {
 			t.Errorf("%s: %v", name, err)
 		}
 		_ = conn.CloseWrite()
-		_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+		_ = conn.SetReadDeadline(time.Now().Add(patience))
 		b := make([]byte, 1024)
 		if _, err := conn.Read(b); errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("%s: no answer and no end", name)

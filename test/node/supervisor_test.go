@@ -74,7 +74,7 @@ func spawnInstance(tb testing.TB, binary, root string, cfg supervisor.Config) *i
 		tb.Fatal(err)
 	}
 	defer file.Close()
-	ctx, cancel := context.WithTimeout(tb.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(tb.Context(), patience)
 	defer cancel()
 	in.proc, err = supervisor.Spawn(ctx, file, cfg, supervisor.SpawnAttr{
 		CloneFlags: newInstance, Argv0: "siflet instance: test", Stderr: os.Stderr,
@@ -83,7 +83,7 @@ func spawnInstance(tb testing.TB, binary, root string, cfg supervisor.Config) *i
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := in.client.Shutdown(ctx); err != nil && !errors.Is(err, supervisor.ErrGone) {
 			tb.Errorf("Shutdown: %v", err)
@@ -137,7 +137,7 @@ func (in *instance) withCgroup(tb testing.TB, limit string) {
 
 func (in *instance) shutdown(tb testing.TB) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := in.client.Shutdown(ctx); err != nil && !errors.Is(err, supervisor.ErrGone) {
 		tb.Errorf("Shutdown: %v", err)
@@ -236,7 +236,7 @@ func logText(tb testing.TB, b []byte) string {
 
 func deadline(tb testing.TB) context.Context {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(tb.Context(), patience)
 	tb.Cleanup(cancel)
 	return ctx
 }
@@ -441,7 +441,7 @@ func testGrandchild(t *testing.T, in *instance) {
 	if e := in.wait(t, "a"); e.Code != 4 {
 		t.Errorf("exit %+v, want code 4", e)
 	}
-	if d := time.Since(began); d > 2*time.Second {
+	if d := time.Since(began); d > patience/2 {
 		t.Errorf("the exit took %v", d)
 	}
 	size := len(in.text(t, "a"))

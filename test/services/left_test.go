@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // mounts are those of this mount namespace; a directory where network namespaces are
@@ -54,8 +56,8 @@ func leftovers(t *testing.T, before string) []string {
 	files, _ := filepath.Glob("/sys/block/loop*/loop/backing_file") // a pattern that is right
 	for _, file := range files {
 		text, _ := os.ReadFile(file) // it may have gone
-		if strings.HasPrefix(string(text), home) || strings.Contains(string(text), os.Getenv(workVar)) {
-			left = append(left, file+" "+string(text))
+		if path := strings.TrimSpace(string(text)); reads("/dev/"+strings.Split(file, "/")[3], path) {
+			left = append(left, file+" "+path)
 		}
 	}
 	groups, _ := filepath.Glob("/sys/fs/cgroup/*" + parent) // of version 1
@@ -63,6 +65,22 @@ func leftovers(t *testing.T, before string) []string {
 		left = append(left, "/sys/fs/cgroup"+parent)
 	}
 	return append(left, groups...)
+}
+
+// reads tells whether a loop device reads a file that we have at path. Others have
+// files by such names, too.
+func reads(device, path string) bool {
+	var file unix.Stat_t
+	if unix.Stat(path, &file) != nil {
+		return false
+	}
+	f, err := os.Open(device)
+	if err != nil {
+		return false
+	}
+	defer f.Close() //nolint:errcheck // only asked
+	info, err := unix.IoctlLoopGetStatus64(int(f.Fd()))
+	return err == nil && info.Inode == file.Ino
 }
 
 // processes are those that share a namespace with us.
