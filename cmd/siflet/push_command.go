@@ -55,6 +55,7 @@ func (w *workshop) pushCommand() *cobra.Command {
 		},
 	}
 	o.flags(cmd.Flags())
+	_ = cmd.RegisterFlagCompletionFunc("layer-format", cobra.FixedCompletions([]string{formatSquashfs, formatTar}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 

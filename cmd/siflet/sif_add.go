@@ -85,6 +85,12 @@ func (w *workshop) sifAddCommand() *cobra.Command {
 		},
 	}
 	o.flags(cmd.Flags())
+	for name, values := range map[string][]string{
+		"datatype": objectTypes(), "parttype": partTypes(), "partfs": partFileSystems(), "partarch": architectures(),
+		"signhash": signHashes(), "sbomformat": sif.SBOMFormats(),
+	} {
+		_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+	}
 	return cmd
 }
 
