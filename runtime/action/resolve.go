@@ -134,10 +134,15 @@ func podCommand(t tree, req Request, env map[string]string) (Process, error) {
 }
 
 // startScript is the startscript of the image, if it does anything. The service of an
-// image made from a Docker one is that one's ENTRYPOINT with its CMD.
+// image made from a Docker one is that one's ENTRYPOINT with its CMD, unless the image
+// was built not to start it.
 func startScript(t tree, req Request, env map[string]string) (p Process, ok bool, err error) {
-	if text, err := t.read(scriptPath(req.App, "startscript")); req.App != "" || err != nil || !idle(text) || !forShell(text) {
+	own, err := t.read(scriptPath(req.App, "startscript"))
+	switch {
+	case req.App != "" || err != nil || !idle(own) || !forShell(own):
 		return script(t, req, "startscript", env)
+	case bytes.Contains(own, []byte("\n# Includecmd: no\n")):
+		return Process{}, false, nil
 	}
 	text, err := t.read(scriptPath("", "runscript"))
 	if err == nil && fromDocker(text, req.Args) {

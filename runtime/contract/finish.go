@@ -87,11 +87,18 @@ func (b Build) start(f *Finished) (string, error) {
 	default:
 		return own.Script() + "\n" + command(b.Config.Process), nil
 	}
-	if own.Empty() {
-		return "", nil
+	switch {
+	case !own.Empty():
+		return own.Script(), nil
+	case b.Stage.Header.Value("includecmd") != "" && !b.Stage.Header.IncludeCmd() && !b.Update:
+		return nothing, nil
 	}
-	return own.Script(), nil
+	return "", nil
 }
+
+// nothing is the startscript of an image whose base's command is not to be started. Without
+// such a line it would be, as the service of a Docker image that has no other.
+const nothing = shebang + "# Includecmd: no\n"
 
 // readByShell says that a script's interpreter is a shell.
 func readByShell(script string) bool {

@@ -165,6 +165,11 @@ func TestIncludeCmdNoLeavesTheCommandOut(t *testing.T) {
 	if got, want := files[startscriptPath].Content, "#!/bin/sh\n\nnginx\n\n"; got != want {
 		t.Errorf("startscript = %q, want %q", got, want)
 	}
+	b.Stage.Startscript = definition.Section{}
+	files, _ = finish(t, b, fstest.MapFS{})
+	if got, want := files[startscriptPath].Content, "#!/bin/sh\n# Includecmd: no\n"; got != want {
+		t.Errorf("startscript = %q, want one that starts nothing: %q", got, want)
+	}
 }
 
 func TestIncludeCmdSaysWhenItCannot(t *testing.T) {
