@@ -50,7 +50,7 @@ test: deps build ## everything: units, real kernel, CRI, command line, cgroup v2
 # What depends on the kernel, on that of Debian, where all cgroups are v2. The
 # machine has no compiler: it takes the commands of bin.
 V2TESTS := -test ./cgroups -test ./runtime/linux -test ./network -test './test/node -test.short' -test './test/cri -test.short' \
-	-test './test/cli -test.run=TestScripts/(instances|stopping|network)$$'
+	-test './test/cli -test.run=TestScripts/(instances|stopping|restart|network)$$'
 V2TOOLS := mksquashfs mkfs.ext3 ip nft tc apparmor_parser /usr/lib/cni/bridge /usr/lib/cni/host-local criu crun
 
 .PHONY: test-v2
@@ -60,7 +60,7 @@ test-v2: build ## the kernel tests again on cgroup v2, in a virtual machine
 
 .PHONY: test-systemd
 test-systemd: build ## pods as scopes of systemd, instances as its services, in a virtual machine that it runs
-	$(GO) run ./hack/vm -systemd -timeout 10m -env SIFLET_BIN=/src/bin -env SIFLET_TEST_IMAGES=/tmp $(foreach t,$(V2TOOLS),-tool $t) \
+	$(GO) run ./hack/vm -systemd -timeout 15m -env SIFLET_BIN=/src/bin -env SIFLET_TEST_IMAGES=/tmp $(foreach t,$(V2TOOLS),-tool $t) \
 		-file $(BIN):/src/bin -test './test/cri -test.run=Scope|CgroupParent' -test ./test/systemd
 
 .PHONY: test-selinux

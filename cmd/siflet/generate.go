@@ -100,10 +100,10 @@ func writeUnit(w io.Writer, program, name string, start []string) error {
 	for i := range words {
 		words[i] = unitWord(words[i])
 	}
-	environment := ""
+	var environment strings.Builder
 	for _, variable := range []string{"SIFLET_CONFIGDIR", "SIFLET_CGROUP_PARENT"} {
 		if value := os.Getenv(variable); value != "" {
-			environment += "Environment=" + unitWord(variable+"="+value) + "\n"
+			environment.WriteString("Environment=" + unitWord(variable+"="+value) + "\n")
 		}
 	}
 	_, err := fmt.Fprintf(w, `# %[1]s: install as /etc/systemd/system/%[1]s.service
@@ -127,7 +127,7 @@ TimeoutStopSec=30
 
 [Install]
 WantedBy=multi-user.target
-`, name, strings.Join(words, " "), stop, environment)
+`, name, strings.Join(words, " "), stop, environment.String())
 	return err
 }
 

@@ -168,7 +168,7 @@ func (s *starting) start(ctx context.Context, engine *runtime.Engine) (runtime.I
 	if err := s.writePID(0); err != nil {
 		return runtime.Instance{}, err
 	}
-	listener, err := s.until.listen(s)
+	listener, err := s.until.listen(s) //nolint:contextcheck // what it hears is passed on whatever becomes of the start
 	if err != nil {
 		return runtime.Instance{}, err
 	}

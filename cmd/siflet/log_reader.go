@@ -186,7 +186,8 @@ func (v *logView) record(line []byte) error {
 		return nil
 	}
 	if !v.o.from.IsZero() {
-		if at, err := time.Parse(time.RFC3339Nano, string(fields[0])); err != nil || at.Before(v.o.from) {
+		// A time that is none is the zero time: before everything.
+		if at, _ := time.Parse(time.RFC3339Nano, string(fields[0])); at.Before(v.o.from) {
 			return nil
 		}
 	}

@@ -155,7 +155,9 @@ func cgroup(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// datagram sends a text to a socket, once somebody listens: datagram PATH TEXT
+// datagram sends a text to a socket, once somebody listens:
+//
+//	datagram PATH TEXT
 func datagram(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: datagram PATH TEXT")
