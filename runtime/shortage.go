@@ -29,3 +29,18 @@ func blameLimit(m *cgroups.Manager, err error, what string, groups ...string) er
 	}
 	return err
 }
+
+// Starved returns the memory limit that a process of a container may have been killed
+// for, if there is a small one that was hit.
+func (v *view) Starved(id string) (limit uint64, yes bool) {
+	c, err := v.container(id)
+	if err != nil {
+		return 0, false
+	}
+	for _, group := range []string{c.cgroup(), c.inst.rec.Cgroup} {
+		if limit, hit := v.cfg.Cgroups.Load(group).Shortage(); hit && limit <= smallLimit {
+			return limit, true
+		}
+	}
+	return 0, false
+}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall" //nolint:depguard // the name of a signal; no system call
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -175,6 +176,11 @@ func (w *workshop) session(ctx context.Context, t target, spec runtime.ExecSpec)
 	}
 	if err != nil {
 		return err
+	}
+	if exit.Signal == int(syscall.SIGKILL) {
+		if limit, yes := t.view.Starved(t.container.ID); yes {
+			warn(w.stderr, "the command was killed: the memory limit of %d bytes that it runs under is too low", limit)
+		}
 	}
 	return ended(exit)
 }
