@@ -60,9 +60,9 @@ func leftovers(t *testing.T, before string) []string {
 			left = append(left, file+" "+path)
 		}
 	}
-	groups, _ := filepath.Glob("/sys/fs/cgroup/*" + parent) // of version 1
-	if _, err := os.Stat("/sys/fs/cgroup" + parent); err == nil {
-		left = append(left, "/sys/fs/cgroup"+parent)
+	groups, _ := filepath.Glob("/sys/fs/cgroup/*" + parent()) // of version 1
+	if _, err := os.Stat("/sys/fs/cgroup" + parent()); err == nil {
+		left = append(left, "/sys/fs/cgroup"+parent())
 	}
 	return append(left, groups...)
 }

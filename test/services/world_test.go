@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -20,9 +21,10 @@ import (
 const (
 	// home is where commands run.
 	home = "/root"
-	// parent is the cgroup of all instances.
-	parent = "/siflet-services-test"
 )
+
+// parent is the cgroup of all instances.
+func parent() string { return "/siflet-services-test-" + strconv.Itoa(os.Getpid()) }
 
 // world is the machine that the document is about, and what it finds in its network.
 type world struct{ env []string }
@@ -33,7 +35,7 @@ func newWorld(t *testing.T) *world {
 	empty(t, "/tmp")
 	w := &world{env: []string{
 		"PATH=" + work("bin") + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-		"HOME=" + home, "USER=root", "TERM=xterm", "LANG=C.UTF-8", "SIFLET_CGROUP_PARENT=" + parent,
+		"HOME=" + home, "USER=root", "TERM=xterm", "LANG=C.UTF-8", "SIFLET_CGROUP_PARENT=" + parent(),
 		"SIFLET_LIBRARY=" + startLibrary(t),
 	}}
 	return w
