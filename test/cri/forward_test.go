@@ -12,23 +12,37 @@ import (
 	"k8s.io/streaming/pkg/httpstream"
 )
 
-// forwarded opens a connection to a port of a pod and its stream of errors.
-func (a *agent) forwarded(pod string, port int) (conn httpstream.Connection, data, errs httpstream.Stream) {
+// forwards opens a connection to forward ports of a pod.
+func (a *agent) forwards(pod string) httpstream.Connection {
 	a.t.Helper()
 	got, err := a.PortForward(within(a.t), &criapi.PortForwardRequest{PodSandboxId: pod})
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	conn = connectSPDY(a.t, got.Url, "portforward.k8s.io")
-	header := http.Header{"Streamtype": {"error"}, "Port": {strconv.Itoa(port)}, "Requestid": {"1"}}
-	if errs, err = conn.CreateStream(header.Clone()); err == nil {
+	return connectSPDY(a.t, got.Url, "portforward.k8s.io")
+}
+
+// forwarded opens a connection to a port of a pod and its stream of errors.
+func (a *agent) forwarded(pod string, port int) (conn httpstream.Connection, data, errs httpstream.Stream) {
+	a.t.Helper()
+	conn = a.forwards(pod)
+	data, errs = openPort(a.t, conn, port, 1)
+	return conn, data, errs
+}
+
+// openPort opens the two streams of a connection to a port.
+func openPort(t *testing.T, conn httpstream.Connection, port, id int) (data, errs httpstream.Stream) {
+	t.Helper()
+	header := http.Header{"Streamtype": {"error"}, "Port": {strconv.Itoa(port)}, "Requestid": {strconv.Itoa(id)}}
+	errs, err := conn.CreateStream(header.Clone())
+	if err == nil {
 		header.Set("Streamtype", "data")
 		data, err = conn.CreateStream(header)
 	}
 	if err != nil {
-		a.t.Fatal(err)
+		t.Fatal(err)
 	}
-	return conn, data, errs
+	return data, errs
 }
 
 // listen starts a server in a container and waits until it listens.
@@ -108,8 +122,15 @@ func TestPortForwardEndsWithItsClient(t *testing.T) {
 func TestPortForwardSaysThatNobodyListens(t *testing.T) {
 	a := start(t)
 	pod, _ := a.hostPod("p")
-	conn, _, errs := a.forwarded(pod, 8087)
+	conn := a.forwards(pod)
 	defer conn.Close()
+	header := http.Header{"Streamtype": {"error"}, "Port": {"8087"}, "Requestid": {"1"}}
+	errs, err := conn.CreateStream(header.Clone())
+	if err != nil {
+		t.Fatal(err)
+	}
+	header.Set("Streamtype", "data")
+	_, _ = conn.CreateStream(header) // its end may come before the answer to its beginning
 	if text, _ := io.ReadAll(errs); !strings.Contains(string(text), "8087") || !strings.Contains(string(text), "refused") {
 		t.Errorf("error = %q, want that the port refuses", text)
 	}

@@ -4,12 +4,12 @@ import (
 	"bufio"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"testing"
 
 	"golang.org/x/net/websocket"
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+	"k8s.io/streaming/pkg/httpstream"
 )
 
 func (a *agent) execURL(id string, stdin, tty bool, command ...string) string {
@@ -153,25 +153,11 @@ func (a *agent) webServer(t *testing.T) string {
 
 const request = "GET / HTTP/1.0\r\n\r\n"
 
-func TestPortForwardOverSPDY(t *testing.T) {
-	a := start(t)
-	pod := a.webServer(t)
-	got, err := a.PortForward(within(t), &criapi.PortForwardRequest{PodSandboxId: pod})
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn := connectSPDY(t, got.Url, "portforward.k8s.io")
-	defer conn.Close()
+// wantTwoPages asks the web server over two connections through one of SPDY.
+func wantTwoPages(t *testing.T, conn httpstream.Connection) {
+	t.Helper()
 	for id := range 2 {
-		header := http.Header{"Streamtype": {"error"}, "Port": {"8080"}, "Requestid": {strconv.Itoa(id)}}
-		if _, err := conn.CreateStream(header.Clone()); err != nil {
-			t.Fatal(err)
-		}
-		header.Set("Streamtype", "data")
-		data, err := conn.CreateStream(header)
-		if err != nil {
-			t.Fatal(err)
-		}
+		data, _ := openPort(t, conn, 8080, id)
 		if _, err := io.WriteString(data, request); err != nil {
 			t.Fatal(err)
 		}
@@ -179,6 +165,13 @@ func TestPortForwardOverSPDY(t *testing.T) {
 			t.Errorf("page = %q, want it works", page)
 		}
 	}
+}
+
+func TestPortForwardOverSPDY(t *testing.T) {
+	a := start(t)
+	conn := a.forwards(a.webServer(t))
+	defer conn.Close()
+	wantTwoPages(t, conn)
 }
 
 func TestPortForwardOverWebSocket(t *testing.T) {

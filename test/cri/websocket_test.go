@@ -4,10 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"io"
 	"net"
-	"net/http"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -120,21 +117,5 @@ func TestPortForwardTunnelsSPDYThroughAWebSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	for id := range 2 {
-		header := http.Header{"Streamtype": {"error"}, "Port": {"8080"}, "Requestid": {strconv.Itoa(id)}}
-		if _, err := conn.CreateStream(header.Clone()); err != nil {
-			t.Fatal(err)
-		}
-		header.Set("Streamtype", "data")
-		data, err := conn.CreateStream(header)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.WriteString(data, request); err != nil {
-			t.Fatal(err)
-		}
-		if page, _ := io.ReadAll(data); !strings.Contains(string(page), "it works") {
-			t.Errorf("page = %q, want it works", page)
-		}
-	}
+	wantTwoPages(t, conn)
 }
