@@ -76,6 +76,9 @@ func addImage(spec *runtime.ContainerSpec, path string, readonly bool) error {
 		return fmt.Errorf("it holds %s, which can't be written to; say %s:ro", top.FS, path)
 	}
 	if !readonly {
+		if err := unsigned(top); err != nil {
+			return err
+		}
 		extents = extents[:len(extents)-1]
 		spec.Upper, spec.OverlayImage = runtime.UpperImage, &top
 	}
@@ -147,6 +150,21 @@ func ownOverlay(img *image.Image) *program.Extent {
 		return nil
 	}
 	return &program.Extent{Path: top.Path, Offset: top.Offset, Size: top.Size, FS: top.FS}
+}
+
+// unsigned makes sure that no signature covers a file system that is to be written to.
+func unsigned(e program.Extent) error {
+	f, err := sif.Open(e.Path)
+	if err != nil {
+		return nil //nolint:nilerr // then it is no SIF file, and not signed
+	}
+	defer f.Close() //nolint:errcheck // read only
+	for _, d := range f.Descriptors {
+		if d.Offset == e.Offset && len(f.Signatures(d)) > 0 {
+			return fmt.Errorf("%s is signed, and would not verify any more; keep changes in a file of its own: siflet overlay create changes.img", e.Path)
+		}
+	}
+	return nil
 }
 
 // settled waits until all that a container changed is in the file: it is unmounted a moment
