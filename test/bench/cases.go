@@ -32,6 +32,7 @@ func cases() []benchCase {
 		{"cpu", cpuPerPod},
 		{"burst", burst},
 		{"cli", cliExec},
+		{"build", builds},
 		{"crowd", manyPods},
 		{"cache", pageCache},
 		{"pull", pulls},
