@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall" //nolint:depguard // the names of signals; no system call
 	"time"
@@ -81,7 +82,7 @@ func (w *workshop) build(ctx context.Context, output, spec string, o *buildOptio
 	if err := j.vacant(output); err != nil {
 		return err
 	}
-	if err := inOwnMounts(); err != nil {
+	if err := inOwnMounts(append([]string{spec}, o.argFiles...)); err != nil {
 		return err
 	}
 	// Told to stop, it leaves nothing half built.
@@ -133,8 +134,9 @@ func (w *workshop) build(ctx context.Context, output, spec string, o *buildOptio
 const ownMountsVar = "SIFLET_MOUNTS_BEFORE"
 
 // inOwnMounts makes sure that what is mounted is seen by this process alone and goes with
-// it: siflet starts again, with the same process ID.
-func inOwnMounts() error {
+// it: siflet starts again, with the same process ID. What the names of files in /dev/fd mean
+// stays open.
+func inOwnMounts(files []string) error {
 	before := os.Getenv(ownMountsVar)
 	own, err := linux.MountNamespace()
 	if err != nil {
@@ -142,6 +144,11 @@ func inOwnMounts() error {
 	}
 	if before != "" && before != own {
 		return os.Unsetenv(ownMountsVar)
+	}
+	for _, name := range files {
+		if fd, err := strconv.Atoi(strings.TrimPrefix(name, "/dev/fd/")); err == nil && strings.HasPrefix(name, "/dev/fd/") {
+			_ = linux.MoveTo(fd, fd) // if it is not open, reading it tells so
+		}
 	}
 	return linux.RestartInOwnMounts(os.Args, append(os.Environ(), ownMountsVar+"="+own))
 }

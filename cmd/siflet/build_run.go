@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,6 +41,9 @@ func (j *job) run(ctx context.Context, p build.Process) (build.Exit, error) {
 	}, spec, runtime.Namespaces{
 		Network: runtime.ModeHost, IPC: runtime.ModeHost, UTS: runtime.ModeHost, PID: runtime.ModeInstance,
 	})
+	if failure, ok := errors.AsType[*program.Failure](err); ok && failure.Code != 0 {
+		err = errors.New(failure.Reason) // the section says where
+	}
 	return build.Exit{Code: exit.Code, Signal: exit.Signal}, err
 }
 

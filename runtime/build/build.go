@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/siflet/siflet/runtime/definition"
@@ -183,7 +184,7 @@ func (b *Build) inHeader(d *definition.Stage, err error) error {
 	if len(d.Header) == 0 || d.Header.Line("from") == 0 || len(b.o.Definition.Stages) == 1 {
 		return err
 	}
-	return &definition.Error{File: b.o.Definition.File, Line: d.Header.Line("from"), Message: "stage" + named(d.Name), Err: err}
+	return &definition.Error{File: b.o.Definition.File, Line: d.Header.Line("from"), Message: strings.TrimSpace("stage " + d.Name), Err: err}
 }
 
 func (b *Build) say(format string, args ...any) { b.o.Say(fmt.Sprintf(format, args...)) }
