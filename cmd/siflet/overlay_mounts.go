@@ -156,7 +156,7 @@ func ownOverlay(img *image.Image) *program.Extent {
 func unsigned(e program.Extent) error {
 	f, err := sif.Open(e.Path)
 	if err != nil {
-		return nil //nolint:nilerr // then it is no SIF file, and not signed
+		return nil // then it is no SIF file, and not signed
 	}
 	defer f.Close() //nolint:errcheck // read only
 	for _, d := range f.Descriptors {
