@@ -14,8 +14,9 @@ const (
 	firstDelay   = 100 * time.Millisecond
 	longestDelay = time.Minute
 	settledTime  = 10 * time.Second
-	// hearsay is how long to wait for what sinit has to say of a process that has gone.
-	hearsay = 50 * time.Millisecond
+	// hearsay is how long to wait, at most, for what sinit has to say of a process that
+	// has gone.
+	hearsay = 2 * time.Second
 	// failedLaunch is the status of a service that could not be started again.
 	failedLaunch = 255
 )
@@ -111,6 +112,9 @@ func (v *service) leftEnded(code int) {
 		if code > 128 { //nolint:mnd // as a shell says it
 			v.last.Signal = code - 128
 		}
+	}
+	if v.waited {
+		v.look()
 	}
 }
 
