@@ -6,8 +6,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/pem"
+	"errors"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -25,6 +27,8 @@ import (
 
 // Options of a server. The zero value is plain HTTP without authentication.
 type Options struct {
+	// Listen is the address, a free port of 127.0.0.1 if it is empty.
+	Listen string
 	// TLS has a certificate of its own: see Server.CA and Server.Certs.
 	TLS bool
 	// ClientCA, PEM, is who must have signed the clients' certificates.
@@ -89,6 +93,13 @@ func Start(tb testing.TB, o Options) *Server {
 	s.inner = registry.New(registry.Logger(silent), registry.WithBlobHandler(s.blobs), registry.WithReferrersSupport(!o.NoReferrers))
 	hs := httptest.NewUnstartedServer(s)
 	hs.Config.ErrorLog = silent
+	if o.Listen != "" {
+		l, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", o.Listen)
+		if err := errors.Join(err, hs.Listener.Close()); err != nil {
+			tb.Fatal(err)
+		}
+		hs.Listener = l
+	}
 	if o.TLS {
 		hs.EnableHTTP2 = true
 		if o.ClientCA != nil {

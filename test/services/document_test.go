@@ -140,7 +140,7 @@ func (p *parser) close() error {
 		return nil
 	case verb == "file" && rest != "":
 		s.file = rest
-		p.files[rest] = s.text
+		p.files[rest] += "\n" + s.text
 	case strings.HasPrefix(mark, "part of "):
 		s.part = strings.TrimPrefix(mark, "part of ")
 	case p.lang != "console":
@@ -162,7 +162,7 @@ func (p *parser) close() error {
 func (p *parser) checkParts() error {
 	for _, section := range p.sections {
 		for _, s := range section.steps {
-			if s.part != "" && !strings.Contains("\n"+p.files[s.part], "\n"+s.text) {
+			if s.part != "" && !strings.Contains(p.files[s.part], "\n"+s.text) {
 				return fmt.Errorf("line %d: this is no part of the file %s", s.line, s.part)
 			}
 		}

@@ -78,7 +78,7 @@ func reads(device, path string) bool {
 	if err != nil {
 		return false
 	}
-	defer f.Close() //nolint:errcheck // only asked
+	defer f.Close()
 	info, err := unix.IoctlLoopGetStatus64(int(f.Fd()))
 	return err == nil && info.Inode == file.Ino
 }

@@ -23,7 +23,7 @@ import (
 //	bin          the programs under test
 //	root, tmp    what becomes /root and /tmp
 //	debian.tar   a Debian system, if one could be made; debian.why says why not
-//	proxy.sock   the way to the machine's network
+//	gateway.sock the way to the machine's network
 const workVar = "SIFLET_SERVICES_TEST"
 
 // work is a path in that directory.
@@ -71,10 +71,18 @@ func outside() (status int, err error) {
 			return 1, fmt.Errorf("build the commands: %w\n%s", err, out)
 		}
 	}
+	if err := makeDebian(dir); err != nil {
+		return 1, fmt.Errorf("make a Debian system: %w", err)
+	}
+	stop, err := serveGateway(filepath.Join(dir, "gateway.sock"))
+	if err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
 	// Its place is in the /tmp that is not seen in there.
 	args := slices.DeleteFunc(slices.Clone(os.Args[1:]), func(arg string) bool { return strings.HasPrefix(arg, "-test.testlogfile") })
 	again := exec.Command(os.Args[0], args...)
-	again.Env = append(os.Environ(), workVar+"="+dir)
+	again.Env = append(os.Environ(), workVar+"="+dir, keptVar+"=") // which may be in /tmp, too
 	again.Stdout, again.Stderr = os.Stdout, os.Stderr
 	again.SysProcAttr = &syscall.SysProcAttr{
 		Unshareflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC, Pdeathsig: syscall.SIGKILL,

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/siflet/siflet/runtime/linux"
 )
 
@@ -25,6 +27,9 @@ func onTerminal(ctx context.Context, cmd *exec.Cmd, lines []string) (string, err
 		return "", err
 	}
 	master, slave := os.NewFile(uintptr(m), "terminal"), os.NewFile(uintptr(s), "terminal")
+	if err := unix.IoctlSetWinsize(m, unix.TIOCSWINSZ, &unix.Winsize{Row: 50, Col: 150}); err != nil { //nolint:mnd // a large window
+		return "", errors.Join(err, master.Close(), slave.Close())
+	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 	cmd.SysProcAttr.Setctty = true
 	if err := errors.Join(cmd.Start(), slave.Close()); err != nil {
@@ -58,11 +63,21 @@ func typeLines(terminal *os.File, lines []string) string {
 		n, err := terminal.Read(buf)
 		shown.Write(buf[:n])
 		if err != nil { // EIO: the last one has closed it
-			return escapes.ReplaceAllString(strings.ReplaceAll(shown.String(), "\r", ""), "")
+			return onScreen(escapes.ReplaceAllString(shown.String(), ""))
 		}
 		for strings.Count(shown.String(), prompt) > answered && answered < len(lines) {
 			_, _ = fmt.Fprintln(terminal, lines[answered]) // who is gone is seen by reading
 			answered++
 		}
 	}
+}
+
+// onScreen is what is seen of a text: a line that is drawn again replaces what was there.
+func onScreen(text string) string {
+	var seen strings.Builder
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\r\n")
+		seen.WriteString(line[strings.LastIndexByte(line, '\r')+1:] + "\n")
+	}
+	return seen.String()
 }

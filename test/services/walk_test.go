@@ -14,7 +14,7 @@ import (
 const (
 	// patience is for what comes up in the background, longest for a command: one that
 	// installs packages.
-	patience = time.Minute
+	patience = 2 * time.Minute
 	longest  = 8 * time.Minute
 )
 
