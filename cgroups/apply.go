@@ -142,7 +142,7 @@ func (g *Group) write(s setting, fresh bool) (undo []setting, err error) {
 	file := g.file(h, s.file)
 	var old string
 	if !fresh || strings.HasPrefix(s.value, "= ") {
-		data, err := os.ReadFile(file)
+		data, err := readFile(file)
 		if err != nil {
 			return g.writeOther(s, fresh, err)
 		}
@@ -200,7 +200,7 @@ func (g *Group) checkUsage(h *hierarchy, ceiling uint64) error {
 }
 
 func (g *Group) memoryUsed(h *hierarchy) (uint64, error) {
-	data, err := os.ReadFile(g.file(h, "memory.current"))
+	data, err := readFile(g.file(h, "memory.current"))
 	if err != nil {
 		return 0, err
 	}
@@ -250,5 +250,37 @@ func writeFD(fd int, file, value string) error {
 			return &os.PathError{Op: fmt.Sprintf("write %.64q to", value), Path: file, Err: err}
 		}
 		return nil
+	}
+}
+
+// readFile is os.ReadFile without its poller, which takes five system calls and
+// would watch control files for changes.
+func readFile(file string) ([]byte, error) {
+	fd, err := ignoringEINTR(func() (int, error) { return unix.Open(file, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: file, Err: err}
+	}
+	defer unix.Close(fd) //nolint:errcheck // read only
+	const usual = 512
+	data := make([]byte, 0, usual)
+	for {
+		n, err := ignoringEINTR(func() (int, error) { return unix.Read(fd, data[len(data):cap(data)]) })
+		if err != nil {
+			return nil, &os.PathError{Op: "read", Path: file, Err: err}
+		}
+		if n == 0 {
+			return data, nil
+		}
+		if data = data[:len(data)+n]; len(data) == cap(data) {
+			data = slices.Grow(data, len(data))
+		}
+	}
+}
+
+func ignoringEINTR(call func() (int, error)) (n int, err error) {
+	for {
+		if n, err = call(); !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
 	}
 }

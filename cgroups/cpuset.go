@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"slices"
 	"strconv"
@@ -53,7 +52,7 @@ func (m *Manager) effective(h *hierarchy, p, file string) (string, error) {
 	if m.version == 1 {
 		name = "cpuset.effective_" + strings.TrimPrefix(file, "cpuset.")
 	}
-	text, err := os.ReadFile(path.Join(h.mount+p, name))
+	text, err := readFile(path.Join(h.mount+p, name))
 	return strings.TrimSpace(string(text)), err
 }
 

@@ -197,7 +197,7 @@ func inheritCpuset(mount, group string) error {
 		return nil
 	}
 	for _, file := range []string{"/cpuset.cpus", "/cpuset.mems"} {
-		own, err := os.ReadFile(mount + group + file)
+		own, err := readFile(mount + group + file)
 		if err != nil {
 			return err
 		}
@@ -205,7 +205,7 @@ func inheritCpuset(mount, group string) error {
 			continue
 		}
 		parent := path.Dir(group)
-		above, err := os.ReadFile(strings.TrimSuffix(mount+parent, "/") + file)
+		above, err := readFile(strings.TrimSuffix(mount+parent, "/") + file)
 		if err != nil {
 			return err
 		}
@@ -213,7 +213,7 @@ func inheritCpuset(mount, group string) error {
 			if err := inheritCpuset(mount, parent); err != nil {
 				return err
 			}
-			if above, err = os.ReadFile(mount + parent + file); err != nil {
+			if above, err = readFile(mount + parent + file); err != nil {
 				return err
 			}
 		}
@@ -228,7 +228,7 @@ func inheritCpuset(mount, group string) error {
 // could give.
 func (m *Manager) delegateTo(parent, group string) error {
 	mount := m.tree[0].mount
-	have, err := os.ReadFile(mount + group + "/cgroup.controllers")
+	have, err := readFile(mount + group + "/cgroup.controllers")
 	if err != nil {
 		return err
 	}
@@ -247,11 +247,11 @@ func (m *Manager) delegate(p string) error {
 			continue
 		}
 		dir := mount + p[:i]
-		can, err := os.ReadFile(dir + "/cgroup.controllers")
+		can, err := readFile(dir + "/cgroup.controllers")
 		if err != nil {
 			return err
 		}
-		have, err := os.ReadFile(dir + "/cgroup.subtree_control")
+		have, err := readFile(dir + "/cgroup.subtree_control")
 		if err != nil {
 			return err
 		}

@@ -89,7 +89,7 @@ func (g *Group) writeDevices(rules []specs.LinuxDeviceCgroup, fresh bool) ([]set
 	if fresh {
 		return nil, g.writeRules(h, rules)
 	}
-	data, err := os.ReadFile(g.file(h, "devices.list"))
+	data, err := readFile(g.file(h, "devices.list"))
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -188,7 +187,7 @@ func (g *Group) thawAll() error {
 }
 
 func hasLine(file, line string) (bool, error) {
-	data, err := os.ReadFile(file)
+	data, err := readFile(file)
 	if err != nil {
 		return false, err
 	}

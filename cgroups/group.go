@@ -89,7 +89,7 @@ func (g *Group) Procs() ([]int, error) {
 	}
 	var pids []int
 	err := walk(g.m.primary().mount+g.path, func(dir string) error {
-		data, err := os.ReadFile(dir + "/cgroup.procs")
+		data, err := readFile(dir + "/cgroup.procs")
 		if err != nil {
 			// ENODEV: removed after it was opened. EOPNOTSUPP: a threaded
 			// group, whose processes its nearest domain above lists.
@@ -150,7 +150,7 @@ func (g *Group) OOMKills() (uint64, error) {
 }
 
 func oomKills(file string) (uint64, error) {
-	data, err := os.ReadFile(file)
+	data, err := readFile(file)
 	if err != nil {
 		return 0, fmt.Errorf("count OOM kills: %w", err)
 	}
@@ -178,9 +178,13 @@ func (g *Group) Delete(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
+	below := g.below()
 	for i := range g.m.tree {
 		h := &g.m.tree[i]
 		dir := h.mount + g.path
+		for _, group := range below {
+			_ = unix.Rmdir(dir + group) // what stays is found by removeAll
+		}
 		err := poll(ctx, func() (bool, error) {
 			err := removeAll(dir)
 			return err == nil, ignore(err, unix.EBUSY)
@@ -192,6 +196,20 @@ func (g *Group) Delete(ctx context.Context) error {
 		g.m.prune(h, path.Dir(g.path))
 	}
 	return nil
+}
+
+// below are the groups below g in one hierarchy, the deepest first: mostly those that
+// it has in the others too, where nobody has to look for them then.
+func (g *Group) below() (groups []string) {
+	top := g.m.primary().mount + g.path
+	_ = walk(top, func(dir string) error { // whoever removes them finds what is wrong
+		if dir != top {
+			groups = append(groups, strings.TrimPrefix(dir, top))
+		}
+		return nil
+	})
+	slices.Reverse(groups)
+	return groups
 }
 
 // prune removes empty parents from a hierarchy that only tracks processes: who

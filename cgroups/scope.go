@@ -155,7 +155,7 @@ func (g *Group) tellUnit(settings []setting) error {
 		if s.devices != nil {
 			continue // systemd leaves the devices of a scope alone
 		}
-		text, err := os.ReadFile(g.file(&g.m.tree[0], s.file))
+		text, err := readFile(g.file(&g.m.tree[0], s.file))
 		if errors.Is(err, os.ErrNotExist) && (s.optional || s.or != nil) {
 			continue // this kernel has no such file
 		}
