@@ -140,7 +140,7 @@ func (e *Engine) adoptOne(ctx context.Context, i *instance) error {
 			return err
 		}
 	case rec.StoppedAt.IsZero():
-		status, err := e.observe(ctx, i)
+		status, err := e.observe(i) //nolint:contextcheck // the watch outlives the call
 		switch {
 		case err == nil:
 			believe(i, status)

@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"errors"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -74,7 +73,8 @@ func bornIn(group *program.Cgroup, attr *supervisor.SpawnAttr, path string) (lea
 // that tasks are of; ok is false when one can't be told. It is the thread's that
 // count: any other may be away in a group of its own making.
 func homes(tasks []string, group string) (home []string, ok bool) {
-	text, err := os.ReadFile("/proc/thread-self/cgroup")
+	const longest = 64 << 10
+	text, err := linux.Slurp("/proc/thread-self/cgroup", longest)
 	if err != nil {
 		return nil, false
 	}

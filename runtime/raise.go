@@ -207,7 +207,7 @@ func (e *Engine) runSupervisor(ctx context.Context, i *instance, cfg supervisor.
 	i.mu.Lock()
 	i.rec.SupervisorPID, i.rec.InitPID = process.Hello.PID, process.Hello.InitPID
 	i.mu.Unlock()
-	_, err = e.observe(ctx, i)
+	_, err = e.observe(i) //nolint:contextcheck // the watch outlives the call
 	return err
 }
 

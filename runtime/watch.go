@@ -50,18 +50,15 @@ func dial(ctx context.Context, dir string) (*supervisor.Client, error) {
 
 // observe begins to watch an instance's supervisor, until it ends or the
 // engine is closed.
-func (e *Engine) observe(ctx context.Context, i *instance) (supervisor.Status, error) { //nolint:contextcheck // the watch outlives the call
-	client, err := dial(ctx, i.run)
-	if err != nil {
-		return supervisor.Status{}, err
-	}
+func (e *Engine) observe(i *instance) (supervisor.Status, error) {
+	client := supervisor.At(i.run)
 	life, cancel := context.WithCancel(e.life.ctx())
 	late := time.AfterFunc(answerTime, cancel)
-	status, changes, err := client.Watch(life) //nolint:contextcheck // likewise
+	status, changes, err := client.Watch(life)
 	if !late.Stop() && err == nil {
 		err = errMute
 	}
-	if err = mute(e.life.ctx(), err); err != nil { //nolint:contextcheck // likewise
+	if err = mute(e.life.ctx(), err); err != nil {
 		cancel()
 		return supervisor.Status{}, err
 	}
@@ -73,7 +70,7 @@ func (e *Engine) observe(ctx context.Context, i *instance) (supervisor.Status, e
 		defer close(w.done)
 		defer cancel()
 		for change := range changes {
-			e.happened(i, change) //nolint:contextcheck // likewise
+			e.happened(i, change) //nolint:contextcheck // an end is told of whoever began to watch
 		}
 		if life.Err() == nil {
 			e.ended(i, "its supervisor ended") //nolint:contextcheck // likewise

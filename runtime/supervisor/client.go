@@ -12,10 +12,13 @@ import (
 // refusal is a *program.Failure; ErrGone means that nobody answers.
 type Client struct{ dir string }
 
-// Dial returns a client for the supervisor that listens in dir, the
-// instance's run directory, after making sure that one does.
+// At returns a client for the supervisor that listens in dir, the instance's run
+// directory. Whether one does, the first call tells.
+func At(dir string) *Client { return &Client{dir: dir} }
+
+// Dial is At after making sure that one does.
 func Dial(ctx context.Context, dir string) (*Client, error) {
-	c := &Client{dir: dir}
+	c := At(dir)
 	if _, err := c.Status(ctx); err != nil {
 		return nil, err
 	}
