@@ -24,14 +24,11 @@ import (
 func (s *stage) delegate() error {
 	const plain = 0o022
 	d := s.p.Delegate
-	steps := []struct {
-		name string
-		do   func() error
-	}{
+	return inOrder([]step{
 		{"prepare", func() error { linux.Umask(plain); return s.entry.scoreOOM() }},
 		{"keep orphans", linux.KeepOrphans},
 		{"open sources", s.openSources},
-		{"isolate mounts", func() error { return linux.MakePrivate("/") }},
+		{"isolate mounts", isolate},
 		{"hide cgroups", s.hideUnified},
 		{"make scratch space", s.makeScratch},
 		{"mount root", s.mountRoot},
@@ -39,13 +36,7 @@ func (s *stage) delegate() error {
 		{"find user", func() error { return s.entry.findUser(s.root) }},
 		{"make bundle", s.makeBundle},
 		{"run " + path.Base(d.Runtime), s.runDelegate},
-	}
-	for _, step := range steps {
-		if err := step.do(); err != nil {
-			return inStep(step.name, err)
-		}
-	}
-	return nil
+	})
 }
 
 // delegateExec becomes the runtime's exec in the container.

@@ -17,34 +17,13 @@ func InsideMain() int { return run(inside) }
 func inside(p *program.Program) error {
 	s := &stage{p: p, scratch: -1, root: -1, entry: newEntry(&p.Process), inside: true}
 	p.Cgroup.Join = nil // it was born there
-	steps := []struct {
-		name string
-		do   func() error
-	}{
-		{"isolate mounts", func() error { return linux.MakePrivate("/") }},
+	return inOrder(s.rest([]step{
+		{"isolate mounts", isolate},
 		{"make scratch space", s.makeScratch},
 		{"take over mounts", s.takeOver},
 		{"prepare", s.entry.prepare},
 		{"set sysctls", s.setSysctls},
-		{"join cgroup", s.joinCgroup},
-		{"mount", s.mountAll},
-		{"make devices", s.makeDevices},
-		{"place files", s.placeFiles},
-		{"place accounts", s.placeAccounts},
-		{"protect paths", s.protect},
-		{"create working directory", s.makeCwd},
-		{"change root", func() error { return linux.PivotRoot(s.root) }},
-		{"find user", func() error { return s.entry.findUser(s.root) }},
-		{"open terminal", s.openTerminal},
-		{"seal root", s.sealRoot},
-		{"start", func() error { return s.entry.start(s.root) }},
-	}
-	for _, step := range steps {
-		if err := step.do(); err != nil {
-			return inStep(step.name, err)
-		}
-	}
-	return nil
+	}))
 }
 
 // takeOver receives what was prepared outside, or why it was not.

@@ -131,19 +131,23 @@ func launch(p *program.Program) error {
 		return s.delegate()
 	}
 	s.entry.hooks = p.Hooks
-	steps := []struct {
-		name string
-		do   func() error
-	}{
+	return inOrder(s.rest([]step{
 		{"open cgroup", s.openCgroup},
 		{"prepare", s.entry.prepare},
 		{"open sources", s.openSources},
 		{"set sysctls", s.setSysctls},
-		{"isolate mounts", func() error { return linux.MakePrivate("/") }},
+		{"isolate mounts", isolate},
 		{"make scratch space", s.makeScratch},
 		{"mount root", s.mountRoot},
 		{"place root", s.placeRoot},
 		{"mount images", s.mountImages},
+	}))
+}
+
+// rest adds what a container's process does once its root is mounted, in a user
+// namespace or not.
+func (s *stage) rest(first []step) []step {
+	return append(first, []step{
 		// The container's cgroup may not use loop devices.
 		{"join cgroup", s.joinCgroup},
 		{"mount", s.mountAll},
@@ -159,13 +163,7 @@ func launch(p *program.Program) error {
 		{"open terminal", s.openTerminal},
 		{"seal root", s.sealRoot},
 		{"start", func() error { return s.entry.start(s.root) }},
-	}
-	for _, step := range steps {
-		if err := step.do(); err != nil {
-			return inStep(step.name, err)
-		}
-	}
-	return nil
+	}...)
 }
 
 // join enters a running container and returns only an error.
@@ -177,10 +175,7 @@ func join(p *program.Program, e *entry) error {
 	if p.Delegate != nil {
 		return s.delegateExec()
 	}
-	steps := []struct {
-		name string
-		do   func() error
-	}{
+	return inOrder([]step{
 		{"open cgroup", s.openCgroup},
 		{"join cgroup", s.joinCgroup},
 		{"prepare", e.prepare},
@@ -189,7 +184,16 @@ func join(p *program.Program, e *entry) error {
 		{"find user", func() error { return e.findUser(s.root) }},
 		{"open terminal", func() error { return e.openTerminal(s.root, false) }},
 		{"start", func() error { return e.start(s.root) }},
-	}
+	})
+}
+
+// step is one of those that make a container, with a name for when it fails.
+type step struct {
+	name string
+	do   func() error
+}
+
+func inOrder(steps []step) error {
 	for _, step := range steps {
 		if err := step.do(); err != nil {
 			return inStep(step.name, err)
@@ -197,6 +201,9 @@ func join(p *program.Program, e *entry) error {
 	}
 	return nil
 }
+
+// isolate keeps the container's mounts from the host, and the other way round.
+func isolate() error { return linux.MakePrivate("/") }
 
 // fail is an error that names its own step.
 func fail(kind string, err error, step string, args ...any) error {

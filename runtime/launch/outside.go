@@ -34,26 +34,17 @@ func PrepareMain() int { return run(prepareOutside) }
 func prepareOutside(p *program.Program) error {
 	s := &stage{p: p, scratch: -1, root: -1, entry: newEntry(&p.Process), user: sixthFD}
 	linux.Umask(plainUmask)
-	steps := []struct {
-		name string
-		do   func() error
-	}{
+	return inOrder([]step{
 		{"open siflet-action", s.entry.openAction},
 		{"open sources", s.openSources},
-		{"isolate mounts", func() error { return linux.MakePrivate("/") }},
+		{"isolate mounts", isolate},
 		{"make scratch space", s.makeScratch},
 		{"mount root", s.mountRoot},
 		{"mount images", s.mountImages},
 		{"make devices", s.makeNodes},
 		{"mount volumes", s.mountVolumes},
 		{"hand over", s.handOver},
-	}
-	for _, step := range steps {
-		if err := step.do(); err != nil {
-			return inStep(step.name, err)
-		}
-	}
-	return nil
+	})
 }
 
 // makeNodes makes the devices' nodes, which nobody may in a user namespace, as
