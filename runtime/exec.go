@@ -84,6 +84,9 @@ func (v *view) execRequest(c *container, spec *ExecSpec) (supervisor.ExecRequest
 	privileged := of.Security.Privileged
 	of.Security.Privileged = false // it would list the host's devices
 	of.Security.AllCaps = of.Security.AllCaps || privileged
+	if privileged {
+		of.Security.MaskedPaths = []string{} // it has none
+	}
 	in, extra, err := v.inputs(&of, &image, surroundings{spec: &instance, cgroup: cgroup})
 	if err != nil {
 		return supervisor.ExecRequest{}, err

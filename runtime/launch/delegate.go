@@ -33,7 +33,7 @@ func (s *stage) delegate() error {
 		{"make scratch space", s.makeScratch},
 		{"mount root", s.mountRoot},
 		{"mount images", s.mountImages},
-		{"find user", func() error { return s.entry.findUser(s.root) }},
+		{"find user", s.findUser},
 		{"make bundle", s.makeBundle},
 		{"run " + path.Base(d.Runtime), s.runDelegate},
 	})

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,6 +41,43 @@ func readAccounts(root int) (accounts, error) {
 		*file.text = string(data)
 	}
 	return a, nil
+}
+
+// findUser looks the user up before the accounts may be masked. A process that is
+// restored is who it was.
+func (s *stage) findUser() error {
+	if s.p.Restore != nil {
+		return nil
+	}
+	return s.entry.findUser(s.root)
+}
+
+// findUserInside is findUser in a running container. Where the accounts are masked it
+// looks behind the masks, in a copy of the container's mounts.
+func (s *stage) findUserInside() error {
+	var masks []string
+	for _, name := range s.p.MaskedPaths {
+		if name = path.Clean("/" + name); name == "/etc" || name == "/etc/passwd" || name == "/etc/group" {
+			masks = append(masks, name)
+		}
+	}
+	if len(masks) == 0 {
+		return s.entry.findUser(s.root)
+	}
+	slices.Reverse(masks) // the last one may cover others
+	if err := linux.Uncover(masks); err != nil {
+		return err
+	}
+	root, err := linux.Open("/", linux.OPath|linux.ODirectory)
+	if err == nil {
+		err = s.entry.findUser(root)
+		linux.Close(root)
+	}
+	if err != nil {
+		return err
+	}
+	linux.Close(s.root)
+	return s.enter()
 }
 
 // resolveUser finds who u is among a container's accounts.

@@ -153,6 +153,24 @@ func Detach(name string) error {
 	return nil
 }
 
+// Uncover moves the calling thread into a copy of its mount namespace in which the
+// topmost mount at each name is gone.
+func Uncover(names []string) error {
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("copy mounts: %w", err)
+	}
+	if err := MakePrivate("/"); err != nil {
+		return err
+	}
+	for _, name := range names {
+		// EINVAL: nothing is mounted there.
+		if err := Detach(name); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+			return err
+		}
+	}
+	return nil
+}
+
 // MakePrivate keeps every mount event below name from spreading, both ways.
 func MakePrivate(name string) error {
 	if err := unix.Mount("", name, "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
