@@ -96,8 +96,10 @@ func interrupt(ts *testscript.TestScript, neg bool, args []string) {
 	sig, err := runtime.ParseSignal(args[0])
 	ts.Check(err)
 	cmd := exec.Command(filepath.Join(os.Getenv(binVar), args[2]), args[3:]...)
-	cmd.Env = []string{"HOME=/root", "PATH=" + ts.Getenv("PATH"), "SIFLET_CONFIGDIR=" + ts.Getenv("SIFLET_CONFIGDIR"), "TMPDIR=" + ts.Getenv("TMPDIR"),
-		"SIFLET_CGROUP_PARENT=" + ts.Getenv("SIFLET_CGROUP_PARENT")}
+	cmd.Env = []string{
+		"HOME=/root", "PATH=" + ts.Getenv("PATH"), "SIFLET_CONFIGDIR=" + ts.Getenv("SIFLET_CONFIGDIR"), "TMPDIR=" + ts.Getenv("TMPDIR"),
+		"SIFLET_CGROUP_PARENT=" + ts.Getenv("SIFLET_CGROUP_PARENT"),
+	}
 	cmd.Dir = ts.Getenv("WORK")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	out, err := cmd.StdoutPipe()

@@ -22,12 +22,12 @@ func (a *agent) forwards(pod string) httpstream.Connection {
 	return connectSPDY(a.t, got.Url, "portforward.k8s.io")
 }
 
-// forwarded opens a connection to a port of a pod and its stream of errors.
-func (a *agent) forwarded(pod string, port int) (conn httpstream.Connection, data, errs httpstream.Stream) {
+// forwarded opens a connection to a port of a pod.
+func (a *agent) forwarded(pod string, port int) (conn httpstream.Connection, data httpstream.Stream) {
 	a.t.Helper()
 	conn = a.forwards(pod)
-	data, errs = openPort(a.t, conn, port, 1)
-	return conn, data, errs
+	data, _ = openPort(a.t, conn, port, 1)
+	return conn, data
 }
 
 // openPort opens the two streams of a connection to a port.
@@ -75,7 +75,7 @@ func TestPortForwardFindsListenersOfBothFamiliesAndOfTheNode(t *testing.T) {
 		{node, "node6", "[::1]:8084", 8084, n},
 	} {
 		a.listen(s.pod, s.name, s.port, s.config, serve(s.at)...)
-		conn, data, _ := a.forwarded(s.pod, s.port)
+		conn, data := a.forwarded(s.pod, s.port)
 		if _, err := io.WriteString(data, request); err != nil {
 			t.Fatal(err)
 		}
@@ -91,7 +91,7 @@ func TestPortForwardEndsEachWayByItself(t *testing.T) {
 	pod, p := a.hostPod("p")
 	// It answers when it has read everything, and then takes its time.
 	a.listen(pod, "c", 8085, p, "nc", "-ll", "-p", "8085", "-e", "/bin/sh", "-c", "n=$(wc -c); sleep 1.5; echo $n bytes")
-	conn, data, _ := a.forwarded(pod, 8085)
+	conn, data := a.forwarded(pod, 8085)
 	defer conn.Close()
 	if _, err := io.CopyN(data, newPattern(), 100_000); err != nil {
 		t.Fatal(err)
@@ -110,7 +110,7 @@ func TestPortForwardEndsWithItsClient(t *testing.T) {
 	// It does not care that its input has ended.
 	id := a.listen(pod, "c", 8086, p, "nc", "-ll", "-p", "8086", "-e", "/bin/sh", "-c", "trap '' PIPE; echo hi; cat; while echo x; do sleep 0.1; done; touch /gone")
 	a.keepsNothing(pod, func() {
-		conn, data, _ := a.forwarded(pod, 8086)
+		conn, data := a.forwarded(pod, 8086)
 		if _, err := io.ReadFull(data, make([]byte, 3)); err != nil {
 			t.Fatal(err)
 		}

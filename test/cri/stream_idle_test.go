@@ -43,7 +43,7 @@ func TestAnIdleStreamEndsWithAnError(t *testing.T) {
 				c.close()
 			}
 		}
-		conn, data, _ := a.forwarded(pod, 8089)
+		conn, data := a.forwarded(pod, 8089)
 		_, _ = io.ReadAll(data)
 		_ = conn.Close()
 		eventually(t, "the commands to end", func() bool { return !a.runs(id, "701") })
