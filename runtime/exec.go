@@ -6,11 +6,22 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/siflet/siflet/runtime/plan"
 	"github.com/siflet/siflet/runtime/program"
 	"github.com/siflet/siflet/runtime/supervisor"
 )
+
+// stragglers is how often to ask again to enter an instance whose first process
+// ended meanwhile: for 255 ms, in which its supervisor must have noticed.
+const stragglers = 8
+
+// notRunning says whether a supervisor's answer is that the container has ended.
+func notRunning(err error) bool {
+	var failure *program.Failure
+	return errors.As(err, &failure) && failure.Kind == "not_running"
+}
 
 // Size is that of a terminal.
 type Size struct{ Rows, Cols uint16 }
@@ -32,6 +43,11 @@ func (v *view) ExecFiles(ctx context.Context, id string, spec ExecSpec, stdin, s
 		return nil, fmt.Errorf("exec: %w", classify(err))
 	}
 	session, err := client.Exec(ctx, id, request, stdin, stdout, stderr)
+	for try := 0; c.inst.rec.Spec.EndWithInit && notRunning(err) && try < stragglers; try++ {
+		// Its first process, which was to show the way in, ended just now: there is another way.
+		time.Sleep(time.Millisecond << try)
+		session, err = client.Exec(ctx, id, request, stdin, stdout, stderr)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("exec in container %s: %w", id, blameLimit(v.cfg.Cgroups, err, "the command", c.cgroup(), c.inst.rec.Cgroup))
 	}

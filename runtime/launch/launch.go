@@ -54,6 +54,7 @@ const (
 	kindNotFound   = "not_found"
 	kindPermission = "permission"
 	kindInvalid    = "invalid"
+	kindNotRunning = "not_running"
 )
 
 // Main makes a container and becomes its process. It returns the exit status

@@ -69,7 +69,7 @@ func (s *stage) joinCgroup() error {
 func (s *stage) enter() error {
 	if err := linux.JoinContainer(namespaceFD); err != nil {
 		if errors.Is(err, linux.ESRCH) {
-			return fail(kindNotFound, errors.New("the container's process has ended"), "enter container")
+			return fail(kindNotRunning, errors.New("the container's process has ended"), "enter container")
 		}
 		return err
 	}

@@ -33,6 +33,10 @@ func (s *server) exec(conn *conn, c *container, req *ExecRequest) {
 		return
 	}
 	x, err := s.runExec(c, req, stdio, linux.NoFD)
+	if errors.Is(err, linux.ErrNoProcess) {
+		conn.fail(notRunning("exec"))
+		return
+	}
 	if err != nil {
 		conn.fail(&program.Failure{Step: "exec", Reason: err.Error()})
 		return
