@@ -22,6 +22,10 @@ func TestEngineThawsWhatAFormerOneLeftFrozen(t *testing.T) {
 	c, err := first.CreateContainer(t.Context(), i.ID, n.sleeper("c"))
 	must(t, err)
 	must(t, first.StartContainer(t.Context(), c.ID))
+	await(t, "the container to have its trap", func() bool {
+		said, err := os.ReadFile(filepath.Join(n.dir, "logs", "c.log"))
+		return err == nil && strings.Contains(string(said), "up")
+	})
 	must(t, first.Close())
 	dir := filepath.Join(n.cfg.StateDir, "instances", i.ID, "containers", c.ID)
 	must(t, os.MkdirAll(filepath.Join(dir, "checkpoint-1", "checkpoint"), 0o700))
