@@ -222,8 +222,11 @@ func (n *testNode) compare(t *testing.T, e *runtime.Engine, when string) {
 	for _, c := range e.Containers() {
 		states["container "+string(c.State)]++
 		switch {
-		case c.State == runtime.ContainerRunning && !running(c.PID):
-			t.Errorf("%s: container %s is running and has no process %d", when, c.ID, c.PID)
+		case c.State == runtime.ContainerRunning && !running(c.PID): // it may have ended just now
+			await(t, fmt.Sprintf("%s: the end of container %s, which is running and has no process %d,", when, c.ID, c.PID), func() bool {
+				now, err := e.Container(c.ID)
+				return err == nil && now.State != runtime.ContainerRunning
+			})
 		case c.State == runtime.ContainerUnknown:
 			t.Errorf("%s: container %s is unknown: %s", when, c.ID, c.Reason)
 		case c.State == runtime.ContainerExited && c.FinishedAt.IsZero():
