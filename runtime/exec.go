@@ -45,7 +45,11 @@ func (v *view) ExecFiles(ctx context.Context, id string, spec ExecSpec, stdin, s
 	session, err := client.Exec(ctx, id, request, stdin, stdout, stderr)
 	for try := 0; c.inst.rec.Spec.EndWithInit && notRunning(err) && try < stragglers; try++ {
 		// Its first process, which was to show the way in, ended just now: there is another way.
-		time.Sleep(time.Millisecond << try)
+		select {
+		case <-time.After(time.Millisecond << try):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("exec in container %s: %w", id, errors.Join(ctx.Err(), err))
+		}
 		session, err = client.Exec(ctx, id, request, stdin, stdout, stderr)
 	}
 	if err != nil {

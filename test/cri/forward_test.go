@@ -26,15 +26,14 @@ func (a *agent) forwards(pod string) httpstream.Connection {
 func (a *agent) forwarded(pod string, port int) (conn httpstream.Connection, data httpstream.Stream) {
 	a.t.Helper()
 	conn = a.forwards(pod)
-	data, _ = openPort(a.t, conn, port, 1)
-	return conn, data
+	return conn, openPort(a.t, conn, port, 1)
 }
 
-// openPort opens the two streams of a connection to a port.
-func openPort(t *testing.T, conn httpstream.Connection, port, id int) (data, errs httpstream.Stream) {
+// openPort opens the two streams of a connection to a port, and returns that of data.
+func openPort(t *testing.T, conn httpstream.Connection, port, id int) (data httpstream.Stream) {
 	t.Helper()
 	header := http.Header{"Streamtype": {"error"}, "Port": {strconv.Itoa(port)}, "Requestid": {strconv.Itoa(id)}}
-	errs, err := conn.CreateStream(header.Clone())
+	_, err := conn.CreateStream(header.Clone())
 	if err == nil {
 		header.Set("Streamtype", "data")
 		data, err = conn.CreateStream(header)
@@ -42,7 +41,7 @@ func openPort(t *testing.T, conn httpstream.Connection, port, id int) (data, err
 	if err != nil {
 		t.Fatal(err)
 	}
-	return data, errs
+	return data
 }
 
 // listen starts a server in a container and waits until it listens.

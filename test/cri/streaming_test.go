@@ -157,7 +157,7 @@ const request = "GET / HTTP/1.0\r\n\r\n"
 func wantTwoPages(t *testing.T, conn httpstream.Connection) {
 	t.Helper()
 	for id := range 2 {
-		data, _ := openPort(t, conn, 8080, id)
+		data := openPort(t, conn, 8080, id)
 		if _, err := io.WriteString(data, request); err != nil {
 			t.Fatal(err)
 		}
