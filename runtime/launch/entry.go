@@ -22,6 +22,7 @@ type entry struct {
 	umask  int // of the caller, then of the process
 	hooks  *program.Hooks
 	label  int // where the exec's LSM label is written; -1 without
+	open   int // lists what is open
 
 	labelText, labelStep string
 }
@@ -30,11 +31,14 @@ type entry struct {
 const plainUmask = 0o022
 
 func newEntry(p *program.Process) *entry {
-	return &entry{p: p, env: p.Env, action: -1, label: -1}
+	return &entry{p: p, env: p.Env, action: -1, label: -1, open: -1}
 }
 
 // prepare opens and sets what needs the host's /proc and file system.
-func (e *entry) prepare() error {
+func (e *entry) prepare() (err error) {
+	if e.open, err = linux.OpenDescriptors(); err != nil {
+		return err
+	}
 	e.umask = linux.Umask(plainUmask)
 	if !e.p.User.Keep {
 		// A person's own processes keep their keys: AFS and Kerberos need them.

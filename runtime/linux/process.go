@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
+	"slices"
 	"strconv"
 	"syscall"
 	"unsafe"
@@ -106,6 +108,43 @@ func Setsid() error {
 func CloseOnExecFrom(first uint) error {
 	if err := unix.CloseRange(first, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return fmt.Errorf("close_range: %w", err)
+	}
+	return nil
+}
+
+// OpenDescriptors opens the directory that lists this process's descriptors, for
+// CloseOthers, when /proc is out of sight.
+func OpenDescriptors() (int, error) { return Open("/proc/self/fd", os.O_RDONLY|ODirectory) }
+
+// CloseOthers closes every descriptor from first on that list, which is one of
+// them, shows: but those to keep, and those of Go's runtime, which are no files.
+// Until an exec has read the program, a name in /proc/self/fd leads through what
+// is only marked to be closed by it.
+func CloseOthers(list, first int, keep ...int) error {
+	defer Close(list)
+	b := make([]byte, 4<<10)
+	var open []int
+	for {
+		n, err := unix.ReadDirent(list, b)
+		if err != nil {
+			return fmt.Errorf("list descriptors: %w", err)
+		}
+		if n == 0 {
+			break
+		}
+		_, _, names := unix.ParseDirent(b[:n], -1, nil)
+		for _, name := range names {
+			fd, err := strconv.Atoi(name)
+			if err == nil && fd >= first && fd != list && !slices.Contains(keep, fd) {
+				open = append(open, fd)
+			}
+		}
+	}
+	for _, fd := range open {
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err == nil && st.Mode&unix.S_IFMT != 0 {
+			Close(fd)
+		}
 	}
 	return nil
 }
