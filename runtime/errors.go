@@ -50,7 +50,7 @@ func classify(err error) error {
 		return nil
 	case errors.As(err, &failure):
 		switch failure.Kind {
-		case "not_found", "permission", "invalid":
+		case "not_found", "permission", "invalid", program.FailedFilter:
 			return as(ErrInvalid, err)
 		case "not_running":
 			return as(ErrNotReady, err)

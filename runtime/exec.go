@@ -53,6 +53,7 @@ func (v *view) ExecFiles(ctx context.Context, id string, spec ExecSpec, stdin, s
 		session, err = client.Exec(ctx, id, request, stdin, stdout, stderr)
 	}
 	if err != nil {
+		err = c.blameFilter(err, spec.Security)
 		return nil, fmt.Errorf("exec in container %s: %w", id, blameLimit(v.cfg.Cgroups, err, "the command", c.cgroup(), c.inst.rec.Cgroup))
 	}
 	return session, nil

@@ -1,6 +1,8 @@
 package runtime
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	goruntime "runtime"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/plan"
+	"github.com/siflet/siflet/runtime/program"
 )
 
 // filter is a seccomp profile and what it compiles to; both nil for none.
@@ -24,6 +27,27 @@ type filter struct {
 type filterCache struct {
 	mu       sync.Mutex
 	defaults map[string]filter
+}
+
+// blameFilter names the profile whose filter killed a process on its way to the program.
+// The container's own privileges count, unless there are others.
+func (c *container) blameFilter(err error, others *Security) error {
+	var failure *program.Failure
+	if !errors.As(err, &failure) || failure.Kind != program.FailedFilter {
+		return err
+	}
+	c.inst.mu.Lock()
+	security, adjust := c.rec.Spec.Security, c.rec.Adjust
+	c.inst.mu.Unlock()
+	if others != nil {
+		security = *others
+	}
+	profile := cmp.Or(security.Seccomp, "runtime/default")
+	if adjust != nil && adjust.Seccomp != nil {
+		profile = "of an NRI plugin"
+	}
+	return errorf(ErrInvalid, "the seccomp profile %s killed the process before it became the program: "+
+		"it has to allow execve, and what the runtime calls before", profile)
 }
 
 // maxProfile bounds a profile's file.

@@ -84,8 +84,11 @@ func (e *Engine) start(ctx context.Context, c *container) error {
 		pid, err = e.startProcess(ctx, client, c, &rec, planned)
 	}
 	if err != nil {
+		// A start that took too long has used up its time, and needs more to clean up.
+		ctx, cancel := detached(ctx)
+		defer cancel()
 		e.endDelegate(ctx, c)
-		err = blameLimit(e.cfg.Cgroups, rec.Restore.explain(err), "the container", c.cgroup(), i.rec.Cgroup)
+		err = blameLimit(e.cfg.Cgroups, rec.Restore.explain(c.blameFilter(err, nil)), "the container", c.cgroup(), i.rec.Cgroup)
 		if gerr := e.cfg.Cgroups.Load(c.cgroup()).Delete(ctx); gerr != nil {
 			err = errors.Join(err, gerr)
 		}

@@ -178,6 +178,7 @@ func Exe(pid int) (string, error) {
 // Signals a supervisor waits for.
 const (
 	SignalKill      = int(unix.SIGKILL)
+	SignalBadCall   = int(unix.SIGSYS)
 	SignalStop      = int(unix.SIGSTOP)
 	SignalTerminate = int(unix.SIGTERM)
 )

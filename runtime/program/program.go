@@ -307,12 +307,15 @@ type Failure struct { //nolint:errname // what is sent first, an error second
 	// Reason is the text of the error.
 	Reason string `json:"reason"`
 	// Kind is "", "not_found" (no such command, user or directory),
-	// "permission" (not executable), "invalid" or "not_running".
+	// "permission" (not executable), "invalid", "not_running" or FailedFilter.
 	Kind string `json:"kind,omitempty"`
 	// Code is the exit status that siflet-action ended with: the one that a
 	// person's command ends with. Zero when another step failed.
 	Code int `json:"code,omitempty"`
 }
+
+// FailedFilter is the kind of failure of a stage that its seccomp filter killed.
+const FailedFilter = "seccomp"
 
 // Error makes a Failure an error: "step: reason".
 func (f *Failure) Error() string { return f.Step + ": " + f.Reason }

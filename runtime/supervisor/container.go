@@ -178,6 +178,7 @@ func (c *container) startFailed() {
 	if c.starter != nil {
 		c.starter.fail(c.main.failure)
 	}
+	c.answerWaiters()
 }
 
 // outputEnded is told at the end of each stream.
@@ -200,15 +201,20 @@ func (c *container) finish() {
 	c.exit = c.ending
 	c.exit.Asked = c.s.end.asked || c.s.end.begun || c.s.end.final
 	c.record(time.Second)
-	for _, w := range c.waiters {
-		w.reply(&Reply{Exit: c.exit})
-	}
-	c.waiters = nil
+	c.answerWaiters()
 	for _, a := range slices.Clone(c.clients) {
 		a.finish()
 	}
 	c.s.tell(&Event{Container: c.id, Exit: c.exit})
 	c.s.progress()
+}
+
+// answerWaiters tells the exit, or that there is none: it never ran.
+func (c *container) answerWaiters() {
+	for _, w := range c.waiters {
+		w.reply(&Reply{Exit: c.exit})
+	}
+	c.waiters = nil
 }
 
 // balance makes the container wait for its clients, within bounds: a client

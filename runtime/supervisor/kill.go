@@ -99,11 +99,14 @@ func (c *container) killAll(deadline time.Time, done func(error)) {
 	}
 }
 
-// stat is what killTree needs of /proc/PID/stat.
+// stat is what we need of /proc/PID/stat.
 type stat struct {
 	pid, parent, session int
 	start                string
 	dead                 bool
+	// status is that of wait(2), of the first thread if others are left; 0 if we may
+	// not know.
+	status int
 }
 
 func readStat(pid int) (stat, bool) {
@@ -116,7 +119,7 @@ func readStat(pid int) (stat, bool) {
 
 // parseStat reads the line behind the command name, which may contain anything.
 func parseStat(pid int, b []byte) (stat, bool) {
-	const state, parent, session, start = 0, 1, 3, 19 // of the fields after the name
+	const state, parent, session, start, status = 0, 1, 3, 19, 49 // of the fields after the name
 	f := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
 	if len(f) <= start {
 		return stat{}, false
@@ -124,6 +127,9 @@ func parseStat(pid int, b []byte) (stat, bool) {
 	s := stat{pid: pid, start: string(f[start]), dead: f[state][0] == 'Z' || f[state][0] == 'X'}
 	s.parent, _ = strconv.Atoi(string(f[parent]))
 	s.session, _ = strconv.Atoi(string(f[session]))
+	if len(f) > status {
+		s.status, _ = strconv.Atoi(string(f[status]))
+	}
 	return s, true
 }
 

@@ -139,15 +139,18 @@ func (c *container) serveSignal(conn *conn, q *Request) {
 }
 
 func (s *server) serveForget(conn *conn, q *Request) {
-	c := s.container(q.Container)
-	if c != nil && c.exit == nil {
-		conn.fail(invalid(q.Op, "container has not ended"))
-		return
-	}
-	if c != nil {
+	switch c := s.container(q.Container); {
+	case c == nil:
+		conn.reply(&Reply{})
+	case c.exit != nil:
 		s.drop(c)
+		conn.reply(&Reply{})
+	case c.startedAt.IsZero(): // whoever started it does not wait any more
+		c.main.abandon()
+		c.wait(conn)
+	default:
+		conn.fail(invalid(q.Op, "container has not ended"))
 	}
-	conn.reply(&Reply{})
 }
 
 func (s *server) serveStart(conn *conn, q *Request) {

@@ -28,6 +28,8 @@ const (
 	terminalMark = 'T'
 	maxReport    = 64 << 10
 	stageKilled  = "the stage was killed"
+	// lookInterval is far longer than a stage takes, as a rule.
+	lookInterval = 50 * time.Millisecond
 )
 
 // A stage is the supervisor's child on its way to becoming a program. It has
@@ -75,6 +77,7 @@ type stage struct {
 	failure  *program.Failure
 	restores bool
 	settled  bool
+	look     *timer // until it is settled
 	// settle is called once: nil when the program runs. The process of a
 	// failed stage may live a little longer; ended tells.
 	settle func(*program.Failure)
@@ -103,6 +106,7 @@ func (s *server) fork(spec *stageSpec) (*stage, error) {
 		return nil, err
 	}
 	st.dying = st.died
+	st.lookLater()
 	err = ours.SetNonblock()
 	if err == nil {
 		err = s.loop.watch(ours, linux.EventIn, st.reportSource())
@@ -114,6 +118,7 @@ func (s *server) fork(spec *stageSpec) (*stage, error) {
 		_ = st.signal(linux.SignalKill)
 		_ = st.pidfd.AwaitInput(time.Second) // nobody else is going to collect it
 		_, _, _, _ = linux.Reap(st.pid)
+		s.loop.stop(st.look)
 		s.loop.close(&st.sock)
 		s.loop.close(&st.pidfd)
 		return nil, err
@@ -204,23 +209,50 @@ func (st *stage) eof() {
 	st.conclude(nil)
 }
 
+// lookLater makes sure that a stage comes to an end of which nothing tells. A seccomp
+// filter may kill the one thread that matters: the others, which have no filter, wait
+// for ever with the report open, and the process as a whole has not ended.
+func (st *stage) lookLater() {
+	st.look = st.s.loop.after(lookInterval, func() {
+		if is, ok := readStat(st.pid); !ok || !is.dead || st.pidfd.Readable() {
+			st.lookLater()
+			return
+		}
+		if st.read(); !st.settled {
+			st.judge()
+		}
+	})
+}
+
 // died runs when the process has ended and is not collected yet, so that its
 // name is still there to be read.
 func (st *stage) died() {
+	st.s.loop.stop(st.look)
 	st.read()
 	if st.settled || st.restores {
 		return
 	}
 	st.s.loop.close(&st.sock)
+	st.judge()
+}
+
+// judge settles a stage whose first thread is dead: it had become the program, or
+// was killed on the way. Whatever still has the report open is not the program.
+func (st *stage) judge() {
 	name, _ := linux.Slurp("/proc/"+strconv.Itoa(st.pid)+"/comm", 64)
-	if strings.TrimSpace(string(name)) == StageName {
-		st.conclude(&program.Failure{Step: "launch", Reason: stageKilled})
+	if st.sock == linux.NoFD && strings.TrimSpace(string(name)) != StageName {
+		st.conclude(nil)
 		return
 	}
-	st.conclude(nil)
+	f := &program.Failure{Step: "launch", Reason: stageKilled}
+	if is, _ := readStat(st.pid); is.status&0x7f == linux.SignalBadCall {
+		f.Reason, f.Kind = "killed by its seccomp filter", program.FailedFilter
+	}
+	st.conclude(f)
 }
 
 func (st *stage) conclude(f *program.Failure) {
+	st.s.loop.stop(st.look)
 	st.s.loop.close(&st.sock)
 	st.report = nil
 	if st.settled {

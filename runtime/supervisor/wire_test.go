@@ -144,9 +144,9 @@ func FuzzRequest(f *testing.F) {
 }
 
 func TestParseStatLooksBehindTheName(t *testing.T) {
-	line := []byte("42 (a) R 1 (b)) S 7 8 9 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 1 2")
+	line := []byte("42 (a) R 1 (b)) S 7 8 9 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 1 2 3 0 0 0 0 0 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0 0 0 0 0 0 31")
 	got, ok := parseStat(42, line)
-	want := stat{pid: 42, parent: 7, session: 9, start: "12345"}
+	want := stat{pid: 42, parent: 7, session: 9, start: "12345", status: 31}
 	if !ok || got != want {
 		t.Errorf("parseStat = %+v, %v, want %+v", got, ok, want)
 	}

@@ -451,15 +451,40 @@ func testHostPID(t *testing.T, in *instance) {
 	await(t, "the leftover is killed", func() bool { return in.treeSize(t) == 0 })
 }
 
-func testAbandonedStart(t *testing.T, in *instance) {
-	before := countFDs(t, in.proc.PID)
-	// The launch stage waits for a program on this pipe for ever.
+// stuck is a program whose launch stage waits for ever.
+func (in *instance) stuck(t *testing.T) *program.Program {
+	t.Helper()
 	fifo := filepath.Join(in.dir, "fifo")
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p := in.program(program.PIDContainer, "true")
 	p.Cgroup.Join = []string{fifo}
+	return p
+}
+
+func testForgottenStart(t *testing.T, in *instance) {
+	request := in.request(t, "a", in.stuck(t))
+	started := make(chan error, 1)
+	go func() {
+		_, err := in.client.Start(deadline(t), "a", request)
+		started <- err
+	}()
+	await(t, "the stage", func() bool { return len(children(t, in.proc.PID)) == 2 })
+	if err := in.client.Forget(deadline(t), "a"); err != nil {
+		t.Errorf("Forget: %v", err)
+	}
+	if kids := children(t, in.proc.PID); len(kids) != 1 { // sinit
+		t.Errorf("children %v, want sinit only", kids)
+	}
+	if err := <-started; err == nil {
+		t.Error("the start succeeded")
+	}
+}
+
+func testAbandonedStart(t *testing.T, in *instance) {
+	before := countFDs(t, in.proc.PID)
+	p := in.stuck(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	if _, err := in.client.Start(ctx, "a", in.request(t, "a", p)); !errors.Is(err, context.DeadlineExceeded) {

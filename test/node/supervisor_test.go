@@ -295,6 +295,7 @@ func TestSupervisor(t *testing.T) {
 		{"KillsLeftoversOfAHostPIDContainer", testHostPID},
 		{"TellsWatchers", testWatch},
 		{"AbandonsAStartWhoseClientLeft", testAbandonedStart},
+		{"ForgetsAContainerThatNeverRan", testForgottenStart},
 		{"SurvivesHostileClients", testHostile},
 		{"EndsGracefullyOnSIGTERM", testTerminate},
 		{"TakesItsContainersAlong", testKilledSupervisor},
