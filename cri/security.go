@@ -107,18 +107,20 @@ func id(field string, v *criapi.Int64Value) (*uint32, error) {
 func seccompProfile(field string, p *criapi.SecurityProfile, old string) (string, error) {
 	field += ".seccomp"
 	if p == nil {
-		return oldProfile(field+"_profile_path", old)
+		return oldProfile(field+"_profile_path", old, true)
 	}
 	return profile(field, p, true)
 }
 
-func oldProfile(field, name string) (string, error) {
-	switch path, local := strings.CutPrefix(name, "localhost/"); {
+func oldProfile(field, name string, path bool) (string, error) {
+	switch ref, local := strings.CutPrefix(name, "localhost/"); {
 	case name == "", name == "unconfined":
 		return "unconfined", nil
 	case name == "runtime/default", name == "docker/default":
 		return "runtime/default", nil
-	case local && path != "":
+	case local && path && !cleanAbs(ref):
+		return "", invalid(field, "profile %q: %q is not an absolute path", name, ref)
+	case local && ref != "":
 		return name, nil
 	default:
 		return "", invalid(field, "unknown profile %q", name)
@@ -153,7 +155,7 @@ func (s *Server) appArmorProfile(c *criapi.LinuxContainerSecurityContext) (strin
 		name, err = profile(field, p, false)
 	} else if old := c.GetApparmorProfile(); old != "" { //nolint:staticcheck // old clients
 		field += "_profile"
-		name, err = oldProfile(field, old)
+		name, err = oldProfile(field, old, false)
 	}
 	lsm := s.node.AppArmor
 	local, isLocal := strings.CutPrefix(name, "localhost/")

@@ -1,13 +1,7 @@
 package plan
 
 import (
-	"cmp"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"reflect"
 	"slices"
-	"strings"
 
 	"github.com/moby/profiles/seccomp"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -23,44 +17,6 @@ type Kernel struct {
 // the given bounding capabilities.
 func DefaultProfile(k Kernel, caps []string) *specs.LinuxSeccomp {
 	return resolve(seccomp.DefaultProfile(), k, caps)
-}
-
-// ParseProfile reads a profile in Docker's JSON format, of which the OCI
-// format is a part.
-func ParseProfile(text []byte, k Kernel, caps []string) (*specs.LinuxSeccomp, error) {
-	var config seccomp.Seccomp
-	if err := json.Unmarshal(text, &config); err != nil {
-		return nil, invalid("decode seccomp profile: %w", misfit(err))
-	}
-	if config.DefaultAction == "" {
-		return nil, invalid("seccomp profile has no defaultAction")
-	}
-	if len(config.Architectures) > 0 && len(config.ArchMap) > 0 {
-		return nil, invalid("seccomp profile has both architectures and archMap")
-	}
-	for _, call := range config.Syscalls {
-		if call == nil || call.Name != "" && len(call.Names) > 0 { //nolint:staticcheck // old profiles have it
-			return nil, invalid("seccomp profile has a rule with both name and names")
-		}
-	}
-	return resolve(&config, k, caps), nil
-}
-
-// misfit says of JSON that is well-formed what is wrong with it.
-func misfit(err error) error {
-	wrong, ok := errors.AsType[*json.UnmarshalTypeError](err)
-	if !ok {
-		return err
-	}
-	want := map[reflect.Kind]string{
-		reflect.String: "a string", reflect.Bool: "true or false", reflect.Slice: "a list", reflect.Struct: "an object", reflect.Map: "an object",
-	}[wrong.Type.Kind()]
-	if want == "" {
-		want = "a number that fits"
-	}
-	// Structs within structs are Go's, not the profile's.
-	field := strings.NewReplacer("LinuxSeccomp.", "", "LinuxSyscall.", "").Replace(wrong.Field)
-	return fmt.Errorf("%s, at byte %d: want %s, not %s", cmp.Or(field, "the profile"), wrong.Offset, want, wrong.Value)
 }
 
 // resolve decides the conditions of a profile: its own, not the kernel's.

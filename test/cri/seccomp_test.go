@@ -196,10 +196,15 @@ func TestSeccompProfilesThatAreRefused(t *testing.T) {
 		{"notify", local(`{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_NOTIFY"}]}`), "SCMP_ACT_NOTIFY"},
 		{"flag", local(`{"defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_FLY"]}`), "SECCOMP_FILTER_FLAG_FLY"},
 		{"relative", &criapi.SecurityProfile{ProfileType: criapi.SecurityProfile_Localhost, LocalhostRef: "x.json"}, "seccomp.localhost_ref"},
+		{"key", local(`{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"nmaes": ["read"], "action": "SCMP_ACT_ERRNO"}]}`), `profile.json: decode seccomp profile: syscalls[0]: unknown key "nmaes"`},
 		{"a name without use", &criapi.SecurityProfile{LocalhostRef: "/x"}, "profile_type is not Localhost"},
 	} {
 		config := containerConfig("c", busybox(t), "true")
 		config.Linux.SecurityContext = &criapi.LinuxContainerSecurityContext{Seccomp: c.profile}
 		wantRefusal(t, c.what, a.refusal(pod, config, p), "InvalidArgument", c.text)
 	}
+	config := containerConfig("c", busybox(t), "true")
+	config.Linux.SecurityContext = &criapi.LinuxContainerSecurityContext{SeccompProfilePath: "localhost/x.json"} //nolint:staticcheck // old clients
+	wantRefusal(t, "relative, of old clients", a.refusal(pod, config, p), "InvalidArgument",
+		`linux.security_context.seccomp_profile_path: profile "localhost/x.json": "x.json" is not an absolute path`)
 }

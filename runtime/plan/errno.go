@@ -1,0 +1,46 @@
+package plan
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// errnoNames are those of the errors 1, 2, ... of all machines that we know.
+const errnoNames = `
+EPERM ENOENT ESRCH EINTR EIO ENXIO E2BIG ENOEXEC EBADF ECHILD EAGAIN ENOMEM EACCES EFAULT ENOTBLK EBUSY EEXIST EXDEV
+ENODEV ENOTDIR EISDIR EINVAL ENFILE EMFILE ENOTTY ETXTBSY EFBIG ENOSPC ESPIPE EROFS EMLINK EPIPE EDOM ERANGE EDEADLK
+ENAMETOOLONG ENOLCK ENOSYS ENOTEMPTY ELOOP - ENOMSG EIDRM ECHRNG EL2NSYNC EL3HLT EL3RST ELNRNG EUNATCH ENOCSI EL2HLT
+EBADE EBADR EXFULL ENOANO EBADRQC EBADSLT - EBFONT ENOSTR ENODATA ETIME ENOSR ENONET ENOPKG EREMOTE ENOLINK EADV ESRMNT
+ECOMM EPROTO EMULTIHOP EDOTDOT EBADMSG EOVERFLOW ENOTUNIQ EBADFD EREMCHG ELIBACC ELIBBAD ELIBSCN ELIBMAX ELIBEXEC EILSEQ
+ERESTART ESTRPIPE EUSERS ENOTSOCK EDESTADDRREQ EMSGSIZE EPROTOTYPE ENOPROTOOPT EPROTONOSUPPORT ESOCKTNOSUPPORT
+EOPNOTSUPP EPFNOSUPPORT EAFNOSUPPORT EADDRINUSE EADDRNOTAVAIL ENETDOWN ENETUNREACH ENETRESET ECONNABORTED ECONNRESET
+ENOBUFS EISCONN ENOTCONN ESHUTDOWN ETOOMANYREFS ETIMEDOUT ECONNREFUSED EHOSTDOWN EHOSTUNREACH EALREADY EINPROGRESS
+ESTALE EUCLEAN ENOTNAM ENAVAIL EISNAM EREMOTEIO EDQUOT ENOMEDIUM EMEDIUMTYPE ECANCELED ENOKEY EKEYEXPIRED EKEYREVOKED
+EKEYREJECTED EOWNERDEAD ENOTRECOVERABLE ERFKILL EHWPOISON`
+
+// errno is the number that a profile of Podman's kind gives as a name or in digits.
+// Where it gives it as a number too, both must be the same.
+func errno(name string, number *uint) (*uint, error) {
+	if name == "" {
+		return number, nil
+	}
+	n, err := strconv.ParseUint(name, 10, 16)
+	if err != nil {
+		other := map[string]string{"EWOULDBLOCK": "EAGAIN", "EDEADLOCK": "EDEADLK", "ENOTSUP": "EOPNOTSUPP"}
+		canonical := name
+		if o := other[name]; o != "" {
+			canonical = o
+		}
+		i := slices.Index(strings.Fields(errnoNames), canonical)
+		if i < 0 || canonical == "-" {
+			return nil, invalid("unknown error %q", name)
+		}
+		n = uint64(i) + 1 //nolint:gosec // an index
+	}
+	out := uint(n)
+	if number != nil && *number != out {
+		return nil, invalid("the error is %s and %d", name, *number)
+	}
+	return &out, nil
+}
