@@ -71,7 +71,7 @@ func (s *Server) linuxPart(c *criapi.LinuxContainerConfig, list []*criapi.Device
 		return err
 	}
 	if c.GetResources() != nil {
-		spec.OOMScoreAdj = s.oomScore(c.GetResources().GetOomScoreAdj())
+		spec.OOMScoreAdj = s.oomScore("linux.resources", c.GetResources().GetOomScoreAdj())
 	}
 	pod.Settings.Container(spec)
 	return nil

@@ -181,7 +181,7 @@ func (s *Server) UpdateContainerResources(ctx context.Context, r *criapi.UpdateC
 	}
 	u := runtime.Update{Resources: limits}
 	if adj := r.GetLinux().GetOomScoreAdj(); adj != 0 { // as for all others, zero is not given
-		u.OOMScoreAdj = s.oomScore(adj)
+		u.OOMScoreAdj = s.oomScore("linux", adj)
 	}
 	if u != (runtime.Update{}) {
 		if err := s.engine.UpdateContainer(ctx, c.ID, u); err != nil {

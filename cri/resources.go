@@ -88,10 +88,12 @@ func (s *Server) checkParent(field, parent string) error {
 }
 
 // oomScore is adj, or what comes nearest to it of what the agent may give.
-func (s *Server) oomScore(adj int64) *int {
+func (s *Server) oomScore(field string, adj int64) *int {
 	n := int(adj)
-	if floor := s.node.Limits.OOMScoreFloor; floor != nil {
-		n = max(n, *floor)
+	if floor := s.node.Limits.OOMScoreFloor; floor != nil && n < *floor {
+		n = *floor
+		s.log.Warn("an oom_score_adj is raised to the agent's own: below that it may give none, it lacks CAP_SYS_RESOURCE",
+			"field", field+".oom_score_adj", "asked", adj, "given", n)
 	}
 	return &n
 }
