@@ -22,7 +22,7 @@ var mayImport = map[string][]string{
 		"cmd/internal/config", "cmd/internal/notify", "cmd/internal/setup", "cri", "cri/nri", "runtime", "runtime/image", "runtime/linux", "runtime/registry",
 		"runtime/trust", "network", "cgroups", "cgroups/systemd",
 	},
-	"cmd/internal/config": {"cmd/internal/setup", "runtime/plan"},
+	"cmd/internal/config": {"cmd/internal/setup", "runtime/plan", "runtime/selinux"},
 	"cmd/internal/notify": {},
 	"cmd/internal/setup":  {"runtime/image", "runtime/registry", "runtime/trust"},
 	"cmd/siflet-instance": {"runtime/supervisor", "runtime/launch", "runtime/linux"},

@@ -24,10 +24,13 @@ func configCommand() *cobra.Command {
 		},
 		&cobra.Command{
 			Use: "show [FILE]", Short: "print the configuration file with every key as the file sets it", Args: atMostOneFile,
+			Long: "Print the configuration file (default " + config.File + ", if there) with every key as the file sets it. The exit status\n" +
+				"is 1, and all is told that is wrong, if the agent would refuse the file.",
 			RunE: func(c *cobra.Command, args []string) error {
-				settings, err := config.Load(fileOf(c, args), nil)
+				name := fileOf(c, args)
+				settings, err := config.Load(name, nil)
 				if err != nil {
-					return err
+					return tellProblems(c.ErrOrStderr(), config.ProblemsOf(name, err))
 				}
 				_, err = io.WriteString(c.OutOrStdout(), config.Write(settings))
 				return err
@@ -71,17 +74,26 @@ func fileOf(c *cobra.Command, args []string) string {
 // checkConfig prints the problems and ends with status 1 if there are any.
 func checkConfig(out, problems io.Writer, name string) error {
 	wrong, idle := config.Check(name)
-	for _, p := range wrong {
-		say(problems, "%s", p)
-	}
+	err := tellProblems(problems, wrong)
 	for _, p := range idle {
 		warn(problems, "%s", p)
 	}
-	if len(wrong) > 0 {
-		return statusError{code: 1}
+	if err != nil {
+		return err
 	}
-	_, err := fmt.Fprintln(out, verdict(name, len(idle)))
+	_, err = fmt.Fprintln(out, verdict(name, len(idle)))
 	return err
+}
+
+// tellProblems ends with status 1 if there are any.
+func tellProblems(w io.Writer, wrong config.Problems) error {
+	for _, p := range wrong {
+		say(w, "%s", p)
+	}
+	if len(wrong) > 0 {
+		return statusError{code: exitUsage}
+	}
+	return nil
 }
 
 func verdict(name string, warnings int) string {

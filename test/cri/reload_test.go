@@ -90,6 +90,8 @@ func TestABrokenConfigurationChangesNothing(t *testing.T) {
 	before := a.settings()
 	reload("log_format = \"json\"\nmetrics_listen = \"127.0.0.1:19215\"\ncolour = 1\nbridge = 2\n", `config.toml:4: bridge: 2`)
 	a.logs("config.toml:3: unknown key", "everything is as it was")
+	reload("log_format = \"json\"\nmetrics_listen = \n", "config.toml:2: ")
+	reload("log_format = \"json\"\nlog_level = \"warn\"\nlog_format = \"text\"\n", "config.toml:3: log_format: is set in line 1 already")
 	// What can be known only when it is tried changes nothing else either.
 	reload("log_format = \"json\"\nmetrics_listen = \"203.0.113.9:1\"\n", "203.0.113.9:1: bind")
 	if got := a.settings(); got != before {

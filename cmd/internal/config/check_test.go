@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/siflet/siflet/runtime/selinux"
 )
 
 func TestNothingIsLeftForTheAgentToFindOut(t *testing.T) {
@@ -18,49 +20,63 @@ func TestNothingIsLeftForTheAgentToFindOut(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		`criu = "/none/criu"`:                                   "criu: /none/criu: no such file",
-		`cni_conf_dir = "` + plain + `"`:                        "is not a directory",
-		`cni_bin_dir = ["` + plain + `"]`:                       "is not a directory",
-		`cdi_spec_dirs = ["` + plain + `"]`:                     "is not a directory",
-		`nri_plugin_path = "` + plain + `"`:                     "is not a directory",
-		`nri_plugin_config_path = "` + plain + `"`:              "is not a directory",
-		`cni_bin_dir = []`:                                      "cni_bin_dir: the list is empty",
-		`cdi_spec_dirs = []`:                                    "cdi_spec_dirs: the list is empty",
-		`subnet = []`:                                           "subnet: the list is empty",
-		`subnet = ["10.0.0.0/31"]`:                              "room for two hosts",
-		`subnet = ["fd00::/127"]`:                               "room for two hosts",
-		`subnet = ["::ffff:10.0.0.0/112"]`:                      "want a range",
-		`subnet = ["10.0.0.0/16", "10.1.0.0/16"]`:               "2 IPv4 and 0 IPv6 ranges",
-		`stream_address = "127.0.0.1:99999"`:                    `"99999" is no port number`,
-		`stream_address = "127.0.0.1:http"`:                     `"http" is no port number`,
-		`stream_address = ":0"`:                                 "no IP address",
-		`stream_address = "node:0"`:                             `"node" is no IP address`,
-		`metrics_listen = "127.0.0.1:abc"`:                      `"abc" is no port number`,
-		`bridge = "br:0"`:                                       "without a slash, a colon or a blank",
-		`bridge = "lo"`:                                         "which is no bridge",
-		`state_dir = "/x"` + "\n" + `run_dir = "/y/../x"`:       "run_dir: want another directory",
-		`listen = "unix:///` + strings.Repeat("a", 99) + `"`:    "listen: /aaa",
-		`run_dir = "/` + strings.Repeat("a", 99) + `"`:          "99 is the most",
-		"nri = false\nnri_required_plugins = [\"a\"]":           "nri_required_plugins: a can't connect with nri = false",
-		"[handlers.a]\nseccomp = \"localhost/profile\"":         "the absolute path of a profile",
-		"[handlers.a]\nseccomp = \"localhost/" + profile + "\"": `unknown seccomp action "SCMP_ACT_NOPE"`,
-		`state_dir = "rel"`:                                     "want an absolute path",
-		`run_dir = "./run"`:                                     "want an absolute path",
-		`policy = "policy.toml"`:                                "want an absolute path",
-		`listen = "unix://` + dir + `"`:                         "is no socket",
-		`nri_socket = "` + plain + `"`:                          "is no socket",
-		`nri_socket = "` + plain + `/nri.sock"`:                 "not a directory",
-		`nri_socket = "/` + strings.Repeat("a", 107) + `"`:      "107 is the most",
-		`nri_required_plugins = [""]`:                           "want the name of a plugin",
-		`max_parallel_layers = 1000000`:                         "want 0 to 1000",
-		`cgroup_parent = "pods"`:                                "such as /siflet",
-		"cgroup_driver = \"cgroupfs\"\ncgroup_parent = \"a\"":   "such as /a",
-		"[handlers.a]\nruntime_args = [\"--debug\"]":            "runtime_args: is for another runtime",
-		"[handlers.a]\nruntime_timeout = \"2m\"":                "runtime_timeout: is for another runtime",
-		"[handlers.a]\nannotations = [\"*\"]":                   "annotations: is for another runtime",
-		"[handlers.a]\n[handlers.a]":                            "already been defined",
-		"[handlers.a]\nruntime = \"crun\"":                      "want an absolute path",
-		"[handlers.siflet]\nnetwork = \"none\"":                 "siflet's own handler",
+		`criu = "/none/criu"`:                                           "criu: /none/criu: no such file",
+		`cni_conf_dir = "` + plain + `"`:                                "is not a directory",
+		`cni_bin_dir = ["` + plain + `"]`:                               "is not a directory",
+		`cdi_spec_dirs = ["` + plain + `"]`:                             "is not a directory",
+		`nri_plugin_path = "` + plain + `"`:                             "is not a directory",
+		`nri_plugin_config_path = "` + plain + `"`:                      "is not a directory",
+		`cni_bin_dir = []`:                                              "cni_bin_dir: the list is empty",
+		`cdi_spec_dirs = []`:                                            "cdi_spec_dirs: the list is empty",
+		`subnet = []`:                                                   "subnet: the list is empty",
+		`subnet = ["10.0.0.0/31"]`:                                      "room for two hosts",
+		`subnet = ["fd00::/127"]`:                                       "room for two hosts",
+		`subnet = ["::ffff:10.0.0.0/112"]`:                              "want a range",
+		`subnet = ["10.0.0.0/16", "10.1.0.0/16"]`:                       "2 IPv4 and 0 IPv6 ranges",
+		`stream_address = "127.0.0.1:99999"`:                            `"99999" is no port number`,
+		`stream_address = "127.0.0.1:http"`:                             `"http" is no port number`,
+		`stream_address = ":0"`:                                         "no IP address",
+		`stream_address = "node:0"`:                                     `"node" is no IP address`,
+		`metrics_listen = "127.0.0.1:abc"`:                              `"abc" is no port number`,
+		`bridge = "br:0"`:                                               "without a slash, a colon or a blank",
+		`bridge = "lo"`:                                                 "which is no bridge",
+		`state_dir = "/x"` + "\n" + `run_dir = "/y/../x"`:               "run_dir: want another directory",
+		`listen = "unix:///` + strings.Repeat("a", 99) + `"`:            "listen: /aaa",
+		`run_dir = "/` + strings.Repeat("a", 99) + `"`:                  "99 is the most",
+		"nri = false\nnri_required_plugins = [\"a\"]":                   "nri_required_plugins: a can't connect with nri = false",
+		"[handlers.a]\nseccomp = \"localhost/profile\"":                 "the absolute path of a profile",
+		"[handlers.a]\nseccomp = \"localhost/" + profile + "\"":         `unknown seccomp action "SCMP_ACT_NOPE"`,
+		`state_dir = "rel"`:                                             "want an absolute path",
+		`run_dir = "./run"`:                                             "want an absolute path",
+		`policy = "policy.toml"`:                                        "want an absolute path",
+		`listen = "unix://` + dir + `"`:                                 "is no socket",
+		`nri_socket = "` + plain + `"`:                                  "is no socket",
+		`nri_socket = "` + plain + `/nri.sock"`:                         "not a directory",
+		`nri_socket = "/` + strings.Repeat("a", 107) + `"`:              "107 is the most",
+		`nri_required_plugins = [""]`:                                   "want the name of a plugin",
+		`max_parallel_layers = 1000000`:                                 "want 0 to 1000",
+		`cgroup_parent = "pods"`:                                        "such as /siflet",
+		"cgroup_driver = \"cgroupfs\"\ncgroup_parent = \"a\"":           "such as /a",
+		"[handlers.a]\nruntime_args = [\"--debug\"]":                    "runtime_args: is for another runtime",
+		"[handlers.a]\nruntime_timeout = \"2m\"":                        "runtime_timeout: is for another runtime",
+		"[handlers.a]\nannotations = [\"*\"]":                           "annotations: is for another runtime",
+		"[handlers.a]\n[handlers.a]":                                    "handlers.a: is set in line 1 already",
+		"log_level = \"info\"\n\n'log_level' = \"warn\"":                "log_level: is set in line 1 already",
+		"[handlers.a]\n[handlers]\na.network = \"none\"\n[handlers.a]":  "handlers.a: is set in line 1 already",
+		"bridge = \"\"\"\na\"\"\"\nsubnet = []\nbridge = \"b\"":         "bridge: is set in line 1 already",
+		"handlers = {a = {}, a = {}}":                                   "already been defined",
+		`stream_idle_timeout = "999999h"`:                               "stream_idle_timeout: 999999h; want 1s to 8760h",
+		`stream_idle_timeout = "99999999h"`:                             `stream_idle_timeout: "99999999h"; want a duration with its unit, in quotes, such as "30s" or "5m"; 1s to 8760h`,
+		`cni_timeout = "-5s"`:                                           "cni_timeout: -5s; want 1s to 1h",
+		`cni_timeout = "5"`:                                             `cni_timeout: "5"; want a duration with its unit`,
+		`cni_timeout = 5`:                                               `cni_timeout: 5; want a duration with its unit`,
+		`cni_timeout = "999ms"`:                                         "cni_timeout: 999ms; want 1s to 1h",
+		`nri_request_timeout = "0s"`:                                    "nri_request_timeout: 0s; want 1s to 1h",
+		`nri_registration_timeout = "2h"`:                               "nri_registration_timeout: 2h; want 1s to 1h",
+		`exec_drain_timeout = "1h1ns"`:                                  "exec_drain_timeout: 1h0m0.000000001s; want 0s to 1h",
+		"[handlers.a]\nruntime = \"/bin/sh\"\nruntime_timeout = \"2h\"": "handlers.a.runtime_timeout: 2h; want 1s to 1h",
+		"[handlers.a]\nruntime = \"crun\"":                              "want an absolute path, such as /usr/bin/crun",
+		"[handlers.siflet]\nnetwork = \"none\"":                         "siflet's own handler",
 	} {
 		if err := os.WriteFile(file, []byte(text+"\n"), 0o644); err != nil {
 			t.Fatal(err)
@@ -74,12 +90,17 @@ func TestNothingIsLeftForTheAgentToFindOut(t *testing.T) {
 
 func TestWhatHasNoEffectIsTold(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "config.toml")
-	for text, want := range map[string]string{
+	cases := map[string]string{
+		"log_level = \"info\"\nselinux_category_range = 64":             "selinux_category_range: without enable_selinux = true",
 		"network = \"bridge\"\ncni_conf_dir = \"/etc\"":                 "cni_conf_dir: with network = \"bridge\" CNI is not used",
 		"network = \"bridge\"\ncni_bin_dir = [\"/etc\"]":                "cni_bin_dir: with network = \"bridge\" CNI is not used",
 		"nri = false\nnri_request_timeout = \"9s\"":                     "nri_request_timeout: with nri = false",
 		"log_level = \"info\"\nnri_tolerate_missing_annotation = \"x\"": "no NRI plugin is required",
-	} {
+	}
+	if !selinux.Supported() {
+		cases["log_level = \"info\"\nenable_selinux = true"] = "enable_selinux: the kernel runs without SELinux"
+	}
+	for text, want := range cases {
 		if err := os.WriteFile(file, []byte(text+"\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}

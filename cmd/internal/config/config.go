@@ -114,6 +114,14 @@ func Register(f *pflag.FlagSet) *Flags {
 	return &Flags{f, c}
 }
 
+// ProblemsOf are what an error of Load for a file says.
+func ProblemsOf(name string, err error) Problems {
+	if list, ok := errors.AsType[Problems](err); ok {
+		return list
+	}
+	return Problems{{Name(name), err.Error()}}
+}
+
 // Load joins flags, file and defaults; what comes first in that list wins. An empty
 // name is File, if that is there. The error, if the configuration is wrong, is
 // Problems: all there are.
@@ -149,7 +157,7 @@ func Missing(name string) bool {
 func Check(name string) (wrong, idle Problems) {
 	text, name, err := read(name)
 	if err != nil {
-		return Problems{{name, err.Error()}}, nil
+		return ProblemsOf(name, err), nil
 	}
 	c, at, wrong := parse(name, text)
 	wrong = append(wrong, c.complete(at)...)

@@ -47,7 +47,7 @@ func handlerSettings() []setting[Handler] {
 			doc: "what comes first on that runtime's command line, such as --debug",
 		},
 		{
-			name: "runtime_timeout", least: 1, ofRuntime: true, reload: true, value: func(h *Handler) any { return &h.RuntimeTimeout },
+			name: "runtime_timeout", least: 1, most: hour, ofRuntime: true, reload: true, value: func(h *Handler) any { return &h.RuntimeTimeout },
 			doc: "how long that runtime may take to create, start or delete a container",
 		},
 		{

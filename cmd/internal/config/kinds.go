@@ -26,16 +26,21 @@ func oneOf(words ...string) kind {
 	}}
 }
 
-func absolute(text string) error {
-	if !filepath.IsAbs(text) || strings.ContainsRune(text, 0) {
-		return errors.New("want an absolute path, such as /etc/siflet")
+// absolute is the check of a path that is like example.
+func absolute(example string) func(text string) error {
+	return func(text string) error {
+		if !isAbsolute(text) {
+			return errors.New("want an absolute path, such as " + example)
+		}
+		return nil
 	}
-	return nil
 }
+
+func isAbsolute(text string) bool { return filepath.IsAbs(text) && !strings.ContainsRune(text, 0) }
 
 // directory is one that must be there once it is looked for.
 func directory(look func(string) finding) kind {
-	return kind{name: "directory", check: absolute, look: look}
+	return kind{name: "directory", check: absolute("/etc/siflet"), look: look}
 }
 
 // place is a directory that is made, and may be named from where a person is on the
@@ -46,19 +51,19 @@ func place() kind {
 	return k
 }
 
-// file is one that somebody names.
-func file(look func(string) finding) kind {
+// file is one that somebody names, as example does.
+func file(example string, look func(string) finding) kind {
 	return kind{name: "file", look: look, fromHere: true, check: func(text string) error {
 		if text == "" {
 			return errors.New("want a file; without one, leave the setting out")
 		}
-		return absolute(text)
+		return absolute(example)(text)
 	}}
 }
 
 func socket() kind {
 	return kind{name: "unix:// and a path", look: lookSocket, check: func(text string) error {
-		if path, ok := strings.CutPrefix(text, "unix://"); text != "" && (!ok || absolute(path) != nil) {
+		if path, ok := strings.CutPrefix(text, "unix://"); text != "" && (!ok || !isAbsolute(path)) {
 			return errors.New("want unix:///path, such as unix:///run/siflet/siflet.sock")
 		}
 		return nil
@@ -145,7 +150,7 @@ func linkName() kind {
 func seccomp() kind {
 	return kind{name: "runtime/default, unconfined or localhost/ and a file", look: lookProfile, check: func(text string) error {
 		path, local := strings.CutPrefix(text, "localhost/")
-		if text == "runtime/default" || text == "unconfined" || local && absolute(path) == nil {
+		if text == "runtime/default" || text == "unconfined" || local && isAbsolute(path) {
 			return nil
 		}
 		return errors.New("want runtime/default, unconfined, or localhost/ and the absolute path of a profile, such as localhost//etc/siflet/profile.json")
@@ -168,7 +173,7 @@ func capability() kind {
 
 // executable is a program, which is looked for when it is needed.
 func executable() kind {
-	return kind{name: "program", check: absolute, look: lookProgram}
+	return kind{name: "program", check: absolute("/usr/bin/crun"), look: lookProgram}
 }
 
 // word is a name that others choose.

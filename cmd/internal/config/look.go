@@ -15,6 +15,7 @@ import (
 
 	"github.com/siflet/siflet/cmd/internal/setup"
 	"github.com/siflet/siflet/runtime/plan"
+	"github.com/siflet/siflet/runtime/selinux"
 )
 
 // look checks what the settings point to on this machine. Wrong is what would keep
@@ -26,7 +27,7 @@ func (c *Config) look(at places) (wrong, idle Problems) {
 		h := c.Handlers[name]
 		look(&h, &usual, handlerSettings(), handlersTable+"."+name+".", at, &wrong, &idle)
 	}
-	return append(wrong, c.lookParent(at)...), slices.Concat(idle, c.lookBridge(at), c.lookCNI(at), c.lookNRI(at))
+	return append(wrong, c.lookParent(at)...), slices.Concat(idle, c.lookBridge(at), c.lookCNI(at), c.lookNRI(at), c.lookSELinux(at))
 }
 
 // look leaves out what is wrong in itself, and what is there by default: that may be
@@ -208,6 +209,17 @@ func (c *Config) lookNRI(at places) (idle Problems) {
 	}
 	return append(idle, c.unused(at, "with nri = false there are no NRI plugins; leave the key out, or say nri = true",
 		"nri_socket", "nri_plugin_path", "nri_plugin_config_path", "nri_registration_timeout", "nri_request_timeout", "nri_disable_connections", "nri_reject")...)
+}
+
+// lookSELinux says when nothing is labelled.
+func (c *Config) lookSELinux(at places) Problems {
+	switch {
+	case !c.EnableSELinux:
+		return c.unused(at, "without enable_selinux = true nothing is labelled", "selinux_category_range")
+	case !selinux.Supported():
+		return Problems{{at.of("enable_selinux"), "enable_selinux: the kernel runs without SELinux, or /sys/fs/selinux is not mounted: nothing is labelled"}}
+	}
+	return nil
 }
 
 // unused are those of the keys that are not as by default.

@@ -31,7 +31,7 @@ func nriSettings() []setting[Config] {
 			doc: "let NRI plugins take part; without any they cost nothing",
 		},
 		{
-			name: "nri_socket", kind: kind{name: "path", check: absolute, look: lookSocket}, value: func(c *Config) any { return &c.NRI.SocketPath },
+			name: "nri_socket", kind: kind{name: "path", check: absolute("/run/siflet/nri.sock"), look: lookSocket}, value: func(c *Config) any { return &c.NRI.SocketPath },
 			doc:   "let NRI plugins connect to this socket",
 			unset: "/var/run/nri/nri.sock; with another run_dir nri.sock there", example: `"/var/run/nri/nri.sock"`,
 		},
@@ -45,11 +45,11 @@ func nriSettings() []setting[Config] {
 			doc: "give those plugins the files INDEX-NAME.conf or NAME.conf here as their configuration",
 		},
 		{
-			name: "nri_registration_timeout", least: 1, value: func(c *Config) any { return &c.NRI.RegistrationTimeout },
+			name: "nri_registration_timeout", least: 1, most: hour, value: func(c *Config) any { return &c.NRI.RegistrationTimeout },
 			doc: "give an NRI plugin so long to register",
 		},
 		{
-			name: "nri_request_timeout", least: 1, value: func(c *Config) any { return &c.NRI.RequestTimeout },
+			name: "nri_request_timeout", least: 1, most: hour, value: func(c *Config) any { return &c.NRI.RequestTimeout },
 			doc: "give an NRI plugin so long for an answer; then it is disconnected",
 		},
 		{

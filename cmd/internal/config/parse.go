@@ -20,7 +20,11 @@ func parse(name, text string) (*Config, places, Problems) {
 		// The line that it tells is one less where lines end with a carriage return.
 		start := min(max(broken.Position.Start, 0), len(text))
 		line := max(broken.Position.Line, 1+strings.Count(text[:start], "\n"))
-		return c, at, Problems{{fmt.Sprintf("%s:%d", name, line), broken.Message}}
+		message := broken.Message
+		if key, first := twice(text, line); first > 0 {
+			message = fmt.Sprintf("%s: is set in line %d already; leave one of them out", key, first)
+		}
+		return c, at, Problems{{fmt.Sprintf("%s:%d", name, line), message}}
 	}
 	if err != nil {
 		return c, at, Problems{{name, err.Error()}}

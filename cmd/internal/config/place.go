@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"iter"
 	"strconv"
 	"strings"
 )
@@ -28,28 +29,51 @@ func (places) order(where string) int {
 
 // find notes the line of each key and table of a TOML text that is well formed.
 func (p places) find(name, text string) {
-	table, value := "", valueScanner{}
-	for i, line := range strings.Split(text, "\n") {
-		if value.open() {
-			value.scan(line)
-			continue
+	for i, key := range keys(text) {
+		p.note(key, fmt.Sprintf("%s:%d", name, i))
+	}
+}
+
+// twice is the key or table at a line of a text that an earlier line has, too, and the
+// number of that.
+func twice(text string, line int) (key string, first int) {
+	seen := map[string]int{}
+	for i, key := range keys(text) {
+		if i == line {
+			return key, seen[key]
 		}
-		line = strings.TrimSpace(line)
-		if line == "" || line[0] == '#' {
-			continue
+		if _, ok := seen[key]; !ok {
+			seen[key] = i
 		}
-		where := fmt.Sprintf("%s:%d", name, i+1)
-		if line[0] == '[' {
-			table, _ = keyPath(strings.TrimLeft(line, "["), ']')
-			p.note(table, where)
-			continue
+	}
+	return "", 0
+}
+
+// keys are the keys and tables of a TOML text that is well formed, with their lines.
+func keys(text string) iter.Seq2[int, string] {
+	return func(yield func(line int, key string) bool) {
+		table, value := "", valueScanner{}
+		for i, line := range strings.Split(text, "\n") {
+			if value.open() {
+				value.scan(line)
+				continue
+			}
+			line = strings.TrimSpace(line)
+			if line == "" || line[0] == '#' {
+				continue
+			}
+			key, rest := "", ""
+			if line[0] == '[' {
+				table, _ = keyPath(strings.TrimLeft(line, "["), ']')
+				key = table
+			} else if key, rest = keyPath(line, '='); table != "" {
+				key = table + "." + key
+			}
+			if !yield(i+1, key) {
+				return
+			}
+			value.scan(rest)
 		}
-		key, rest := keyPath(line, '=')
-		if table != "" {
-			key = table + "." + key
-		}
-		p.note(key, where)
-		value.scan(rest)
 	}
 }
 

@@ -133,7 +133,7 @@ func (s *setting[T]) read(into *T, value any) error {
 		text, _ := value.(string)
 		d, err := time.ParseDuration(text)
 		if err != nil {
-			return s.wrongType(value, `a duration in quotes, such as "30s" or "5m"`)
+			return s.wrongType(value, `a duration with its unit, in quotes, such as "30s" or "5m"; `+s.bounds())
 		}
 		*to = d
 	}
@@ -173,7 +173,7 @@ func (s *setting[T]) verify(c *T, where string) (problems Problems) {
 		}
 	case *time.Duration:
 		if *v < time.Duration(s.least)*time.Second || s.most > 0 && *v > time.Duration(s.most)*time.Second {
-			wrong("%s; want %s", *v, s.bounds())
+			wrong("%s; want %s", span(*v), s.bounds())
 		}
 	default:
 		texts := s.texts(c)
@@ -207,14 +207,14 @@ func (s *setting[T]) texts(c *T) []string {
 // bounds say what a number may be.
 func (s *setting[T]) bounds() string {
 	var c T
-	unit := ""
+	written := strconv.Itoa
 	if _, ok := s.value(&c).(*time.Duration); ok {
-		unit = "s"
+		written = func(n int) string { return span(time.Duration(n) * time.Second) }
 	}
 	if s.most > 0 {
-		return fmt.Sprintf("%d%s to %d%s", s.least, unit, s.most, unit)
+		return written(s.least) + " to " + written(s.most)
 	}
-	return fmt.Sprintf("%d%s or more", s.least, unit)
+	return written(s.least) + " or more"
 }
 
 // typeName is the type for people.

@@ -2,6 +2,12 @@ package config
 
 import "time"
 
+// What durations are bounded by, in seconds.
+const (
+	hour = 60 * 60
+	year = 365 * 24 * hour
+)
+
 // Defaults is what holds where nobody says otherwise.
 func Defaults() *Config {
 	return &Config{
@@ -73,12 +79,12 @@ func imageSettings() []setting[Config] {
 			more: "The files below are read again at each pull",
 		},
 		{
-			name: "auth_file", kind: file(lookCredentials), reload: true, value: func(c *Config) any { return &c.AuthFile },
+			name: "auth_file", kind: file("/etc/siflet/auth.json", lookCredentials), reload: true, value: func(c *Config) any { return &c.AuthFile },
 			doc:   "file with credentials for registries, as Docker's config.json; those of a pull go before it",
 			unset: "that of \"siflet registry login\", then Docker's", example: `"/etc/siflet/auth.json"`,
 		},
 		{
-			name: "policy", kind: file(lookPolicy), reload: true, value: func(c *Config) any { return &c.Policy },
+			name: "policy", kind: file("/etc/siflet/policy.toml", lookPolicy), reload: true, value: func(c *Config) any { return &c.Policy },
 			doc: "file that says whose signatures images need, at every pull and every start; one that is\n" +
 				"named but not there, or has a mistake in it, lets none run",
 			unset: "/etc/siflet/policy.toml; without that file every image runs", example: `"/etc/siflet/policy.toml"`,
@@ -106,7 +112,7 @@ func networkSettings() []setting[Config] {
 			doc: "look for CNI plugins here",
 		},
 		{
-			name: "cni_timeout", least: 1, value: func(c *Config) any { return &c.CNITimeout },
+			name: "cni_timeout", least: 1, most: hour, value: func(c *Config) any { return &c.CNITimeout },
 			doc: "give CNI plugins so long to attach a pod to its network or to detach it; after 10 s the log says who is slow",
 		},
 		{
@@ -130,11 +136,11 @@ func networkSettings() []setting[Config] {
 			doc: "serve exec, attach and port-forward here, on an IP address or localhost; port 0 is any free one",
 		},
 		{
-			name: "stream_idle_timeout", least: 1, value: func(c *Config) any { return &c.StreamIdleTimeout },
+			name: "stream_idle_timeout", least: 1, most: year, value: func(c *Config) any { return &c.StreamIdleTimeout },
 			doc: "end exec, attach and port-forward streams on which nothing has moved for so long",
 		},
 		{
-			name: "exec_drain_timeout", value: func(c *Config) any { return &c.ExecDrainTimeout },
+			name: "exec_drain_timeout", most: hour, value: func(c *Config) any { return &c.ExecDrainTimeout },
 			doc: "wait so long, once the command of an exec has ended, for the output of background processes that hold its pipes;\n" +
 				"0s waits not at all",
 		},
@@ -184,7 +190,7 @@ func securitySettings() []setting[Config] {
 func checkpointSettings() []setting[Config] {
 	return []setting[Config]{
 		{
-			name: "criu", section: "Checkpoints", kind: file(lookProgram), value: func(c *Config) any { return &c.Criu },
+			name: "criu", section: "Checkpoints", kind: file("/usr/sbin/criu", lookProgram), value: func(c *Config) any { return &c.Criu },
 			doc: "save and restore containers with this criu", unset: "the one in $PATH", example: `"/usr/sbin/criu"`,
 		},
 		{
