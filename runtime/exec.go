@@ -128,8 +128,11 @@ func (v *view) execRequest(c *container, spec *ExecSpec) (supervisor.ExecRequest
 		cgroup = p.program.Cgroup
 	}
 	request := supervisor.ExecRequest{Program: p.text, Cgroup: cgroup, Terminal: spec.Terminal, Timeout: spec.Timeout, Keep: spec.Keep}
-	if instance.Namespaces.User != nil && len(p.program.Process.Action) > 0 {
-		request.Action = p.program.Process.ActionPath
+	if request.Enter = p.program.Delegate == nil; request.Enter {
+		request.OOMScoreAdj = p.program.Process.OOMScoreAdj
+		if len(p.program.Process.Action) > 0 {
+			request.Action = p.program.Process.ActionPath
+		}
 	}
 	return request, nil
 }

@@ -48,7 +48,11 @@ func run() int {
 		}
 	case "exec":
 		if err = supervisor.PrepareStage(slices.Contains(os.Args[2:], supervisor.KeepOrphans)); err == nil {
-			return launch.ExecMain(slices.Contains(os.Args[2:], supervisor.Joined), slices.Contains(os.Args[2:], supervisor.Action))
+			return launch.ExecMain(launch.Exec{
+				Joined:  slices.Contains(os.Args[2:], supervisor.Joined),
+				Entered: slices.Contains(os.Args[2:], supervisor.Entered),
+				Action:  slices.Contains(os.Args[2:], supervisor.Action),
+			})
 		}
 	case "prepare":
 		if err = supervisor.PrepareStage(false); err == nil {

@@ -22,7 +22,10 @@ type entry struct {
 	umask  int // of the caller, then of the process
 	hooks  *program.Hooks
 	label  int // where the exec's LSM label is written; -1 without
-	open   int // lists what is open
+	open   int // lists what is open; -1 where nothing of the host's is
+	// entered says that the process was born in the container's mounts: /proc is what
+	// the container has made of it.
+	entered bool
 
 	labelText, labelStep string
 }
@@ -36,14 +39,16 @@ func newEntry(p *program.Process) *entry {
 
 // prepare opens and sets what needs the host's /proc and file system.
 func (e *entry) prepare() (err error) {
-	if e.open, err = linux.OpenDescriptors(); err != nil {
-		return err
+	if !e.entered {
+		if e.open, err = linux.OpenDescriptors(); err != nil {
+			return err
+		}
 	}
 	e.umask = linux.Umask(plainUmask)
 	if !e.p.User.Keep {
 		// A person's own processes keep their keys: AFS and Kerberos need them.
 		if e.p.SELinux != "" {
-			if err := linux.SetKeyLabel(e.p.SELinux); err != nil {
+			if err := linux.SetKeyLabel(e.p.SELinux, e.entered); err != nil {
 				return fail(kindInvalid, err, "apply SELinux label %s", e.p.SELinux)
 			}
 		}
@@ -51,8 +56,10 @@ func (e *entry) prepare() (err error) {
 			return err
 		}
 	}
-	if err := e.scoreOOM(); err != nil {
-		return err
+	if !e.entered { // else whoever made it has seen to that
+		if err := e.scoreOOM(); err != nil {
+			return err
+		}
 	}
 	if err := e.openLabel(); err != nil {
 		return err
@@ -97,10 +104,10 @@ func (e *entry) openLabel() (err error) {
 	switch {
 	case profile != "" && profile != "unconfined":
 		e.labelText, e.labelStep = "exec "+profile, "apply AppArmor profile "+profile
-		e.label, err = linux.OpenExecLabel(true)
+		e.label, err = linux.OpenExecLabel(true, e.entered)
 	case e.p.SELinux != "":
 		e.labelText, e.labelStep = e.p.SELinux, "apply SELinux label "+e.p.SELinux
-		e.label, err = linux.OpenExecLabel(false)
+		e.label, err = linux.OpenExecLabel(false, e.entered)
 	}
 	if err != nil {
 		return fail(kindInvalid, err, "%s", e.labelStep)

@@ -61,15 +61,22 @@ const (
 // of the stage when that did not work, having reported why.
 func Main() int { return run(launch) }
 
-// ExecMain joins a container and becomes a further process of it. joined says that
-// it is in the container's cgroup already, action that descriptor 6 is siflet-action.
-func ExecMain(joined, action bool) int {
+// Exec is what an exec's stage finds when it begins.
+type Exec struct {
+	Joined  bool // it is in the container's cgroup
+	Entered bool // it is in the container's mounts, and nothing of the host's is in sight
+	Action  bool // descriptor 6 is siflet-action
+}
+
+// ExecMain joins a container and becomes a further process of it.
+func ExecMain(x Exec) int {
 	return run(func(p *program.Program) error {
-		if joined {
+		if x.Joined {
 			p.Cgroup.Join = nil
 		}
 		e := newEntry(&p.Process)
-		if action {
+		e.entered = x.Entered
+		if x.Action {
 			e.action = sixthFD
 		}
 		return join(p, e)

@@ -67,6 +67,15 @@ func (s *stage) joinCgroup() error {
 
 // enter joins the container of an exec.
 func (s *stage) enter() error {
+	if s.entry.entered {
+		var err error
+		s.root, err = linux.Open("/", linux.OPath|linux.ODirectory)
+		return err
+	}
+	return s.join()
+}
+
+func (s *stage) join() error {
 	if err := linux.JoinContainer(namespaceFD); err != nil {
 		if errors.Is(err, linux.ESRCH) {
 			return fail(kindNotRunning, errors.New("the container's process has ended"), "enter container")

@@ -36,8 +36,10 @@ func (e *entry) start(root int) error {
 		defer func() { _ = linux.MoveTo(reportFD, statusFD) }()
 	}
 	// The image says what is executed, and could name what is open (CVE-2024-21626).
-	if err := linux.CloseOthers(e.open, statusFD, statusFD, int(witness), e.action, e.label); err != nil {
-		return err
+	if e.open >= 0 {
+		if err := linux.CloseOthers(e.open, statusFD, statusFD, int(witness), e.action, e.label); err != nil {
+			return err
+		}
 	}
 	if err := e.dropPrivileges(); err != nil {
 		return err

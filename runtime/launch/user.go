@@ -77,7 +77,7 @@ func (s *stage) findUserInside() error {
 		return err
 	}
 	linux.Close(s.root)
-	return s.enter()
+	return s.join()
 }
 
 // resolveUser finds who u is among a container's accounts.

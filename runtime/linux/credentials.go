@@ -85,16 +85,21 @@ func Seccomp(filter []byte, flags uint32) error {
 
 // OpenExecLabel opens the file that takes the label of the next exec:
 // AppArmor's if apparmor, else SELinux's. It must be opened and written by
-// the thread that execs. Without that module in the kernel it is an error.
-func OpenExecLabel(apparmor bool) (int, error) {
+// the thread that execs. Without that module in the kernel it is an error. See OpenOwn
+// for distrust.
+func OpenExecLabel(apparmor, distrust bool) (int, error) {
 	if !apparmor {
-		if _, err := Open("/sys/fs/selinux/enforce", OPath); err != nil {
-			return -1, fmt.Errorf("the kernel does not run SELinux: %w", err)
+		if !distrust { // else the container has a label already
+			fd, err := Open("/sys/fs/selinux/enforce", OPath)
+			if err != nil {
+				return -1, fmt.Errorf("the kernel does not run SELinux: %w", err)
+			}
+			Close(fd)
 		}
-		return Open("/proc/thread-self/attr/exec", unix.O_WRONLY)
+		return OpenOwn("attr/exec", unix.O_WRONLY, distrust)
 	}
-	if fd, err := Open("/proc/thread-self/attr/apparmor/exec", unix.O_WRONLY); err == nil {
-		return fd, nil
+	if fd, err := OpenOwn("attr/apparmor/exec", unix.O_WRONLY, distrust); err == nil || distrust {
+		return fd, err
 	}
 	enabled, err := Open("/sys/module/apparmor/parameters/enabled", 0)
 	if err != nil {
@@ -105,5 +110,5 @@ func OpenExecLabel(apparmor bool) (int, error) {
 	if data, err := ReadAll(enabled, limit); err != nil || len(data) == 0 || data[0] != 'Y' {
 		return -1, fmt.Errorf("the kernel does not run AppArmor: %w", unix.ENOENT)
 	}
-	return Open("/proc/thread-self/attr/exec", unix.O_WRONLY)
+	return OpenOwn("attr/exec", unix.O_WRONLY, distrust)
 }

@@ -1,8 +1,6 @@
 package linux
 
 import (
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"syscall"
 	"unsafe"
@@ -10,12 +8,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inside is a child that enters a user namespace between its birth and its exec,
-// which no process with several threads can do. It is prepared to the last
-// byte: a copy of one thread of a Go program can't allocate, nor grow its stack.
+// inside is a child that is born in another mount namespace, or enters a user
+// namespace between its birth and its exec, which no process with several threads
+// can do. It is prepared to the last byte: a copy of one thread of a Go program
+// can't allocate, nor grow its stack.
 type inside struct {
 	clone     cloneArgs
-	user      uintptr
+	user      uintptr // 0 is none
+	exe       FD      // runs instead of path, if it is above 0
+	gate      FD      // what it waits for before it does anything
+	opener    FD      // the other end, which is the parent's
 	cgroups   []FD
 	zero      [1]byte
 	newPID    bool
@@ -43,8 +45,8 @@ const (
 	reportExec
 )
 
-// forkInside is Fork for a child in a.UserNamespace. Its new mount and PID
-// namespaces belong to that one, in which it is root.
+// forkInside is Fork for a child in a.UserNamespace, to which its new mount and PID
+// namespaces belong, and in which it is root, or born in those of a.Within.
 func forkInside(path string, a *ForkAttr, files []uintptr, cgroup FD) (pid int, err error) {
 	c := &inside{
 		user: uintptr(a.UserNamespace), cgroups: a.Join, zero: [1]byte{'0'}, setsid: a.Setsid,
@@ -61,7 +63,14 @@ func forkInside(path string, a *ForkAttr, files []uintptr, cgroup FD) (pid int, 
 		for _, f := range c.files {
 			_ = f.Close()
 		}
+		_ = c.exe.Close()
 	}()
+	c.exe = NoFD
+	if a.Exe > 0 {
+		if c.exe, err = a.Exe.dupFrom(len(files)); err != nil {
+			return 0, err
+		}
+	}
 	for _, f := range files {
 		high := NoFD
 		if FD(f) != NoFD {
@@ -80,45 +89,7 @@ func forkInside(path string, a *ForkAttr, files []uintptr, cgroup FD) (pid int, 
 	if c.envv, err = syscall.SlicePtrFromStrings(a.Env); err != nil {
 		return 0, err
 	}
-	return c.start(len(files))
-}
-
-// start forks and waits until the program runs.
-func (c *inside) start(above int) (pid int, err error) {
-	r, w, err := NewPipe()
-	if err != nil {
-		return 0, err
-	}
-	defer r.Close() //nolint:errcheck // read only
-	c.report, err = w.dupFrom(above)
-	if err = errors.Join(err, w.Close()); err != nil {
-		return 0, err
-	}
-	first, errno := c.fork()
-	if err := c.report.Close(); err != nil || errno != 0 {
-		return 0, errors.Join(errno, err)
-	}
-	pid = int(first)
-	var b [8]byte
-	for {
-		n, rerr := r.Read(b[:])
-		if n != len(b) || rerr != nil {
-			break
-		}
-		what, value := binary.NativeEndian.Uint32(b[:4]), binary.NativeEndian.Uint32(b[4:])
-		if what == reportPID {
-			pid = int(value)
-			continue
-		}
-		err = errors.Join(err, fmt.Errorf("%s: %w", reportText(what), unix.Errno(value)))
-	}
-	if pid != int(first) || err != nil {
-		_, _ = unix.Wait4(int(first), nil, 0, nil)
-	}
-	if pid != int(first) && err != nil {
-		_, _ = unix.Wait4(pid, nil, 0, nil)
-	}
-	return pid, err
+	return c.start(len(files), a.Within, a.OOMScore)
 }
 
 func reportText(what uint32) string {
@@ -165,13 +136,19 @@ func (c *inside) child() {
 	if _, _, errno := unix.RawSyscall(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0, 0); errno != 0 {
 		c.fail(reportUser, errno)
 	}
+	_, _, _ = unix.RawSyscall(unix.SYS_CLOSE, uintptr(c.opener), 0, 0)
+	if n, _, _ := unix.RawSyscall(unix.SYS_READ, uintptr(c.gate), uintptr(unsafe.Pointer(&c.reportTwo)), 1); n != 1 {
+		c.fail(reportExec, unix.ECANCELED)
+	}
 	for _, f := range c.cgroups {
 		if _, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(f), uintptr(unsafe.Pointer(&c.zero)), 1); errno != 0 {
 			c.fail(reportCgroup, errno)
 		}
 	}
-	if _, _, errno := unix.RawSyscall(unix.SYS_SETNS, c.user, CloneNewUser, 0); errno != 0 {
-		c.fail(reportUser, errno)
+	if c.user != 0 {
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETNS, c.user, CloneNewUser, 0); errno != 0 {
+			c.fail(reportUser, errno)
+		}
 	}
 	if c.newPID {
 		c.again()
@@ -207,12 +184,15 @@ func (c *inside) again() {
 //go:nosplit
 //go:norace
 func (c *inside) become() {
-	_, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, 0, 0, 0)
-	if errno == 0 {
-		_, _, errno = unix.RawSyscall(unix.SYS_SETRESGID, 0, 0, 0)
-	}
-	if errno == 0 {
-		_, _, errno = unix.RawSyscall(unix.SYS_SETRESUID, 0, 0, 0)
+	var errno unix.Errno
+	if c.user != 0 {
+		_, _, errno = unix.RawSyscall(unix.SYS_SETGROUPS, 0, 0, 0)
+		if errno == 0 {
+			_, _, errno = unix.RawSyscall(unix.SYS_SETRESGID, 0, 0, 0)
+		}
+		if errno == 0 {
+			_, _, errno = unix.RawSyscall(unix.SYS_SETRESUID, 0, 0, 0)
+		}
 	}
 	if errno != 0 {
 		c.fail(reportRoot, errno)
@@ -231,8 +211,13 @@ func (c *inside) become() {
 	}
 	const size = 8 // of the kernel's sigset_t
 	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&c.mask)), 0, size, 0, 0)
-	_, _, errno = unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(c.path)),
-		uintptr(unsafe.Pointer(&c.argv[0])), uintptr(unsafe.Pointer(&c.envv[0])))
+	if c.exe > 0 { // its path is ""
+		_, _, errno = unix.RawSyscall6(unix.SYS_EXECVEAT, uintptr(c.exe), uintptr(unsafe.Pointer(c.path)),
+			uintptr(unsafe.Pointer(&c.argv[0])), uintptr(unsafe.Pointer(&c.envv[0])), unix.AT_EMPTY_PATH, 0)
+	} else {
+		_, _, errno = unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(c.path)),
+			uintptr(unsafe.Pointer(&c.argv[0])), uintptr(unsafe.Pointer(&c.envv[0])))
+	}
 	c.fail(reportExec, errno)
 }
 

@@ -146,6 +146,9 @@ func openFD(path string, flags int, mode uint32) (FD, error) {
 // OpenRead opens path for reading.
 func OpenRead(path string) (FD, error) { return openFD(path, unix.O_RDONLY, 0) }
 
+// OpenExe opens the calling process's program to be executed.
+func OpenExe() (FD, error) { return openFD("/proc/self/exe", unix.O_PATH, 0) }
+
 // OpenNull opens /dev/null for reading and writing.
 func OpenNull() (FD, error) { return openFD("/dev/null", unix.O_RDWR, 0) }
 

@@ -31,6 +31,13 @@ type ForkAttr struct {
 	// itself to before.
 	UserNamespace FD
 	Join          []FD
+	// Within is a pidfd, or a mount namespace, where the child is born: it never sees
+	// the caller's mounts. It runs Exe, has Join too, and no new namespaces; 0 is the
+	// caller's. The caller's working directory becomes /.
+	Within FD
+	// OOMScore is written to the oom_score_adj of a child in a UserNamespace or Within
+	// before it does anything, if that is permitted; "" leaves it.
+	OOMScore string
 }
 
 // Clone flags for ForkAttr.
@@ -63,7 +70,8 @@ func Fork(path string, a *ForkAttr) (pid int, pidfd FD, err error) {
 	for i, f := range a.Files {
 		files[i] = uintptr(f)
 	}
-	if a.Exe > 0 {
+	within := a.UserNamespace > 0 || a.Within > 0
+	if a.Exe > 0 && !within {
 		name, done, err := placeExe(a.Exe, files)
 		if err != nil {
 			return 0, NoFD, err
@@ -77,7 +85,7 @@ func Fork(path string, a *ForkAttr) (pid int, pidfd FD, err error) {
 			return 0, NoFD, err
 		}
 	}
-	if a.UserNamespace > 0 {
+	if within {
 		if pid, err = forkInside(path, a, files, FD(sys.CgroupFD)); err == nil {
 			raw, err = unix.PidfdOpen(pid, 0) // nobody else collects it
 		}
@@ -201,9 +209,6 @@ func DieWithParent(witness FD) error {
 	}
 	return nil
 }
-
-// SetName sets what ps shows as the command name.
-func SetName(name string) error { return Put("/proc/self/comm", name) }
 
 // DisableTHP keeps the kernel from backing this process with huge pages, and
 // what it starts and executes until AllowTHP is called there.

@@ -62,6 +62,7 @@ func (s *server) runExec(c *container, req *ExecRequest, stdio [3]linux.FD, save
 	st, err := s.fork(&stageSpec{
 		role: roleExec, program: req.Program, saved: saved, stdio: stdio,
 		extra: into, pidns: pidns, cgroup: cgroup, keep: req.Keep, action: req.Action, hooks: linux.NoFD,
+		enter: req.Enter, score: req.OOMScoreAdj,
 	})
 	if err != nil {
 		return nil, err

@@ -180,9 +180,14 @@ type ExecRequest struct {
 	// Keep makes the process the parent of what its descendants leave behind, so
 	// that those who left its session are found when it is killed.
 	Keep bool `json:"keep,omitempty"`
-	// Action is siflet-action's path, where the instance has a user namespace: it
-	// is opened with the host's privileges.
+	// Action is siflet-action's path, if that may be needed: it is opened outside.
 	Action string `json:"action,omitempty"`
+	// Enter has the process born in the container's mounts: others in there see it, and
+	// /proc leads them to where it comes from. Without, the stage enters the container by
+	// itself, as an older engine and a delegated runtime want it.
+	Enter bool `json:"enter,omitempty"`
+	// OOMScoreAdj is the program's, for a stage that can't set it itself.
+	OOMScoreAdj *int `json:"oom_score_adj,omitempty"`
 	// Which descriptors come with the request.
 	Stdin  bool `json:"stdin,omitempty"`
 	Stdout bool `json:"stdout,omitempty"`

@@ -28,6 +28,7 @@ type server struct {
 	loop       *loop
 	listener   linux.FD
 	null       linux.FD // /dev/null on a read-only mount; see openNull
+	exe        linux.FD // this program
 	shm        linux.FD // mount namespace with the instance's /dev/shm
 	user       userns
 	sinit      *process
@@ -145,7 +146,7 @@ func (s *server) complain(what string) {
 // by Spawn.
 func Supervise() error {
 	const helloFD linux.FD = 3
-	s := &server{listener: linux.NoFD, null: linux.NoFD, shm: linux.NoFD, collectAt: firstCollection}
+	s := &server{listener: linux.NoFD, null: linux.NoFD, exe: linux.NoFD, shm: linux.NoFD, collectAt: firstCollection}
 	hello := Hello{Version: ProtocolVersion, PID: linux.PID()}
 	err := s.setup()
 	if err != nil {

@@ -31,6 +31,9 @@ func (s *server) setup() error {
 	if s.null, err = linux.ReadOnlyClone("/dev/null"); err != nil {
 		return err
 	}
+	if s.exe, err = linux.OpenExe(); err != nil {
+		return err
+	}
 	if err := linux.JoinCgroups(s.cfg.Cgroup.Join); err != nil {
 		return err
 	}

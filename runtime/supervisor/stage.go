@@ -22,6 +22,8 @@ const (
 	roleInside  = "inside"
 	// Joined is a further argument of an exec that is in its cgroups already.
 	Joined = "joined"
+	// Entered is one of an exec that is in the container's mounts already.
+	Entered = "entered"
 	// Action is one of an exec that has siflet-action as descriptor 6.
 	Action = "action"
 	// terminalMark comes with the terminal's descriptor on the report socket.
@@ -42,7 +44,8 @@ const (
 //	5      exec: pidfd of the container; launch: mount namespace with /dev/shm
 //	6      launch: a socket to ask for hooks on, or nothing
 //
-// For stages of an instance with a user namespace see userns.go.
+// For stages of an instance with a user namespace, and those born in a container, see
+// userns.go.
 type stageSpec struct {
 	role    string
 	program []byte
@@ -55,6 +58,9 @@ type stageSpec struct {
 	cgroup  program.Cgroup
 	keep    bool // see ExecRequest
 	action  string
+	// enter has an exec's stage born in the container's mounts, see ExecRequest.
+	enter bool
+	score *int
 	// restores says that the stage makes the process instead of becoming it.
 	restores bool
 }
@@ -95,7 +101,7 @@ func (s *server) fork(spec *stageSpec) (*stage, error) {
 	if err == nil {
 		defer prog.Close() //nolint:errcheck // the child has its copy
 		st.process = process{s: s, pidfd: linux.NoFD, cgroup: spec.cgroup, oomBase: oomKills(spec.cgroup.OOM)}
-		if s.user.fd > 0 {
+		if s.user.fd > 0 || spec.enter {
 			st.pid, st.pidfd, err = s.forkInside(spec, theirs, prog)
 		} else {
 			st.pid, st.pidfd, err = forkOutside(spec, theirs, prog)

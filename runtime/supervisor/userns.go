@@ -86,10 +86,14 @@ func (u *userns) give(files []linux.FD) {
 //
 // Over the link, a socket that keeps messages apart, mounts go inside, or the
 // failure of the first, which becomes that of the second. An exec has
-// siflet-action as 6.
+// siflet-action as 6. It is born in the container's mounts, also without a user
+// namespace: those who may trace others there find nothing of the host's through it.
 func (s *server) forkInside(spec *stageSpec, report, prog linux.FD) (pid int, pidfd linux.FD, err error) {
-	s.user.give(spec.stdio[:])
+	if s.user.fd > 0 {
+		s.user.give(spec.stdio[:])
+	}
 	attr := &linux.ForkAttr{
+		OOMScore:      s.score(spec.score),
 		Args:          append(spec.args(), Joined),
 		Env:           childEnv(),
 		Files:         append(spec.stdio[:], report, prog, spec.extra),
@@ -106,13 +110,16 @@ func (s *server) forkInside(spec *stageSpec, report, prog linux.FD) (pid int, pi
 			return 0, linux.NoFD, err
 		}
 		attr.Args[1], attr.Files[5] = roleInside, linux.NoFD
-	case spec.action != "":
+	case spec.action == "":
+		sixth = linux.NoFD
+	default:
 		if sixth, err = linux.ReadOnlyClone(spec.action); err != nil {
 			return 0, linux.NoFD, err
 		}
 		attr.Args = append(attr.Args, Action)
-	default:
-		sixth = linux.NoFD
+	}
+	if spec.enter {
+		attr.Args, attr.Within, attr.Exe = append(attr.Args, Entered), spec.extra, s.exe
 	}
 	defer sixth.Close() //nolint:errcheck // the child has its copy
 	attr.Files = append(attr.Files, sixth)
@@ -126,7 +133,22 @@ func (s *server) forkInside(spec *stageSpec, report, prog linux.FD) (pid int, pi
 			attr.Join = append(attr.Join, f)
 		}
 	}
+	if spec.enter {
+		return linux.Fork("", attr)
+	}
 	return linux.Fork("/proc/self/exe", attr)
+}
+
+// score is what to write for a child that is to have an oom_score_adj. What protects
+// the supervisor is not meant for its containers.
+func (s *server) score(wanted *int) string {
+	if wanted != nil {
+		return strconv.Itoa(*wanted)
+	}
+	if own, _ := linux.OOMScoreFloor(); own < 0 {
+		return "0"
+	}
+	return ""
 }
 
 // prepare starts the process that launches a container's outer half, and returns

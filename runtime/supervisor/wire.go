@@ -204,6 +204,13 @@ func readExec(r *program.Reader) *ExecRequest {
 			e.Keep = r.Bool()
 		case "action":
 			e.Action = r.Text()
+		case "enter":
+			e.Enter = r.Bool()
+		case "oom_score_adj":
+			if !r.Null() {
+				n := int(r.Int())
+				e.OOMScoreAdj = &n
+			}
 		case "stdin":
 			e.Stdin = r.Bool()
 		case "stdout":
