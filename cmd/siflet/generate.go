@@ -35,12 +35,13 @@ func (w *workshop) generateSystemdCommand() *cobra.Command {
 			if !validInstanceName(name) {
 				return usageError{text: name + " is not a valid instance name"}
 			}
+			var dir string
 			var start []string
 			var err error
 			if image == "" {
-				start, err = w.startOf(cmd, name)
+				dir, start, err = w.startOf(cmd, name)
 			} else {
-				start, err = startOfImage(image, name, args[1:])
+				dir, start, err = startOfImage(image, name, args[1:])
 			}
 			if err != nil {
 				return err
@@ -49,18 +50,18 @@ func (w *workshop) generateSystemdCommand() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("find siflet: %w", err)
 			}
-			return writeUnit(cmd.OutOrStdout(), program, name, start)
+			return writeUnit(cmd.OutOrStdout(), program, name, dir, start)
 		},
 	}
 	cmd.Flags().StringVar(&image, "image", "", "make a unit for an instance of this image")
 	return cmd
 }
 
-// startOf is how an instance that is there was started.
-func (w *workshop) startOf(cmd *cobra.Command, name string) ([]string, error) {
+// startOf is where and how an instance that is there was started.
+func (w *workshop) startOf(cmd *cobra.Command, name string) (dir string, start []string, err error) {
 	views, err := w.views(cmd.Context(), false)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	for _, v := range views {
 		i, err := v.InstanceByName(name)
@@ -68,30 +69,30 @@ func (w *workshop) startOf(cmd *cobra.Command, name string) ([]string, error) {
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return "", nil, err
 		}
-		if start := attributes(i).Start; len(start) > 0 {
-			return start, nil
+		if kept := attributes(i); len(kept.Start) > 0 {
+			return kept.Dir, kept.Start, nil
 		}
-		return nil, fmt.Errorf("nothing is known of how %s was started; use --image", name)
+		return "", nil, fmt.Errorf("nothing is known of how %s was started; use --image", name)
 	}
-	return nil, missingError{text: "no instance found with name " + name + "; start it first, or use --image"}
+	return "", nil, missingError{text: "no instance found with name " + name + "; start it first, or use --image"}
 }
 
-// startOfImage makes a path absolute: the unit runs elsewhere.
-func startOfImage(image, name string, flags []string) ([]string, error) {
+// startOfImage is how an instance of an image would be started here.
+func startOfImage(image, name string, flags []string) (dir string, start []string, err error) {
 	if _, err := os.Stat(image); err == nil {
-		abs, err := filepath.Abs(image)
-		if err != nil {
-			return nil, err
+		if image, err = filepath.Abs(image); err != nil {
+			return "", nil, err
 		}
-		image = abs
 	}
-	return slices.Concat([]string{"instance", "start"}, flags, []string{image, name}), nil
+	dir, _ = os.Getwd() // of one that is gone nothing is known
+	return dir, slices.Concat([]string{"instance", "start"}, flags, []string{image, name}), nil
 }
 
 // writeUnit writes a unit in which systemd knows at each moment how the instance is.
-func writeUnit(w io.Writer, program, name string, start []string) error {
+// Paths in start may be relative to dir.
+func writeUnit(w io.Writer, program, name, dir string, start []string) error {
 	words := []string{program}
 	words = append(words, start[:2]...)
 	words = append(words, "--foreground")
@@ -100,10 +101,13 @@ func writeUnit(w io.Writer, program, name string, start []string) error {
 	for i := range words {
 		words[i] = unitWord(words[i])
 	}
-	var environment strings.Builder
+	var settings strings.Builder
+	if dir != "" && !strings.Contains(dir, "\n") {
+		settings.WriteString("WorkingDirectory=-" + strings.ReplaceAll(dir, "%", "%%") + "\n")
+	}
 	for _, variable := range []string{"SIFLET_CONFIGDIR", "SIFLET_CGROUP_PARENT"} {
 		if value := os.Getenv(variable); value != "" {
-			environment.WriteString("Environment=" + unitWord(variable+"="+value) + "\n")
+			settings.WriteString("Environment=" + unitWord(variable+"="+value) + "\n")
 		}
 	}
 	_, err := fmt.Fprintf(w, `# %[1]s: install as /etc/systemd/system/%[1]s.service
@@ -127,7 +131,7 @@ TimeoutStopSec=30
 
 [Install]
 WantedBy=multi-user.target
-`, name, strings.Join(words, " "), stop, environment.String())
+`, name, strings.Join(words, " "), stop, settings.String())
 	return err
 }
 

@@ -26,6 +26,8 @@ type instanceAttributes struct {
 	Log    string `json:"log,omitempty"` // both, with times
 	// Start is the command line, from "instance" on, without values of --env.
 	Start []string `json:"start,omitempty"`
+	// Dir is where it was given: its paths may be relative.
+	Dir string `json:"dir,omitempty"`
 }
 
 func attributes(i runtime.Instance) instanceAttributes {

@@ -154,6 +154,7 @@ func (s *starting) attributes(cmd *cobra.Command, ref string, args []string) ([]
 		return nil, err
 	}
 	kept.Start = startLine(cmd, s.verb, ref, s.name, args)
+	kept.Dir, _ = os.Getwd() // of one that is gone nothing is known
 	return json.Marshal(kept)
 }
 

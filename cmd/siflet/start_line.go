@@ -12,7 +12,7 @@ import (
 func startLine(cmd *cobra.Command, verb, ref, name string, args []string) []string {
 	line := []string{"instance", verb}
 	cmd.Flags().Visit(func(flag *pflag.Flag) {
-		if slices.Contains([]string{"env", "foreground", "pid-file", "wait", "wait-timeout"}, flag.Name) {
+		if slices.Contains([]string{"env", "foreground", "pid-file"}, flag.Name) {
 			return
 		}
 		values := []string{flag.Value.String()}
