@@ -23,7 +23,7 @@ func (s *Server) containerSpec(c *criapi.ContainerConfig, pod *runtime.InstanceS
 		Metadata: runtime.Metadata{
 			Name: m.GetName(), Attempt: m.GetAttempt(), Labels: c.GetLabels(), Annotations: c.GetAnnotations(),
 		},
-		Image: c.GetImage().GetImage(), ImageReference: imageReference(c.GetImage()),
+		Image: imageName(c.GetImage()), ImageReference: imageReference(c.GetImage()),
 		Command: c.GetCommand(), Args: c.GetArgs(), Cwd: c.GetWorkingDir(),
 		Stdin: c.GetStdin(), StdinOnce: c.GetStdin() && c.GetStdinOnce(), Terminal: c.GetTty(),
 	}

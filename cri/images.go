@@ -3,6 +3,7 @@ package cri
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -37,7 +38,7 @@ func (s *Server) StreamImages(r *criapi.StreamImagesRequest, stream criapi.Image
 }
 
 func (s *Server) listImages(f *criapi.ImageFilter) ([]*criapi.Image, error) {
-	if ref := f.GetImage().GetImage(); ref != "" {
+	if ref := imageName(f.GetImage()); ref != "" {
 		found, err := s.lookup(ref)
 		if found == nil || err != nil {
 			return nil, err
@@ -132,5 +133,18 @@ func (s *Server) reference(i *criapi.ImageSpec) (string, error) {
 	if i.GetImage() == "" {
 		return "", invalid("image.image", "is missing")
 	}
-	return i.GetImage(), s.checkHandler("image.runtime_handler", i.GetRuntimeHandler())
+	return imageName(i), s.checkHandler("image.runtime_handler", i.GetRuntimeHandler())
+}
+
+// localFile begins names of files of this node: "local.file/shared/web.sif" is
+// "/shared/web.sif". The kubelet refuses paths; what it hands on has the form of a
+// registry's name, with the tag "latest" if the pod gives none.
+const localFile = "local.file/"
+
+// imageName is the image that a client means, as the engine knows it.
+func imageName(i *criapi.ImageSpec) string {
+	if path, ok := strings.CutPrefix(i.GetImage(), localFile); ok {
+		return "/" + strings.TrimSuffix(path, ":latest")
+	}
+	return i.GetImage()
 }

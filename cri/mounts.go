@@ -99,7 +99,7 @@ func mountOptions(field string, options []string, out *runtime.Mount) error {
 
 // imageVolume mounts an image.
 func (s *Server) imageVolume(field string, m *criapi.Mount, out runtime.Mount) (runtime.Mount, error) {
-	sub, ref := m.GetImageSubPath(), m.GetImage().GetImage()
+	sub, ref := m.GetImageSubPath(), imageName(m.GetImage())
 	wrong := func(name, format string, args ...any) (runtime.Mount, error) {
 		return runtime.Mount{}, volumeError(invalid(field+"."+name, format, args...))
 	}

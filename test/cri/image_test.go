@@ -88,3 +88,29 @@ func TestImagesOfNoUse(t *testing.T) {
 	}
 	a.exited(a.launch(pod, containerConfig("c", busybox(t), "true"), p))
 }
+
+// TestAKubeletNamesFiles has a path in the one form that a kubelet lets through, and
+// gives a tag: it pulls by that name, and makes the container by the ID it gets.
+func TestAKubeletNamesFiles(t *testing.T) {
+	path := siftest.Build(t, siftest.Options{Busybox: true, Bare: true})
+	a := start(t)
+	name := "local.file" + path + ":latest"
+	id := a.mustPull(name)
+	if got := a.mustPull(path); got != id {
+		t.Errorf("PullImage(%s) = %s, PullImage(%s) = %s", name, id, path, got)
+	}
+	if got := a.image(name); got.GetId() != id {
+		t.Errorf("ImageStatus(%s) = %v, want %s", name, got, id)
+	}
+	list, err := a.images.ListImages(within(t), &criapi.ListImagesRequest{Filter: &criapi.ImageFilter{Image: &criapi.ImageSpec{Image: name}}})
+	if err != nil || len(list.Images) != 1 {
+		t.Errorf("ListImages(%s) = %v, %v; want one", name, list, err)
+	}
+	pod, p := a.hostPod("p")
+	config := containerConfig("c", id, "sleep", "1000")
+	config.Image.UserSpecifiedImage = name
+	if s := a.status(a.launch(pod, config, p)); s.GetImage().GetImage() != name || s.ImageId != id {
+		t.Errorf("the container's image is %v, %s; want %s, %s", s.Image, s.ImageId, name, id)
+	}
+	a.launch(pod, containerConfig("direct", name, "sleep", "1000"), p)
+}
