@@ -74,7 +74,7 @@ func (j *job) base(ctx context.Context, s *definition.Stage) (build.Base, error)
 	case "":
 		return build.Base{}, errors.New("the definition file has no header: there is nothing to begin with; say what to build from, with Bootstrap and From")
 	case "scratch":
-		return build.Base{}, nil
+		return build.Base{Arch: j.o.pull.arch}, nil
 	case "localimage":
 		return j.localBase(ctx, from, h)
 	case "docker", "oras", "library", "https", "http":

@@ -1,11 +1,13 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	goruntime "runtime"
 	"strings"
 
 	"github.com/siflet/siflet/runtime/contract"
@@ -94,10 +96,8 @@ func (b *Build) describe(_ context.Context, s *stage) error {
 	if err != nil {
 		return err
 	}
-	s.arch = arch(s.root.fd)
-	if s.arch == "" {
-		s.arch = s.base.Arch
-	}
+	// Without a shell to tell, as in an image of one program, it is the base's or this machine's.
+	s.arch = cmp.Or(arch(s.root.fd), s.base.Arch, goruntime.GOARCH)
 	about := contract.Build{
 		Definition: b.o.Definition, Stage: b.counting(s), Config: config, Architecture: s.arch, Version: b.o.Version,
 		Update: b.o.Update && s == b.last(), Time: b.o.Time,
