@@ -16,50 +16,6 @@ import (
 // can't both have members and hand controllers to its children.
 const supervisorName = "init"
 
-// EnsureParent makes the group at parent and those above it where they are
-// missing, so that groups with limits can be created in it.
-func (m *Manager) EnsureParent(parent string) error {
-	if m.units != nil {
-		return m.makeSlice(parent)
-	}
-	clean, err := cleanPath(parent)
-	if err != nil {
-		return err
-	}
-	for i := range m.tree {
-		if _, err := m.makeAll(&m.tree[i], clean); err != nil {
-			return fmt.Errorf("make cgroup parent %s: %w", clean, err)
-		}
-	}
-	if m.version == 2 {
-		if err := m.delegate(clean); err != nil {
-			return fmt.Errorf("make cgroup parent %s: %w", clean, err)
-		}
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for p := clean; p != "/"; p = path.Dir(p) {
-		m.ensured[p] = true
-	}
-	return nil
-}
-
-// RemoveParent removes a parent that EnsureParent made, where nothing is in it.
-// What is in use stays, and so does what cannot be removed. Slices stay: to stop
-// one ends whatever was begun in it meanwhile.
-func (m *Manager) RemoveParent(parent string) {
-	if m.units != nil {
-		return
-	}
-	clean, err := cleanPath(parent)
-	if err != nil || clean == "/" {
-		return
-	}
-	for i := range m.tree {
-		_ = unix.Rmdir(m.tree[i].mount + clean)
-	}
-}
-
 // Create makes the group name in parent with the limits of r, which may be
 // nil. The parent must exist, or the error is ErrNoParent; the group must not,
 // or it is ErrExists. Nothing is left of a group that could not be made.
@@ -261,8 +217,7 @@ func (m *Manager) delegate(p string) error {
 		}
 		err = enable(dir, add)
 		if errors.Is(err, unix.EBUSY) {
-			return fmt.Errorf("enable controllers %s in %s, which has processes of its own: %w",
-				strings.Join(add, " "), p[:i], err)
+			return invalid("enable controllers %s in %s, which has processes of its own: %w", strings.Join(add, " "), p[:i], err)
 		}
 		if err != nil {
 			return fmt.Errorf("enable controllers: %w", err)

@@ -134,6 +134,7 @@ func (e *Engine) down(ctx context.Context, i *instance) error {
 	if errs != nil {
 		return errs
 	}
+	e.removeParent(i)
 	if err := os.RemoveAll(i.run); err != nil {
 		return err
 	}

@@ -33,6 +33,7 @@ type instanceRecord struct {
 	Network       *network.Result `json:"network,omitempty"`
 	Netns         string          `json:"netns,omitempty"`
 	Cgroup        string          `json:"cgroup,omitempty"`
+	MadeParent    string          `json:"made_parent,omitempty"` // see noteParent
 	Labels        selinux.Labels  `json:"labels,omitzero"`
 	Reason        string          `json:"reason,omitempty"`
 }

@@ -59,6 +59,7 @@ func (e *Engine) raise(ctx context.Context, i *instance) error {
 	if err := e.labelInstance(i); err != nil {
 		return err
 	}
+	e.noteParent(i)
 	if err := record.WriteVolatile(i.recordPath(), i.rec); err != nil {
 		return err
 	}
@@ -86,8 +87,8 @@ func (e *Engine) raise(ctx context.Context, i *instance) error {
 func (e *Engine) makeGroup(i *instance) (*cgroups.Group, error) {
 	parent, name := filepath.Split(i.rec.Cgroup)
 	parent = filepath.Clean(parent)
-	if e.ownParent(&i.rec.Spec) {
-		return makeGroup(e.cfg.Cgroups, parent, name, e.instanceLimits(&i.rec.Spec))
+	if e.makesParent(&i.rec) {
+		return makeGroup(e.cfg.Cgroups, parent, name, e.instanceLimits(&i.rec))
 	}
 	return e.cfg.Cgroups.Create(parent, name, i.rec.Spec.Resources)
 }

@@ -83,10 +83,11 @@ func inPeriod(c *specs.LinuxCPU, period *uint64) *int64 {
 	return &quota
 }
 
-// instanceLimits are those of an instance's own cgroup. Whoever named a parent
+// instanceLimits are those of an instance's own cgroup. Whoever made its parent
 // has limited that.
-func (e *Engine) instanceLimits(s *InstanceSpec) *specs.LinuxResources {
-	if !e.ownParent(s) {
+func (e *Engine) instanceLimits(r *instanceRecord) *specs.LinuxResources {
+	s := &r.Spec
+	if !e.makesParent(r) {
 		return s.Resources
 	}
 	sum := s.PodLimits.sum()
@@ -96,8 +97,10 @@ func (e *Engine) instanceLimits(s *InstanceSpec) *specs.LinuxResources {
 	return mergeResources(sum, s.Resources)
 }
 
-func (e *Engine) ownParent(s *InstanceSpec) bool {
-	if s.CgroupParent == "" {
+// makesParent says whether the parent of the instance's cgroup is made by the engine.
+func (e *Engine) makesParent(r *instanceRecord) bool {
+	s := &r.Spec
+	if s.CgroupParent == "" || r.MadeParent != "" {
 		return true
 	}
 	parent, err := e.cfg.Cgroups.Parent(s.CgroupParent)

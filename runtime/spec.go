@@ -68,7 +68,7 @@ type InstanceSpec struct {
 	EgressBps  int64 `json:"egress_bps,omitempty"`
 	// Sysctls are named by their paths below /proc/sys.
 	Sysctls map[string]string `json:"sysctls,omitempty"`
-	// CgroupParent must exist; empty means the engine's own.
+	// CgroupParent is made if it is missing; empty means the engine's own.
 	CgroupParent string                `json:"cgroup_parent,omitempty"`
 	Resources    *specs.LinuxResources `json:"resources,omitempty"`
 	// PodLimits are for whoever made CgroupParent to enforce; in the engine's own

@@ -174,7 +174,7 @@ func (e *Engine) updateInstance(i *instance, l PodLimits) error {
 	i.mu.Unlock()
 	rec.Spec.PodLimits = rec.Spec.PodLimits.merge(l)
 	var done undoing
-	if limits := e.instanceLimits(&rec.Spec); ready && e.ownParent(&rec.Spec) && limits != nil {
+	if limits := e.instanceLimits(&rec); ready && e.makesParent(&rec) && limits != nil {
 		change := *limits
 		if change.Memory != nil {
 			change.Memory = withUsageChecked(change.Memory)

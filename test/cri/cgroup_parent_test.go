@@ -67,6 +67,47 @@ func inherit(t *testing.T, group string) {
 	}
 }
 
+// groupDirs are those of a group in all hierarchies.
+func groupDirs(t *testing.T, group string) (found []string) {
+	t.Helper()
+	for _, pattern := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/*"} {
+		some, err := filepath.Glob(pattern + group)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, some...)
+	}
+	return found
+}
+
+func TestACgroupParentThatIsMissingIsMadeAndGoesWithItsLastPod(t *testing.T) {
+	a := start(t, "--cgroup-driver", "cgroupfs")
+	above := "/siflet-cri-made" + strconv.Itoa(os.Getpid())
+	first, second := hostPodIn(a, "first", above+"/a/b"), hostPodIn(a, "second", above+"/a")
+	first.Linux.Resources = &criapi.LinuxContainerResources{MemoryLimitInBytes: 64 << 20}
+	one := a.pod(first)
+	two := a.pod(second)
+	if got := a.podGroup(one); !strings.HasPrefix(got, above+"/a/b/") {
+		t.Errorf("the pod is in %s, want it in %s/a/b", got, above)
+	}
+	// Nobody else made the parent, so nobody else limits what is in it.
+	wantLimits(t, "pod", a.podGroup(one), map[string]string{"memory.limit_in_bytes": "67108864"}, map[string]string{"memory.max": "67108864"})
+	if _, err := a.RemovePodSandbox(within(t), &criapi.RemovePodSandboxRequest{PodSandboxId: one}); err != nil {
+		t.Fatal(err)
+	}
+	if got := groupDirs(t, above+"/a/b"); len(got) != 0 || len(groupDirs(t, above+"/a")) == 0 {
+		t.Errorf("after the first pod there is %v, want it gone and %s/a there", got, above)
+	}
+	a.stop()
+	a.run()
+	if _, err := a.RemovePodSandbox(within(t), &criapi.RemovePodSandboxRequest{PodSandboxId: two}); err != nil {
+		t.Fatal(err)
+	}
+	if got := groupDirs(t, above); len(got) != 0 {
+		t.Errorf("left behind: %v", got)
+	}
+}
+
 func TestPodsAreInTheirCgroupParent(t *testing.T) {
 	parent := kubeletGroup(t)
 	a := start(t, "--cgroup-driver", "cgroupfs")

@@ -43,7 +43,7 @@ func TestPodsThatAreRefusedLeaveNothing(t *testing.T) {
 		{"group alone", func(c *criapi.PodSandboxConfig) {
 			c.Linux.SecurityContext = &criapi.LinuxSandboxSecurityContext{RunAsGroup: &criapi.Int64Value{Value: 1}}
 		}, "InvalidArgument", "linux.security_context.run_as_group: is set without a user"},
-		{"cgroup parent", func(c *criapi.PodSandboxConfig) { c.Linux.CgroupParent = "/no/such/parent" }, "InvalidArgument", "/no/such/parent"},
+		{"cgroup parent", func(c *criapi.PodSandboxConfig) { c.Linux.CgroupParent = "/no/../parent" }, "InvalidArgument", "linux.cgroup_parent"},
 		{"slice", func(c *criapi.PodSandboxConfig) { c.Linux.CgroupParent = "kubepods.slice" }, "InvalidArgument", "names a systemd slice"},
 		{"node's sysctl", func(c *criapi.PodSandboxConfig) { c.Linux.Sysctls = map[string]string{"vm.swappiness": "1"} }, "InvalidArgument", `linux.sysctls["vm.swappiness"]`},
 		{"port", func(c *criapi.PodSandboxConfig) {
