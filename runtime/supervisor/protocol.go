@@ -28,7 +28,7 @@ type Config struct {
 	Hostname   string `json:"hostname,omitempty"`   // set in the (new) UTS namespace
 	Domainname string `json:"domainname,omitempty"` // likewise
 	// SharedPID starts sinit as PID 1 of a PID namespace for containers whose
-	// mode is program.PIDShared.
+	// mode is program.PIDShared. When sinit ends, so does the supervisor.
 	SharedPID bool `json:"shared_pid,omitempty"`
 	// SharedMemory is the size in bytes of the instance's /dev/shm (mount type
 	// "shm"); it is made when the first container asks for it.
@@ -40,8 +40,8 @@ type Config struct {
 	Cgroup program.Cgroup `json:"cgroup"`
 	// OOMScoreAdj of the supervisor and sinit themselves (best effort).
 	OOMScoreAdj *int `json:"oom_score_adj,omitempty"`
-	// EndWithInit ends the supervisor when sinit ends (a person's instances:
-	// "kill $(cat web.pid)" stops the instance).
+	// EndWithInit ends the supervisor when sinit is told to terminate (a person's
+	// instances: "kill $(cat web.pid)" stops the instance).
 	EndWithInit bool `json:"end_with_init,omitempty"`
 	// UIDMap and GIDMap, texts as in /proc/PID/uid_map, make a user namespace for
 	// all that runs in the instance. Owned are flags of clone(2): the namespaces

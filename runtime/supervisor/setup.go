@@ -216,8 +216,8 @@ func (s *server) initEnded(e *Exit) {
 	if !s.cfg.EndWithInit && !s.end.begun && e.Code != 0 {
 		s.complain(InitName + " ended with " + exitText(e))
 	}
-	if s.cfg.EndWithInit {
-		s.shutdown(nil)
+	if s.cfg.EndWithInit || s.cfg.SharedPID {
+		s.shutdown(nil) // nothing could start any more in its namespace
 	}
 	s.progress()
 }

@@ -66,3 +66,27 @@ func TestEndOfASupervisorIsTold(t *testing.T) {
 	must(t, syscall.Kill(i.SupervisorPID, syscall.SIGKILL))
 	next(t, events, runtime.EventStopped, i.ID)
 }
+
+func TestAPodEndsWithTheInitOfItsProcesses(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	n := newTestNode(t)
+	e := n.open(t)
+	spec := pod("web", true)
+	spec.Namespaces.PID = runtime.ModeInstance
+	i, err := e.RunInstance(t.Context(), spec)
+	must(t, err)
+	c, err := e.CreateContainer(t.Context(), i.ID, n.sleeper("main"))
+	must(t, err)
+	must(t, e.StartContainer(t.Context(), c.ID))
+	events := e.Subscribe(t.Context()).Events
+	must(t, syscall.Kill(i.InitPID, syscall.SIGKILL))
+	next(t, events, runtime.EventStopped, i.ID)
+	if i, err = e.Instance(i.ID); err != nil || i.State != runtime.InstanceNotReady {
+		t.Errorf("the pod is %v, %v; want not ready: nothing can start in it", i.State, err)
+	}
+	if c, err = e.Container(c.ID); err != nil || c.State != runtime.ContainerExited || c.ExitCode != 137 {
+		t.Errorf("the container is %v (%d), %v; want exited (137)", c.State, c.ExitCode, err)
+	}
+}
