@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -268,6 +269,8 @@ func (e *Engine) endDelegate(ctx context.Context, c *container) {
 	args := slices.Concat(h.RuntimeArgs, []string{"--root", c.inst.delegateRoot(), "delete", "--force", c.id})
 	cmd := exec.CommandContext(work, h.Runtime, args...) //nolint:gosec // the operator named it
 	cmd.WaitDelay = time.Second
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.Cancel = func() error { linux.KillSession(cmd.Process.Pid); return nil }
 	if out, err := cmd.CombinedOutput(); err != nil {
 		e.cfg.Log.Warn("the handler's runtime did not take a container away; siflet does", "runtime", h.Runtime, "container", c.id,
 			"error", err, "output", strings.TrimSpace(string(out[:min(len(out), 1000)])))

@@ -172,7 +172,7 @@ func (s *stage) call(args ...string) error {
 	what := d.Runtime + " " + args[0]
 	attr := &linux.ForkAttr{
 		Args: s.command(append([]string{"--log", log, "--log-format", "json"}, args...)...),
-		Env:  delegateEnv(), Files: []linux.FD{0, 1, 2}, PIDNamespace: linux.NoFD,
+		Env:  delegateEnv(), Files: []linux.FD{0, 1, 2}, PIDNamespace: linux.NoFD, Setsid: true,
 	}
 	if args[0] == "create" {
 		attr.CgroupFD = s.unified
@@ -184,7 +184,7 @@ func (s *stage) call(args ...string) error {
 	defer pidfd.Close() //nolint:errcheck // a pidfd
 	patience := time.Duration(d.Patience)
 	if !awaitInput(pidfd, patience) {
-		_ = linux.SignalProcess(pidfd, linux.SignalKill)
+		linux.KillSession(pid)
 		_ = awaitInput(pidfd, time.Second)
 		_, _, _, _ = linux.Reap(pid)
 		return fail("", fmt.Errorf("it was not done after %s, and was killed", patience), "%s", what)

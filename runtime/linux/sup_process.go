@@ -172,6 +172,10 @@ func SignalProcess(pidfd FD, sig int) error {
 	return unix.PidfdSendSignal(int(pidfd), unix.Signal(sig), nil, 0)
 }
 
+// KillSession kills a child that was started with Setsid, and what it has started in
+// its process group. The child has not been reaped yet.
+func KillSession(pid int) { _ = unix.Kill(-pid, unix.SIGKILL) }
+
 // Exe returns what /proc/PID/exe points to. ErrNoEntry means a process that
 // is ending.
 func Exe(pid int) (string, error) {

@@ -2,6 +2,7 @@ package cri_test
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -128,4 +129,28 @@ func TestAMissingRuntimeIsToldBeforeItIsNeeded(t *testing.T) {
 	a.stop()
 	a.run()
 	a.logs("containers of a handler can't be created")
+}
+
+func TestARuntimeThatHangsIsKilledWithItsChildren(t *testing.T) {
+	pids := filepath.Join(t.TempDir(), "pids")
+	hangs := script(t, "hangs", "sleep 1000 & echo $! >> "+pids+"; wait")
+	a, _ := configured(t, "[handlers.other]\nruntime = \""+hangs+"\"\nruntime_timeout = \"1s\"\n")
+	p := podConfig(a, "p")
+	pod := a.handledPod("p", "other", p)
+	id := a.create(pod, containerConfig("c", busybox(t), "sleep", "1000"), p)
+	_, err := a.StartContainer(within(t), &criapi.StartContainerRequest{ContainerId: id})
+	if err == nil || !strings.Contains(err.Error(), "not done after 1s") || strings.Contains(err.Error(), "cgroup") {
+		t.Errorf("StartContainer = %v, want the time and nothing that is left", err)
+	}
+	text, err := os.ReadFile(pids)
+	children := strings.Fields(string(text))
+	if err != nil || len(children) < 2 {
+		t.Fatalf("children of create and delete = %q, %v", children, err)
+	}
+	for _, pid := range children {
+		eventually(t, "the end of process "+pid, func() bool {
+			command, _ := os.ReadFile("/proc/" + pid + "/cmdline") // a zombie has none
+			return len(command) == 0
+		})
+	}
 }
