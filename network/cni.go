@@ -15,8 +15,8 @@ import (
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 )
 
-// undoTime bounds the cleaning up after a plugin that did not get done in the
-// caller's time.
+// undoTime bounds the cleaning up after a plugin that did not get done in its
+// time, if that is more.
 const undoTime = 30 * time.Second
 
 // statusTime bounds what a question whether plugins are well may take.
@@ -94,7 +94,7 @@ func (c *cni) attach(ctx context.Context, list *libcni.NetworkConfigList, req Re
 	cancel()
 	if err != nil {
 		// A plugin may have done half its work.
-		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
+		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(undoTime, c.most))
 		defer cancel()
 		if undoErr := c.lib.DelNetworkList(undo, list, rt); undoErr != nil {
 			err = errors.Join(err, fmt.Errorf("clean up: %w", undoErr))
