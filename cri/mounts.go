@@ -106,8 +106,6 @@ func (s *Server) imageVolume(field string, m *criapi.Mount, out runtime.Mount) (
 	switch {
 	case m.GetHostPath() != "":
 		return wrong("host_path", "is set beside an image")
-	case !m.GetReadonly():
-		return wrong("readonly", "is not set: an image can be mounted read-only alone")
 	case ref == "":
 		return wrong("image.image", "is missing")
 	case sub != "" && (!fs.ValidPath(path.Clean(sub)) || strings.ContainsRune(sub, 0)):
@@ -115,6 +113,9 @@ func (s *Server) imageVolume(field string, m *criapi.Mount, out runtime.Mount) (
 	}
 	if err := s.checkHandler(field+".image.runtime_handler", m.GetImage().GetRuntimeHandler()); err != nil {
 		return out, volumeError(err)
+	}
+	if !m.GetReadonly() { // as containerd: nobody shall think that it can be written
+		return wrong("readonly", "is not set, and an image can be mounted read-only alone: set it")
 	}
 	// Nothing is mounted below it that could come or go.
 	out.Image, out.Source, out.Propagation = ref, sub, "private"

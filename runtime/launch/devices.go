@@ -79,7 +79,7 @@ func (s *stage) makeDevice(d *program.Device, host int) error {
 	if err != nil {
 		return err
 	}
-	dir, err := linux.MakeIn(s.root, path.Dir(clean), true)
+	dir, err := s.openPlace(path.Dir(clean), true, "device "+d.Path)
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func (s *stage) checkDevice(d *program.Device, clean string, major, minor uint32
 	defer linux.Close(fd)
 	st, err := linux.Fstat(fd)
 	if err == nil && !st.IsDevice(d.Type, major, minor) {
-		err = errors.New("something else is in its place")
+		err = fail(kindInvalid, errors.New("something else is in its place"), "device %s", d.Path)
 	}
 	return err
 }
@@ -159,7 +159,7 @@ func (s *stage) bindDevice(tree int, name string) error {
 // bindOver attaches the detached mount of a file at name in the container,
 // making an empty file for it if need be.
 func (s *stage) bindOver(tree int, name string) error {
-	target, err := linux.MakeIn(s.root, name, false)
+	target, err := s.openPlace(name, false, "mount "+name)
 	if err != nil {
 		return err
 	}

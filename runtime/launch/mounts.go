@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -94,7 +95,7 @@ func (s *stage) target(m *program.Mount, dir bool) (int, error) {
 		return -1, fail(kindInvalid, errors.New("the root itself can't be mounted over"), "mount %s", m.Target)
 	}
 	if m.Type != "proc" && m.Type != "sysfs" {
-		return linux.MakeIn(s.root, clean, dir)
+		return s.openPlace(clean, dir, "mount "+m.Target)
 	}
 	// Through a symlink the image would decide where /proc and /sys really are,
 	// and so what their masks cover.
@@ -107,6 +108,27 @@ func (s *stage) target(m *program.Mount, dir bool) (int, error) {
 		target, err = linux.OpenPlain(s.root, clean, linux.OPath|linux.ODirectory, 0)
 	}
 	return target, err
+}
+
+// openPlace opens a file or directory inside the root, making it if it is missing.
+func (s *stage) openPlace(name string, dir bool, step string) (int, error) {
+	fd, err := linux.MakeIn(s.root, name, dir)
+	if err != nil && isMisplaced(err) {
+		err = fail(kindInvalid, fmt.Errorf("there is no such place, and it can't be made: %w", err), "%s", step)
+	}
+	return fd, err
+}
+
+// isMisplaced tells what is wrong with a path from what is wrong with the machine.
+func isMisplaced(err error) bool {
+	for _, why := range []error{
+		fs.ErrNotExist, fs.ErrPermission, linux.ENOTDIR, linux.ELOOP, linux.ENAMETOOLONG, linux.EROFS,
+	} {
+		if errors.Is(err, why) {
+			return true
+		}
+	}
+	return false
 }
 
 // checkProc keeps mounts from replacing what the container is judged by (its own

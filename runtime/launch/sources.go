@@ -118,8 +118,11 @@ func attributes(m *program.Mount) linux.Attr {
 }
 
 func kindOf(err error) string {
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, linux.ENOTDIR) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, linux.ENOTDIR):
 		return kindNotFound
+	case errors.Is(err, linux.ELOOP), errors.Is(err, linux.ENAMETOOLONG):
+		return kindInvalid
 	}
 	return ""
 }

@@ -291,6 +291,8 @@ func execFailure(what string, err error) error {
 	case errors.Is(err, linux.ENOEXEC):
 		err = errors.New("exec format error: not a program for this machine")
 		kind = kindInvalid
+	case errors.Is(err, linux.ELOOP), errors.Is(err, linux.ENAMETOOLONG), errors.Is(err, linux.E2BIG):
+		kind = kindInvalid
 	}
 	return fail(kind, err, "exec %q", what)
 }

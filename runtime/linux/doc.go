@@ -16,11 +16,13 @@ import (
 
 // Errors that callers branch on and package io/fs has no name for.
 const (
+	E2BIG   = unix.E2BIG
 	EACCES  = unix.EACCES
 	ENOMEM  = unix.ENOMEM
 	EINVAL  = unix.EINVAL
 	ELOOP   = unix.ELOOP
 	ENOEXEC = unix.ENOEXEC
+	EROFS   = unix.EROFS
 	EXDEV   = unix.EXDEV
 	ENOTDIR = unix.ENOTDIR
 	EPERM   = unix.EPERM
@@ -28,6 +30,8 @@ const (
 	EEXIST  = unix.EEXIST
 	ENOENT  = unix.ENOENT
 	ENOSPC  = unix.ENOSPC
+
+	ENAMETOOLONG = unix.ENAMETOOLONG
 )
 
 // Cwd stands for the working directory where a directory descriptor is taken.
