@@ -71,6 +71,7 @@ type Engine struct {
 
 	lock   *os.File
 	binary *os.File // siflet-instance, out of reach of containers
+	hidden hiddenBinary
 	events events
 	warm   warmth
 	labels *selinux.Labeller
@@ -168,6 +169,7 @@ func (e *Engine) Close() error {
 	if err := e.retire(); err != nil {
 		e.cfg.Log.Warn("the network of the last instance is still there", "error", err)
 	}
+	e.hidden.close()
 	if e.binary != nil {
 		_ = e.binary.Close() // opened to be executed only
 	}

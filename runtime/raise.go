@@ -195,7 +195,14 @@ func sysctls(spec *InstanceSpec, ofNetwork bool) map[string]string {
 
 // runSupervisor starts the process and begins to watch it.
 func (e *Engine) runSupervisor(ctx context.Context, i *instance, cfg supervisor.Config, attr supervisor.SpawnAttr) error {
-	process, err := supervisor.Spawn(ctx, e.binary, cfg, attr)
+	binary := e.binary
+	if cfg.UIDMap != "" {
+		var err error
+		if binary, err = e.hidden.open(e.binary); err != nil {
+			return err
+		}
+	}
+	process, err := supervisor.Spawn(ctx, binary, cfg, attr)
 	if err != nil {
 		return err
 	}

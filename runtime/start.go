@@ -140,11 +140,12 @@ func startRequest(c *container, rec *containerRecord, p *planned) supervisor.Sta
 		cgroup.Join, cgroup.Dir = nil, "" // the stage stays outside
 	}
 	return supervisor.StartRequest{
-		Program:  p.text,
-		PID:      p.program.Namespaces.PID,
-		Target:   p.program.Namespaces.Target,
-		Cgroup:   cgroup,
-		ExitFile: c.exitPath(),
+		Program:     p.text,
+		PID:         p.program.Namespaces.PID,
+		Target:      p.program.Namespaces.Target,
+		Cgroup:      cgroup,
+		OOMScoreAdj: p.program.Process.OOMScoreAdj,
+		ExitFile:    c.exitPath(),
 		Log: supervisor.LogConfig{
 			CRI: rec.LogPath, Out: spec.OutPath, Err: spec.ErrPath,
 			MaxSize: spec.logSize(), MaxFiles: spec.logFiles(),

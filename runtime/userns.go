@@ -4,12 +4,14 @@ import (
 	"context"
 	"math"
 	"os"
+	"sync"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/program"
 	"github.com/siflet/siflet/runtime/squashfs"
+	"github.com/siflet/siflet/runtime/supervisor"
 )
 
 // checkUser says whether the namespaces go together with a user namespace.
@@ -37,6 +39,34 @@ func (n *Namespaces) checkUser() error {
 		return errorf(ErrInvalid, "the node's IPC namespace can't be used in a user namespace")
 	}
 	return nil
+}
+
+// hiddenBinary is siflet-instance for instances with user namespaces of their own, made
+// when the first one comes. The zero value works.
+type hiddenBinary struct {
+	mu   sync.Mutex
+	file *os.File
+}
+
+func (h *hiddenBinary) open(binary *os.File) (*os.File, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.file == nil {
+		file, err := supervisor.HideBinary(binary)
+		if err != nil {
+			return nil, err
+		}
+		h.file = file
+	}
+	return h.file, nil
+}
+
+func (h *hiddenBinary) close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.file != nil {
+		_ = h.file.Close() // in memory
+	}
 }
 
 // noHooksInside refuses hooks where they can't be run as they expect: their bundle is

@@ -116,6 +116,8 @@ type StartRequest struct {
 	PID    program.PIDMode `json:"pid"`
 	Target string          `json:"target,omitempty"`
 	Cgroup program.Cgroup  `json:"cgroup"`
+	// OOMScoreAdj is set by us where the stage can't: in a user namespace.
+	OOMScoreAdj *int `json:"oom_score_adj,omitempty"`
 	// ExitFile is where the exit is recorded (exit.json), before anybody is told.
 	ExitFile string `json:"exit_file"`
 	// Log is where output goes; see LogConfig.

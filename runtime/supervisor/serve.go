@@ -209,7 +209,7 @@ func (c *container) start(req *StartRequest, hooks linux.FD) error {
 // launch makes the streams and forks the launch stage. The program is that of the
 // request, or in a file.
 func (c *container) launch(req *StartRequest, saved linux.FD, shm bool, hooks linux.FD) error {
-	spec := &stageSpec{role: roleLaunch, program: req.Program, saved: saved, extra: linux.NoFD, hooks: hooks, cgroup: req.Cgroup}
+	spec := &stageSpec{role: roleLaunch, program: req.Program, saved: saved, extra: linux.NoFD, hooks: hooks, cgroup: req.Cgroup, score: req.OOMScoreAdj}
 	spec.clone = linux.CloneNewMount
 	spec.restores = req.Restored != ""
 	var err error

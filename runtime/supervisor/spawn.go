@@ -23,6 +23,16 @@ func OpenBinary(path string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
+// HideBinary is an opened binary for instances with user namespaces of their own: what
+// runs it in there comes from the host, and nobody in there may get hold of it.
+func HideBinary(binary *os.File) (*os.File, error) {
+	fd, err := linux.UnreadableCopy("siflet-instance", linux.FD(binary.Fd()))
+	if err != nil {
+		return nil, fmt.Errorf("copy siflet-instance: %w", err)
+	}
+	return os.NewFile(uintptr(fd), "siflet-instance"), nil
+}
+
 // SpawnAttr says how Spawn makes the supervisor's process.
 type SpawnAttr struct {
 	// CloneFlags are the namespaces it is born in.

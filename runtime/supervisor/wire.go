@@ -103,6 +103,11 @@ func readStart(r *program.Reader) *StartRequest {
 			s.Target = r.Text()
 		case "cgroup":
 			s.Cgroup.Read(r)
+		case "oom_score_adj":
+			if !r.Null() {
+				n := int(r.Int())
+				s.OOMScoreAdj = &n
+			}
 		case "exit_file":
 			s.ExitFile = r.Text()
 		case "log":

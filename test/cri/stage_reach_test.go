@@ -1,6 +1,7 @@
 package cri_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -14,7 +15,7 @@ import (
 func TestStagesLeadNobodyToTheNode(t *testing.T) {
 	a := start(t)
 	mark := nodesFile(t)
-	watch := []string{"sh", "-c", `while :; do for p in /proc/[0-9]*; do [ -e $p/root` + mark + ` ] && cat $p/root` + mark + ` >/tmp/seen; done; done`}
+	watch := []string{"sh", "-c", `while :; do for p in /proc/[0-9]*; do [ -e $p/root` + mark + ` ] && cat $p/root` + mark + ` >>/tmp/seen; done; done`}
 	image := busybox(t)
 	look := func(id string) {
 		t.Helper()
@@ -38,7 +39,13 @@ func TestStagesLeadNobodyToTheNode(t *testing.T) {
 	pod, p = a.mappedPod("mapped", &criapi.NamespaceOption{})
 	c = mappedContainer(p, "c", image, "SYS_PTRACE")
 	c.Command = watch
-	look(a.launch(pod, c, p))
+	id := a.launch(pod, c, p)
+	for n := range 10 { // they share a PID namespace
+		next := mappedContainer(p, fmt.Sprint("next", n), image)
+		next.Command = []string{"true"}
+		a.exited(a.launch(pod, next, p))
+	}
+	look(id)
 }
 
 // nodesFile is a file that everybody on the node may read.

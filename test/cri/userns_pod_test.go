@@ -82,7 +82,7 @@ func TestPrivilegedInUserNamespaceIsPrivilegedThereAlone(t *testing.T) {
 		": 3<>/dev/loop-control":                              "sh: can't create /dev/loop-control: Permission denied",
 		"stat -c %u:%g /dev/loop-control; mknod /tmp/n b 7 0": "65534:65534 mknod: /tmp/n: Operation not permitted",
 		"echo 1 >/proc/sys/vm/drop_caches":                    "sh: can't create /proc/sys/vm/drop_caches: Permission denied",
-		"cat /proc/1/root/etc/hostname":                       "cat: can't open '/proc/1/root/etc/hostname': No such file or directory",
+		"cat /proc/1/root/etc/hostname":                       "cat: can't open '/proc/1/root/etc/hostname': Permission denied",
 	})
 }
 
