@@ -87,7 +87,7 @@ type stage struct {
 // New carries out a definition. What New returns is to be closed, also after an error:
 // the roots of the stages so far are still there.
 func New(ctx context.Context, o Options) (*Build, error) {
-	b := &Build{o: o, began: time.Now()}
+	b := &Build{o: o, began: linux.FileTime()}
 	if b.o.Say == nil {
 		b.o.Say = func(string) {}
 	}

@@ -96,10 +96,13 @@ func (r *root) mount(ctx context.Context, layers []Layer) error {
 	if err := linux.CopyOwner(top, int(upper.Fd())); err != nil {
 		return err
 	}
-	overlay := linux.Overlay{Lower: names, Options: []string{
-		"upperdir=" + linux.DescriptorPath(upper), "workdir=" + linux.DescriptorPath(work), "index=off", "metacopy=off",
-	}}
-	fd, err := overlay.MountAt(r.path, linux.Attr{Propagation: linux.Private})
+	options := []string{"upperdir=" + linux.DescriptorPath(upper), "workdir=" + linux.DescriptorPath(work), "metacopy=off"}
+	// With an index a file of the base has one inode number whatever is done to it, its
+	// hard links too. The kernel leaves it out where it can't: above several squashfs.
+	fd, err := linux.Overlay{Lower: names, Options: append(options, "index=on")}.MountAt(r.path, linux.Attr{Propagation: linux.Private})
+	if err != nil {
+		fd, err = linux.Overlay{Lower: names, Options: append(options, "index=off")}.MountAt(r.path, linux.Attr{Propagation: linux.Private})
+	}
 	if err == nil {
 		linux.Close(fd)
 		return nil
