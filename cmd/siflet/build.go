@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
+	goruntime "runtime"
 	"strconv"
 	"strings"
 	"syscall" //nolint:depguard // the names of signals; no system call
@@ -174,16 +176,17 @@ func (j *job) carryOut(ctx context.Context, d *definition.Definition) (*build.Bu
 		Definition: d, Dir: dir, Cwd: j.cwd, Base: j.base, Run: j.run,
 		Sections: j.o.sections(), NoTest: j.o.noTest, FixPerms: j.o.fixPerms,
 		Reproducible: j.o.reproducible, Time: now,
-		Update: j.o.update, Version: version,
+		Update: j.o.update, Arch: cmp.Or(j.o.pull.arch, goruntime.GOARCH), Version: version,
 		Say: j.say, Warn: func(text string) { warn(j.stderr, "%s", text) },
 		Stdout: os.Stdout, Stderr: os.Stderr,
 	})
 }
 
-// say tells a person at a terminal what is being done. In a pipe the sections speak for
-// themselves.
+// say tells what is being done: of a definition file always, as what sections write is
+// of no use without; of an image that is only converted to a person at a terminal.
 func (j *job) say(text string) {
-	if c, ok := j.stderr.(*console); ok && c.redrawn() {
+	written := len(j.stages) > 0 && j.stages[0].Line > 0
+	if c, ok := j.stderr.(*console); written || ok && c.redrawn() {
 		info(j.stderr, "%s", text)
 	}
 }

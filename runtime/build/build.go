@@ -8,6 +8,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,7 +17,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/siflet/siflet/runtime/definition"
@@ -47,6 +47,8 @@ type Options struct {
 	Time time.Time
 	// Update says that the base of the last stage is the image as it was, not that of its header.
 	Update bool
+	// Arch is what an image is for if neither its shell nor its base tells: a GOARCH name.
+	Arch string
 	// Version is siflet's, for the labels.
 	Version string
 	// Say tells a person what is being done, Warn what has no effect. They may be nil.
@@ -146,6 +148,9 @@ func (b *Build) stage(ctx context.Context, n int) error {
 			return err
 		}
 	}
+	if agent := d.Header.Bootstrap(); agent != "" && !b.updates(n) {
+		b.announce("base: "+agent, d.Header.Line("bootstrap"))
+	}
 	var err error
 	if s.base, err = b.o.Base(ctx, d); err != nil {
 		return b.inHeader(d, err)
@@ -181,17 +186,28 @@ func named(name string) string {
 
 // inHeader says that an error is about what the head of a stage asks for.
 func (b *Build) inHeader(d *definition.Stage, err error) error {
-	if len(d.Header) == 0 || d.Header.Line("from") == 0 || len(b.o.Definition.Stages) == 1 {
+	line := d.Header.Line("from")
+	if _, told := errors.AsType[*definition.Error](err); told || line == 0 && d.Line == 0 {
 		return err
 	}
-	return &definition.Error{File: b.o.Definition.File, Line: d.Header.Line("from"), Message: strings.TrimSpace("stage " + d.Name), Err: err}
+	in := &definition.Error{File: b.o.Definition.File, Line: cmp.Or(line, d.Line), Err: err}
+	if d.Name != "" {
+		in.Message = "stage " + d.Name
+	}
+	return in
 }
 
 func (b *Build) say(format string, args ...any) { b.o.Say(fmt.Sprintf(format, args...)) }
 
-// announce tells which section is run.
-func (b *Build) announce(s definition.Section) {
-	b.say("%%%s (%s:%d)", s.Name, b.o.Definition.File, s.Line)
+// updates says that a stage's base is the image as it was.
+func (b *Build) updates(n int) bool { return b.o.Update && n == len(b.o.Definition.Stages)-1 }
+
+// announce tells what is done now, and where in the file it is asked for.
+func (b *Build) announce(what string, line int) {
+	if line > 0 {
+		what += fmt.Sprintf(" (%s:%d)", b.o.Definition.File, line)
+	}
+	b.o.Say(what)
 }
 
 // filesFrom copies from stages before.
@@ -218,7 +234,7 @@ func (b *Build) files(ctx context.Context, s *stage, wanted func(definition.File
 		if !wanted(f) || len(f.Pairs) == 0 {
 			continue
 		}
-		b.announce(definition.Section{Name: "files" + from(f.From), Line: f.Line})
+		b.announce("%files"+from(f.From), f.Line)
 		if err := b.copyFiles(ctx, s, f.From, f.Pairs, "files"+from(f.From)); err != nil {
 			return err
 		}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	goruntime "runtime"
 	"strings"
 
 	"github.com/siflet/siflet/runtime/contract"
@@ -96,8 +95,8 @@ func (b *Build) describe(_ context.Context, s *stage) error {
 	if err != nil {
 		return err
 	}
-	// Without a shell to tell, as in an image of one program, it is the base's or this machine's.
-	s.arch = cmp.Or(arch(s.root.fd), s.base.Arch, goruntime.GOARCH)
+	// Without a shell to tell, as in an image of one program, it is the base's or what was asked for.
+	s.arch = cmp.Or(arch(s.root.fd), s.base.Arch, b.o.Arch)
 	about := contract.Build{
 		Definition: b.o.Definition, Stage: b.counting(s), Config: config, Architecture: s.arch, Version: b.o.Version,
 		Update: b.o.Update && s == b.last(), Time: b.o.Time,

@@ -44,7 +44,7 @@ func (b *Build) inside(ctx context.Context, s *stage, section definition.Section
 	if section.Empty() {
 		return nil
 	}
-	b.announce(section)
+	b.announce("%"+section.Name, section.Line)
 	if err := linux.Remove(s.root.fd, scriptName); err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func (b *Build) onHost(ctx context.Context, section definition.Section, dir stri
 	if section.Empty() {
 		return nil
 	}
-	b.announce(section)
+	b.announce("%"+section.Name, section.Line)
 	script := filepath.Join(dir, section.Name+".script")
 	if err := os.WriteFile(script, []byte(section.Body), 0o700); err != nil { //nolint:gosec // it is to be run
 		return err

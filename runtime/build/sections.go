@@ -99,6 +99,6 @@ func (b *Build) test(ctx context.Context, s *stage) error {
 	if b.o.NoTest || !b.runs("test") || s.Test.Empty() {
 		return nil
 	}
-	b.announce(s.Test)
+	b.announce("%test", s.Test.Line)
 	return b.run(ctx, s.Test, Process{Root: s.root.path, Test: true})
 }

@@ -12,7 +12,8 @@ type Error struct {
 	Line int
 	// Section is as in the file, with the percent sign, or empty.
 	Section string
-	// Message says what is wrong and, where known, what to do.
+	// Message says what is wrong and, where known, what to do. It may be empty if the
+	// cause says it all.
 	Message string
 	// Err is the cause, if there is one.
 	Err error
@@ -27,7 +28,9 @@ func (e *Error) Error() string {
 	if e.Section != "" {
 		text += ": " + e.Section
 	}
-	text += ": " + e.Message
+	if e.Message != "" {
+		text += ": " + e.Message
+	}
 	if e.Err != nil {
 		text += ": " + e.Err.Error()
 	}

@@ -3,7 +3,7 @@ package definition
 import "strings"
 
 // From is the definition file that would build an image from a base alone, as
-// "build IMAGE docker://BASE" does.
+// "build IMAGE docker://BASE" does. Nobody wrote its lines: they have no numbers.
 func From(agent, base string) *Definition {
 	// A definition file is lines; a path may hold anything.
 	base = strings.Map(func(r rune) rune {
@@ -13,10 +13,8 @@ func From(agent, base string) *Definition {
 		return r
 	}, base)
 	return &Definition{
-		File: agent + ":" + base,
-		Stages: []Stage{{Line: 1, Header: Header{
-			{Name: "bootstrap", Value: agent, Line: 1}, {Name: "from", Value: base, Line: 2},
-		}}},
-		Text: "bootstrap: " + agent + "\nfrom: " + base + "\n\n",
+		File:   agent + ":" + base,
+		Stages: []Stage{{Header: Header{{Name: "bootstrap", Value: agent}, {Name: "from", Value: base}}}},
+		Text:   "bootstrap: " + agent + "\nfrom: " + base + "\n\n",
 	}
 }
