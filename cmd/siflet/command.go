@@ -26,6 +26,22 @@ func group(cmd *cobra.Command, below ...*cobra.Command) *cobra.Command {
 	return cmd
 }
 
+// onlyKnownTopics makes "help" say that there is no command of a name.
+func onlyKnownTopics(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "help" {
+			cmd.Args = func(_ *cobra.Command, args []string) error {
+				found, rest, err := root.Find(args)
+				if err == nil && len(rest) > 0 && found.HasSubCommands() {
+					err = found.RunE(found, rest)
+				}
+				return err
+			}
+		}
+	}
+}
+
 func needRoot() error {
 	if os.Geteuid() != 0 {
 		return errors.New("running without root is not supported yet; run siflet as root, with sudo")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/siflet/siflet/network"
 	"github.com/siflet/siflet/runtime"
 )
 
@@ -101,27 +103,35 @@ func (t target) ports() ([]port, error) {
 			ports[i].Host = ports[i].Port
 		}
 	}
-	for _, mapped := range t.instance.Spec.Ports {
-		if mapped.Host == 0 {
-			continue
-		}
-		found := false
-		for i := range ports {
-			if ports[i].Protocol == mapped.Protocol && ports[i].Port == mapped.Container {
-				ports[i].Host, found = mapped.Host, true
+	return withMapped(ports, t.instance.Spec.Ports), nil
+}
+
+// withMapped adds the ports of the host that are mapped: a line for each that leads to
+// a socket, and one for those that lead to none.
+func withMapped(ports []port, mapped []network.Port) []port {
+	var all []port
+	led := map[int]bool{}
+	for _, p := range ports {
+		before := len(all)
+		for n, m := range mapped {
+			if m.Host != 0 && m.Protocol == p.Protocol && m.Container == p.Port {
+				led[n], p.Host = true, m.Host
+				all = append(all, p)
 			}
 		}
-		if !found {
-			ports = append(ports, port{Protocol: mapped.Protocol, Port: mapped.Container, Host: mapped.Host})
+		if len(all) == before {
+			all = append(all, p)
 		}
 	}
-	slices.SortFunc(ports, func(a, b port) int {
-		if a.Port != b.Port {
-			return int(a.Port) - int(b.Port)
+	for n, m := range mapped {
+		if m.Host != 0 && !led[n] {
+			all = append(all, port{Protocol: m.Protocol, Port: m.Container, Host: m.Host})
 		}
-		return strings.Compare(a.Protocol+a.Address, b.Protocol+b.Address)
+	}
+	slices.SortStableFunc(all, func(a, b port) int {
+		return cmp.Or(cmp.Compare(a.Port, b.Port), strings.Compare(a.Protocol+a.Address, b.Protocol+b.Address), cmp.Compare(a.Host, b.Host))
 	})
-	return ports, nil
+	return all
 }
 
 // socketsOf are the sockets that processes have open in the PID namespace of one.

@@ -40,6 +40,7 @@ func rootCommand() *cobra.Command {
 	)
 	root.AddCommand(w.actionCommands()...)
 	root.AddCommand(w.sifCommand(), w.envCommand(), w.pushCommand(), w.overlayCommand())
+	onlyKnownTopics(root)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{text: err.Error()} })
 	// The agent's own flags of these names win over them.
 	root.PersistentFlags().StringVar(&w.agent.state, "state-dir", envOr("SIFLET_STATE_DIR", "/var/lib/siflet"), "state directory of the node agent")
@@ -56,7 +57,7 @@ func envOr(name, fallback string) string {
 
 func versionCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "version", Short: "Show the version", Args: cobra.NoArgs,
+		Use: "version", Short: "Show the version", Args: exactly(0, "want no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			_, err := c.OutOrStdout().Write([]byte(version + "\n"))
 			return err

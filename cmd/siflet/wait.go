@@ -32,6 +32,9 @@ type condition struct {
 	ports   []string // HOST:PORT, as in the instance
 	command string
 	action  []byte // the command's
+	// since is when the service began that runs now, the one after so many restarts.
+	since    time.Time
+	restarts int
 }
 
 // parseWait reads --wait.
@@ -110,10 +113,10 @@ func (c *condition) wait(ctx context.Context, s *starting, engine *runtime.Engin
 	const pause = 50 * time.Millisecond
 	tick := time.NewTicker(pause)
 	defer tick.Stop()
-	begin := time.Now()
+	c.since = time.Now()
 	why := errors.New("there was no time")
 	for {
-		up, reason := c.look(ctx, engine, i, n, begin)
+		up, reason := c.look(ctx, engine, i, n)
 		if up {
 			return nil
 		}
@@ -139,7 +142,7 @@ func (c *condition) wait(ctx context.Context, s *starting, engine *runtime.Engin
 }
 
 // look says whether the service is up, and if not, why.
-func (c *condition) look(ctx context.Context, engine *runtime.Engine, i runtime.Instance, n *notifyListener, begin time.Time) (bool, error) {
+func (c *condition) look(ctx context.Context, engine *runtime.Engine, i runtime.Instance, n *notifyListener) (bool, error) {
 	container := only(engine.Containers(), i.ID)
 	if container == nil {
 		return false, errors.New("it has gone")
@@ -159,8 +162,19 @@ func (c *condition) look(ctx context.Context, engine *runtime.Engine, i runtime.
 	case waitNotify:
 		return n.isReady(), errors.New("it has not said READY=1")
 	default:
-		return time.Since(begin) >= goesOn && statusOf(i, container).up(), errors.New("it has just begun")
+		return c.goesOn(statusOf(i, container), time.Now())
 	}
+}
+
+// goesOn says whether the service has run for a while without having to be started again.
+func (c *condition) goesOn(s status, now time.Time) (bool, error) {
+	if s.restarts != c.restarts || s.state == stateRestarting {
+		c.since, c.restarts = now, s.restarts
+	}
+	if c.restarts > 0 {
+		return s.up() && now.Sub(c.since) >= goesOn, errors.New("it ends, and is started again")
+	}
+	return s.up() && now.Sub(c.since) >= goesOn, errors.New("it has just begun")
 }
 
 func dialIn(ctx context.Context, i runtime.Instance, address string) error {
