@@ -52,7 +52,10 @@ func (g *Group) Change(r *specs.LinuxResources) (undo func() error, err error) {
 // group is removed when it fails, so its old values need not be put back.
 func (g *Group) apply(settings []setting, fresh bool) (undo []setting, err error) {
 	pending := settings
-	var failure error
+	var (
+		failed  setting
+		failure error
+	)
 	// The kernel holds some values against each other at every write (memory
 	// against memory+swap, quota against period), and which must go first
 	// depends on the values in force. What it refuses is tried again after
@@ -77,46 +80,19 @@ func (g *Group) apply(settings []setting, fresh bool) (undo []setting, err error
 			case isRefusal(err):
 				refused = append(refused, s)
 				if len(refused) == 1 {
-					failure = err
+					failed, failure = s, err
 				}
 			default:
 				return nil, errors.Join(err, g.restore(undo, fresh))
 			}
 		}
 		if len(refused) == len(pending) {
-			return nil, errors.Join(&refusal{failure}, g.restore(undo, fresh))
+			return nil, errors.Join(g.refuse(failed, pending, failure), g.restore(undo, fresh))
 		}
 		pending = refused
 	}
 	return undo, nil
 }
-
-// isRefusal tells whether the kernel found fault with the value: with what it
-// says or, EACCES, with what the group above has (a v1 cpuset).
-func isRefusal(err error) bool {
-	for _, errno := range []unix.Errno{unix.EINVAL, unix.EBUSY, unix.ERANGE, unix.EOVERFLOW, unix.EACCES, unix.ENOSPC} {
-		if errors.Is(err, errno) {
-			return true
-		}
-	}
-	return false
-}
-
-// refusal is a value that the kernel does not take: the caller's mistake.
-type refusal struct{ err error }
-
-func (r *refusal) Error() string {
-	why := "the kernel knows no such value here"
-	switch {
-	case errors.Is(r.err, unix.EBUSY):
-		why = "the kernel refuses it: a limit can't be below what is in use"
-	case errors.Is(r.err, unix.EACCES):
-		why = "the kernel refuses it: a group can't have more than the one above it"
-	}
-	return r.err.Error() + "; " + why
-}
-
-func (r *refusal) Unwrap() []error { return []error{r.err, ErrInvalid} }
 
 // restore writes old values back, the newest first.
 func (g *Group) restore(undo []setting, fresh bool) error {
