@@ -21,7 +21,7 @@ type Details struct {
 	Hugepages           []Hugepages
 }
 
-// DeviceIO is the traffic with one block device.
+// DeviceIO is the traffic with one block device, which Major and Minor number.
 type DeviceIO struct {
 	Major, Minor uint64
 	IO

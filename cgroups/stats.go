@@ -41,37 +41,45 @@ const (
 // Knows tells whether all of f are known.
 func (s *Stats) Knows(f Facts) bool { return s.Known&f == f }
 
-// CPU is in nanoseconds since the group was made.
+// CPU is time in nanoseconds since the group was made: cpuacct on v1, cpu.stat on v2.
 type CPU struct {
-	Usage, User, System       uint64
+	// Usage is all of it; v1 counts User and System in hundredths of a second.
+	Usage, User, System uint64
+	// Periods of the quota were enforced; in ThrottledPeriods of them the group had to
+	// wait, for Throttled nanoseconds in all.
 	Periods, ThrottledPeriods uint64
 	Throttled                 uint64
 }
 
 // Memory is in bytes, but for the counts of page faults. A limit is Unlimited
-// if there is none.
+// if there is none. It is what memory.stat and its neighbours say of the group and all
+// below it.
 type Memory struct {
-	Usage uint64
+	Usage uint64 // with page cache and kernel memory
 	// WorkingSet is the usage without file pages that the kernel would drop first.
 	WorkingSet uint64
-	RSS        uint64
+	RSS        uint64 // anonymous memory: total_rss on v1, anon on v2
 	// Faults counts all page faults, MajorFaults those that had to read.
 	Faults, MajorFaults uint64
-	Limit               uint64
+	// Limit is, on v1, the lowest of the group's and those above it; on v2 its own.
+	Limit uint64
 	// Available is how much of the limit the working set leaves; zero for no limit.
 	Available uint64
-	Swap      uint64
-	SwapLimit uint64
+	Swap      uint64 // used, beside Usage
+	SwapLimit uint64 // of swap alone
 
+	// Cache is the page cache, tmpfs and shared memory with it; Mapped is what of it
+	// processes have mapped. ActiveFile and InactiveFile are its pages by their age.
 	Cache, Mapped, ActiveFile, InactiveFile uint64
 }
 
-// Pids counts processes and threads.
+// Pids counts processes and threads. Limit is Unlimited if there is none.
 type Pids struct {
 	Current, Limit uint64
 }
 
-// IO is the traffic with block devices, all devices together.
+// IO is the traffic with block devices since the group was made, all devices together:
+// blkio.throttle on v1, io.stat on v2.
 type IO struct {
 	ReadBytes, WriteBytes, ReadOps, WriteOps uint64
 }
@@ -87,7 +95,8 @@ type Pressure struct {
 	Some, Full Stall
 }
 
-// Stall is a share of time in percent over 10, 60 and 300 seconds, and a total.
+// Stall is a share of time in percent over the last 10, 60 and 300 seconds, and the total
+// since the group was made. It is zero and not Known where the kernel does not count it.
 type Stall struct {
 	Known                bool
 	Avg10, Avg60, Avg300 float64

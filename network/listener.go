@@ -10,7 +10,9 @@ import (
 	"strings"
 )
 
-// Listener names the process that has bound a port in the caller's network namespace.
+// Listener names, for a message, the process that has bound a port of a protocol, tcp or
+// udp, in the caller's network namespace: "process 12 (nginx)", or "another process" if
+// that can't be found out.
 func Listener(protocol string, port uint16) string {
 	return listener(mapping{Protocol: protocol, Host: netip.AddrPortFrom(netip.IPv4Unspecified(), port)})
 }

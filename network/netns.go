@@ -241,7 +241,8 @@ func Loopback(nsPath string) error {
 	return s.run(&b, nil)
 }
 
-// InterfaceCounters is the traffic of one interface as its holder sees it.
+// InterfaceCounters is the traffic of one interface since it was made, as its holder sees
+// it: Rx is what came in.
 type InterfaceCounters struct {
 	Name                 string
 	RxBytes, TxBytes     uint64

@@ -239,16 +239,16 @@ type Request struct {
 	Netns        string            `json:"netns"` // where the namespace is pinned
 	Owner        string            `json:"owner"` // a file that exists as long as the holder does
 	Name         string            `json:"name,omitempty"`
-	Namespace    string            `json:"namespace,omitempty"`
+	Namespace    string            `json:"namespace,omitempty"` // Kubernetes' word: with Name and UID for CNI_ARGS
 	UID          string            `json:"uid,omitempty"`
-	Args         map[string]string `json:"args,omitempty"` // further CNI_ARGS
-	Annotations  map[string]string `json:"annotations,omitempty"`
+	Args         map[string]string `json:"args,omitempty"`        // further CNI_ARGS
+	Annotations  map[string]string `json:"annotations,omitempty"` // for plugins with the capability io.kubernetes.cri.pod-annotations
 	Ports        []Port            `json:"ports,omitempty"`
-	IngressBps   int64             `json:"ingress_bps,omitempty"` // bits a second; 0 is no limit
-	EgressBps    int64             `json:"egress_bps,omitempty"`
+	IngressBps   int64             `json:"ingress_bps,omitempty"` // to the holder, in bits a second; 0 is no limit
+	EgressBps    int64             `json:"egress_bps,omitempty"`  // from it, likewise
 	DNS          DNS               `json:"dns,omitzero"`
-	CgroupParent string            `json:"cgroup_parent,omitempty"`
-	BuiltIn      bool              `json:"builtin,omitempty"` // the built-in bridge, even if CNI is configured
+	CgroupParent string            `json:"cgroup_parent,omitempty"` // for plugins with the capability cgroupPath
+	BuiltIn      bool              `json:"builtin,omitempty"`       // the built-in bridge, even if CNI is configured
 }
 
 // Port maps a port of the host to one of the namespace. A Host of 0 maps none.

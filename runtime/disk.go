@@ -11,12 +11,14 @@ import (
 	"github.com/siflet/siflet/runtime/linux"
 )
 
-// Disk is what a writable layer takes.
+// Disk is what a writable layer takes: Bytes of blocks and Inodes below Path, counted At
+// that time.
 type Disk struct {
 	At            time.Time
 	Path          string
 	Bytes, Inodes uint64
-	// The file system that it is on: zero if that can't be told.
+	// The file system that it is on: its device, its size in bytes and its inodes; zero if
+	// that can't be told.
 	Device                       string
 	Size, MostInodes, FreeInodes uint64
 }

@@ -22,10 +22,13 @@ type Service struct {
 }
 
 // HealthCheck is a command that runs in the container now and then and succeeds if
-// the service is well. Its Timeout is how long it may take.
+// the service is well. Its Timeout is how long it may take. Zero values are the
+// supervisor's defaults.
 type HealthCheck struct {
 	ExecSpec
 
+	// Interval is between two runs; failures within StartPeriod, or Interval, of a start do not count,
+	// and Retries of them in a row make the service unhealthy.
 	Interval    time.Duration `json:"interval,omitempty"`
 	StartPeriod time.Duration `json:"start_period,omitempty"`
 	Retries     int           `json:"retries,omitempty"`

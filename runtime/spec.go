@@ -177,7 +177,7 @@ type Security struct {
 	User          program.User `json:"user"`
 	// AllCaps keeps everything the engine itself may have (CLI as root).
 	AllCaps bool `json:"all_caps,omitempty"`
-	// AllDevices gives the host's whole /dev, as privileged does (CLI without --contain).
+	// HostDev gives the host's whole /dev, as privileged does (CLI without --contain).
 	HostDev bool `json:"host_dev,omitempty"`
 	// NoHostDev keeps them from a privileged container, which gets those it asks for.
 	NoHostDev bool `json:"no_host_dev,omitempty"`
@@ -221,9 +221,9 @@ type ContainerSpec struct {
 	Security        Security              `json:"security"`
 	SELinux         SELinux               `json:"selinux,omitzero"` // what the label is asked to be; what is open is as the instance's
 	Resources       *specs.LinuxResources `json:"resources,omitempty"`
-	OOMScoreAdj     *int                  `json:"oom_score_adj,omitempty"`
+	OOMScoreAdj     *int                  `json:"oom_score_adj,omitempty"` // nil: the supervisor's, or 0 if that is lower
 	Rlimits         []program.Rlimit      `json:"rlimits,omitempty"`
-	Umask           *uint32               `json:"umask,omitempty"`
+	Umask           *uint32               `json:"umask,omitempty"`       // nil: the supervisor's
 	StopSignal      string                `json:"stop_signal,omitempty"` // "" = the image's, else SIGTERM
 	Upper           UpperKind             `json:"upper,omitempty"`
 	Overlay         string                `json:"overlay,omitempty"`
