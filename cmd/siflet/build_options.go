@@ -51,13 +51,9 @@ func (o *buildOptions) register(f *pflag.FlagSet) {
 	f.BoolVar(&o.keep, "no-cleanup", false, "the same as --keep-on-failure")
 	f.StringVar(&o.tmp, "tmpdir", "", "directory for temporary files (default $TMPDIR, or /tmp)")
 	f.BoolVar(&o.disableCache, "disable-cache", false, "don't keep the base image for the next build")
-	f.BoolVar(&o.pull.noHTTPS, "no-https", false, "talk to the registry in plain HTTP")
-	f.BoolVar(&o.pull.login, "docker-login", false, "ask for a user name and a password of the registry")
-	f.StringVar(&o.pull.username, "docker-username", "", "user name at the registry")
-	f.StringVar(&o.pull.password, "docker-password", "", "password at the registry; SIFLET_DOCKER_PASSWORD keeps it from other users' eyes")
-	f.StringVar(&o.pull.auth, "authfile", "", "file with credentials, as Docker's config.json")
 	f.StringVar(&o.pull.arch, "arch", "", "build for this architecture: amd64, arm64, ... (default this machine's)")
 	f.StringVar(&o.pull.library, "library", "", "address of the library that library:// means")
+	o.pull.registryFlags(f)
 	o.registerOthers(f)
 }
 

@@ -57,7 +57,7 @@ func envOr(name, fallback string) string {
 
 func versionCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "version", Short: "Show the version", Args: exactly(0, "want no arguments"),
+		Use: "version", Short: "show the version", Args: exactly(0, "want no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			_, err := c.OutOrStdout().Write([]byte(version + "\n"))
 			return err

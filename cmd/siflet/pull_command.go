@@ -59,20 +59,25 @@ func (w *workshop) pullCommand() *cobra.Command {
 	return cmd
 }
 
+// registryFlags are those of all commands that talk to registries.
+func (o *pullOptions) registryFlags(f *pflag.FlagSet) {
+	f.BoolVar(&o.noHTTPS, "no-https", false, "talk to the registry in plain HTTP")
+	f.BoolVar(&o.login, "docker-login", false, "ask for a user name and a password of the registry")
+	f.StringVar(&o.username, "docker-username", "", "user name at the registry")
+	f.StringVar(&o.password, "docker-password", "", "password at the registry; SIFLET_DOCKER_PASSWORD keeps it from other users' eyes")
+	f.StringVar(&o.auth, "authfile", "", "file with credentials, as Docker's config.json")
+}
+
 func (o *pullOptions) flags(f *pflag.FlagSet) {
 	f.BoolVarP(&o.force, "force", "F", false, "replace the output if it is there")
 	f.BoolVar(&o.oci, "oci", false, "write an OCI-SIF, which keeps the layers")
-	f.BoolVar(&o.noHTTPS, "no-https", false, "talk to the registry in plain HTTP")
-	f.BoolVar(&o.login, "docker-login", false, "ask for a user name and a password")
 	f.StringVar(&o.dir, "dir", "", "write the output to this directory")
 	f.StringVar(&o.name, "name", "", "name of the output")
 	f.StringVar(&o.tmp, "tmpdir", "", "directory for temporary files (default that of the output)")
 	f.StringVar(&o.arch, "arch", "", "take the image for this architecture: amd64, arm64, ... (default this machine's)")
 	f.StringVar(&o.platform, "platform", "", "take the image for this platform: linux/amd64, linux/arm64, ...")
 	f.StringVar(&o.library, "library", "", "address of the library that library:// means")
-	f.StringVar(&o.username, "docker-username", "", "user name at the registry")
-	f.StringVar(&o.password, "docker-password", "", "password at the registry; SIFLET_DOCKER_PASSWORD keeps it from other users' eyes")
-	f.StringVar(&o.auth, "authfile", "", "file with credentials, as Docker's config.json")
+	o.registryFlags(f)
 	for _, name := range []string{"disable-cache", "keep-layers", "allow-unauthenticated"} {
 		f.Bool(name, false, "")
 		_ = f.MarkHidden(name)

@@ -66,12 +66,8 @@ func pushVariables() []string {
 
 func (o *pushOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.format, "layer-format", "", "how an OCI-SIF's layers are pushed to docker://: squashfs (as they are; the default) or tar")
-	f.BoolVar(&o.noHTTPS, "no-https", false, "talk to the registry in plain HTTP")
-	f.BoolVar(&o.login, "docker-login", false, "ask for a user name and a password")
 	f.StringVar(&o.tmp, "tmpdir", "", "directory for temporary files")
-	f.StringVar(&o.username, "docker-username", "", "user name at the registry")
-	f.StringVar(&o.password, "docker-password", "", "password at the registry; SIFLET_DOCKER_PASSWORD keeps it from other users' eyes")
-	f.StringVar(&o.auth, "authfile", "", "file with credentials, as Docker's config.json")
+	o.registryFlags(f)
 	// Those of Singularity for libraries, which mean nothing to registries.
 	f.BoolP("allow-unsigned", "U", false, "")
 	f.StringVarP(&o.description, "description", "D", "", "")
