@@ -38,6 +38,9 @@ func (o *actionOptions) resources() (*specs.LinuxResources, error) {
 		*limit.into = &bytes
 		out.Memory = &memory
 	}
+	if swap, limit := memory.Swap, memory.Limit; swap != nil && *swap >= 0 && (limit == nil || *limit < 0 || *limit > *swap) {
+		return nil, usageError{text: fmt.Sprintf("--memory-swap %s: it bounds memory and swap together; give a --memory that is not above it", o.memorySwap)}
+	}
 	if o.cpus != "" {
 		cpus, err := strconv.ParseFloat(o.cpus, 64)
 		if err != nil || !(cpus > 0) || cpus > 1<<20 {

@@ -104,7 +104,7 @@ func (o *actionOptions) registerLimits(flags *pflag.FlagSet) {
 	flags.StringVar(&o.cpusetCPUs, "cpuset-cpus", "", "CPUs to run on, e.g. 0-3,5")
 	flags.StringVar(&o.cpusetMems, "cpuset-mems", "", "memory nodes to use")
 	flags.Int64Var(&o.cpuShares, "cpu-shares", -1, "CPU weight")
-	flags.Int64Var(&o.pidsLimit, "pids-limit", 0, "number of processes; 0 for no limit")
+	flags.Int64Var(&o.pidsLimit, "pids-limit", 0, "number of processes and threads; 0 for no limit")
 	flags.Uint16Var(&o.blkioWeight, "blkio-weight", 0, "block I/O weight, 10-1000; 0 for the default")
 }
 
