@@ -1,6 +1,7 @@
 package cgroups
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -50,6 +51,21 @@ func (g *Group) Sub(name string, r *specs.LinuxResources) (*Group, error) {
 		return nil, fmt.Errorf("create cgroup in %s: %w", g.path, err)
 	}
 	return g.m.create(g.path, name, r)
+}
+
+// Begin makes of the child name of g, which is about to be made by Sub, the part that
+// processes can be born in and that limits nothing: its group of v2 beside v1, if
+// there is one. What is there already is a success.
+func (g *Group) Begin(name string) error {
+	err := cmp.Or(g.invalid, checkName(name))
+	h := g.m.unified()
+	if err == nil && h != nil && g.m.version == 1 {
+		dir := h.mount + path.Join(g.path, name)
+		if err := ignore(unix.Mkdir(dir, 0o755), unix.EEXIST); err != nil {
+			return &os.PathError{Op: "mkdir", Path: dir, Err: err}
+		}
+	}
+	return err
 }
 
 func (m *Manager) create(parent, name string, r *specs.LinuxResources) (*Group, error) {
@@ -104,6 +120,8 @@ func (m *Manager) makeGroup(parent, group string) (made []string, err error) {
 		switch {
 		case errors.Is(err, unix.ENOENT) && h == primary:
 			return made, fmt.Errorf("%w: %s", ErrNoParent, parent)
+		case errors.Is(err, unix.EEXIST) && h.unified && h != primary:
+			continue // see Begin: it limits nothing
 		case errors.Is(err, unix.EEXIST):
 			return made, ErrExists
 		case err != nil:

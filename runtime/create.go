@@ -89,9 +89,10 @@ func (e *Engine) reserveContainer(i *instance, spec ContainerSpec) (*container, 
 
 // create records the container, or leaves nothing of it, and settles the claim.
 func (e *Engine) create(ctx context.Context, c *container, held *claim) {
+	e.readyStage(ctx, c)
 	err := e.prepare(ctx, c)
 	if err != nil {
-		err = errors.Join(classify(err), e.forget(ctx, c))
+		err = errors.Join(classify(err), c.dismissStage(ctx), e.forget(ctx, c))
 		e.informContainer(ctx, StepRemoved, c)
 		c.settle(held, err)
 		return

@@ -101,6 +101,7 @@ type container struct {
 	gone      bool
 	unheard   bool          // its ID may have reached nobody yet
 	asked     bool          // to stop, by its own signal
+	readied   chan struct{} // closed when its stage waits; nil without one
 	done      chan struct{} // closed at the end of the process, known or not
 	ended     bool          // done is closed
 	announced bool          // its start was told

@@ -68,6 +68,7 @@ func (e *Engine) start(ctx context.Context, c *container) error {
 			return e.startFailed(ctx, c, err)
 		}
 	}
+	c.awaitStage()
 	if err := e.makeContainerGroup(ctx, c, planned.resources); err != nil {
 		return e.startFailed(ctx, c, err)
 	}
@@ -126,8 +127,9 @@ func (e *Engine) makeContainerGroup(ctx context.Context, c *container, r *specs.
 	if !errors.Is(err, cgroups.ErrExists) {
 		return err
 	}
-	// A former engine was killed when it was about to start the container.
-	if err := e.cfg.Cgroups.Load(c.cgroup()).Delete(ctx); err != nil {
+	// A former engine was killed when it was about to start the container. Its stage may
+	// wait still.
+	if err := errors.Join(c.dismissStage(ctx), e.cfg.Cgroups.Load(c.cgroup()).Delete(ctx)); err != nil {
 		return err
 	}
 	_, err = above.Sub(c.id, r)

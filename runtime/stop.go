@@ -185,6 +185,7 @@ func (e *Engine) removeContainer(ctx context.Context, c *container) error {
 	if err := e.stopProcess(ctx, c, 0, ""); err != nil {
 		return err
 	}
+	c.awaitStage()
 	if alive && client != nil {
 		ask, cancel := context.WithTimeout(ctx, answerTime)
 		err := client.Forget(ask, c.id)

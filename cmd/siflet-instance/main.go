@@ -4,6 +4,7 @@
 //	supervise  (or none) keeps the instance and its containers
 //	init       PID 1 of the instance's PID namespace
 //	launch     becomes a container
+//	wait       does so when it is told what to launch
 //	exec       becomes a further process of a container
 //	prepare    opens and mounts what a container in a user namespace needs,
 //	inside     which becomes that container
@@ -45,6 +46,10 @@ func run() int {
 	case "launch":
 		if err = supervisor.PrepareStage(false); err == nil {
 			return launch.Main()
+		}
+	case "wait":
+		if err = supervisor.PrepareStage(false); err == nil {
+			return launch.WaitMain()
 		}
 	case "exec":
 		if err = supervisor.PrepareStage(slices.Contains(os.Args[2:], supervisor.KeepOrphans)); err == nil {

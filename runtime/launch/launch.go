@@ -61,6 +61,26 @@ const (
 // of the stage when that did not work, having reported why.
 func Main() int { return run(launch) }
 
+// WaitMain is Main of a stage that was started before it was known for what. It has
+// /dev/null as stdio, a socket as descriptor 3, on which the descriptors of a stage come,
+// and the supervisor's mount namespace until then.
+func WaitMain() int {
+	goruntime.LockOSThread()
+	// A parent that is gone, or that has sent all, has closed its end: what was sent tells.
+	if err := errors.Join(linux.DieWithParent(linux.NoFD), linux.HideMemory()); err != nil {
+		return exitFailed
+	}
+	if got, err := linux.FD(statusFD).TakePlaces(); err != nil || !got {
+		return exitFailed // the supervisor sees that it ended
+	}
+	return run(func(p *program.Program) error {
+		if err := linux.Unshare(linux.CloneNewMount); err != nil {
+			return err
+		}
+		return launch(p)
+	})
+}
+
 // Exec is what an exec's stage finds when it begins.
 type Exec struct {
 	Joined  bool // it is in the container's cgroup

@@ -9,7 +9,7 @@ import (
 )
 
 // MaxPassedFDs is how many descriptors one message may carry.
-const MaxPassedFDs = 4
+const MaxPassedFDs = 7
 
 // Socketpair makes two connected stream sockets.
 func Socketpair() (a, b FD, err error) {

@@ -94,6 +94,7 @@ type Request struct {
 
 // The operations.
 const (
+	OpReady     = "ready"      // the container is going to be started in a moment, with this PID mode and cgroup
 	OpStart     = "start"      // reply: Reply.PID once the process runs, or Reply.Failure
 	OpExec      = "exec"       // first reply: PID (and the terminal's descriptor); second: Exit
 	OpAttach    = "attach"     // first reply: PID, once attached; second, when the container's output ends: Exit

@@ -41,6 +41,8 @@ func (s *server) serve(c *conn) {
 	switch q.Op {
 	case OpStart:
 		s.serveStart(c, &q)
+	case OpReady:
+		s.serveReady(c, &q)
 	case OpStatus:
 		c.reply(&Reply{Status: s.status()})
 	case OpWatch:
@@ -139,6 +141,7 @@ func (c *container) serveSignal(conn *conn, q *Request) {
 }
 
 func (s *server) serveForget(conn *conn, q *Request) {
+	s.dismissSpare(q.Container)
 	switch c := s.container(q.Container); {
 	case c == nil:
 		conn.reply(&Reply{})
@@ -179,6 +182,7 @@ func (s *server) serveStart(conn *conn, q *Request) {
 	}
 	if err := c.start(q.Start, hooks); err != nil {
 		c.release()
+		s.dismissSpare(q.Container)
 		conn.fail(failed("start", err))
 		return
 	}
@@ -209,7 +213,7 @@ func (c *container) start(req *StartRequest, hooks linux.FD) error {
 // launch makes the streams and forks the launch stage. The program is that of the
 // request, or in a file.
 func (c *container) launch(req *StartRequest, saved linux.FD, shm bool, hooks linux.FD) error {
-	spec := &stageSpec{role: roleLaunch, program: req.Program, saved: saved, extra: linux.NoFD, hooks: hooks, cgroup: req.Cgroup, score: req.OOMScoreAdj}
+	spec := &stageSpec{role: roleLaunch, container: c.id, program: req.Program, saved: saved, extra: linux.NoFD, hooks: hooks, cgroup: req.Cgroup, score: req.OOMScoreAdj}
 	spec.clone = linux.CloneNewMount
 	spec.restores = req.Restored != ""
 	var err error

@@ -32,6 +32,7 @@ type server struct {
 	shm        linux.FD // mount namespace with the instance's /dev/shm
 	user       userns
 	sinit      *process
+	spare      *spare
 	witness    linux.FD // the other end of which sinit has
 	containers []*container
 	execs      []*execution

@@ -82,6 +82,7 @@ func (s *server) shutdown(client *conn) {
 	for _, x := range s.execs {
 		_ = x.signal(linux.SignalKill)
 	}
+	s.dropSpare()
 	if s.sinit != nil {
 		_ = s.sinit.signal(linux.SignalKill)
 	}

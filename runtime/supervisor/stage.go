@@ -20,6 +20,8 @@ const (
 	// In a user namespace two processes share the work of roleLaunch.
 	rolePrepare = "prepare"
 	roleInside  = "inside"
+	// roleWait becomes roleLaunch: see spare.go.
+	roleWait = "wait"
 	// Joined is a further argument of an exec that is in its cgroups already.
 	Joined = "joined"
 	// Entered is one of an exec that is in the container's mounts already.
@@ -47,17 +49,19 @@ const (
 // For stages of an instance with a user namespace, and those born in a container, see
 // userns.go.
 type stageSpec struct {
-	role    string
-	program []byte
-	saved   linux.FD // the program as a file, if it is not NoFD
-	stdio   [3]linux.FD
-	extra   linux.FD
-	hooks   linux.FD
-	clone   uintptr
-	pidns   linux.FD
-	cgroup  program.Cgroup
-	keep    bool // see ExecRequest
-	action  string
+	role string
+	// container is the one to launch.
+	container string
+	program   []byte
+	saved     linux.FD // the program as a file, if it is not NoFD
+	stdio     [3]linux.FD
+	extra     linux.FD
+	hooks     linux.FD
+	clone     uintptr
+	pidns     linux.FD
+	cgroup    program.Cgroup
+	keep      bool // see ExecRequest
+	action    string
 	// enter has an exec's stage born in the container's mounts, see ExecRequest.
 	enter bool
 	score *int
@@ -104,7 +108,7 @@ func (s *server) fork(spec *stageSpec) (*stage, error) {
 		if s.user.fd > 0 || spec.enter {
 			st.pid, st.pidfd, err = s.forkInside(spec, theirs, prog)
 		} else {
-			st.pid, st.pidfd, err = forkOutside(spec, theirs, prog)
+			st.pid, st.pidfd, err = s.forkOutside(spec, theirs, prog)
 		}
 	}
 	if err != nil {
@@ -121,12 +125,9 @@ func (s *server) fork(spec *stageSpec) (*stage, error) {
 		err = s.loop.watch(st.pidfd, linux.EventIn, &st.process)
 	}
 	if err != nil {
-		_ = st.signal(linux.SignalKill)
-		_ = st.pidfd.AwaitInput(time.Second) // nobody else is going to collect it
-		_, _, _, _ = linux.Reap(st.pid)
+		s.discard(&st.process) // nobody else is going to collect it
 		s.loop.stop(st.look)
 		s.loop.close(&st.sock)
-		s.loop.close(&st.pidfd)
 		return nil, err
 	}
 	return st, nil
@@ -140,21 +141,30 @@ func (s *stageSpec) file() (linux.FD, error) {
 	return linux.MemFile("program", s.program)
 }
 
-// forkOutside forks a stage that has the host's user namespace.
-func forkOutside(spec *stageSpec, report, prog linux.FD) (int, linux.FD, error) {
-	born := spec.cgroup.Dir
-	if spec.role == roleLaunch && slices.Contains(spec.cgroup.Join, born+"/cgroup.procs") {
-		born = "" // on v2 it joins when it has used the devices that the container may not
+// forkOutside forks a stage that has the host's user namespace, or takes the one that
+// waits.
+func (s *server) forkOutside(spec *stageSpec, report, prog linux.FD) (int, linux.FD, error) {
+	files := []linux.FD{spec.stdio[0], spec.stdio[1], spec.stdio[2], report, prog, spec.extra, spec.hooks}
+	if pid, pidfd, ok := s.takeSpare(spec, files); ok {
+		return pid, pidfd, nil
 	}
 	return linux.Fork("/proc/self/exe", &linux.ForkAttr{
 		Args:         spec.args(),
 		Env:          childEnv(),
-		Files:        []linux.FD{spec.stdio[0], spec.stdio[1], spec.stdio[2], report, prog, spec.extra, spec.hooks},
+		Files:        files,
 		CloneFlags:   spec.clone,
 		PIDNamespace: spec.pidns,
-		CgroupDir:    born,
+		CgroupDir:    birthplace(spec.role, &spec.cgroup),
 		Setsid:       true,
 	})
+}
+
+// birthplace is the v2 directory that a stage is born in, "" if it joins its cgroup later.
+func birthplace(role string, group *program.Cgroup) string {
+	if role == roleLaunch && slices.Contains(group.Join, group.Dir+"/cgroup.procs") {
+		return "" // on v2 it joins when it has used the devices that the container may not
+	}
+	return group.Dir
 }
 
 type reportSource struct{ st *stage }

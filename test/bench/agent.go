@@ -95,6 +95,8 @@ type pod struct {
 	config    *criapi.PodSandboxConfig
 	container *criapi.ContainerConfig
 	id, main  string
+	// When the sandbox ran and the container was created, from the beginning.
+	ran, created time.Duration
 }
 
 // newPod describes a pod as the kubelet would, a PID namespace per container,
@@ -126,18 +128,19 @@ func (b *bench) newPod(network criapi.NamespaceMode, image string, command ...st
 
 // up runs the pod and its container.
 func (b *bench) up(ctx context.Context, p *pod) error {
+	began := time.Now()
 	sandbox, err := b.runtime.RunPodSandbox(ctx, &criapi.RunPodSandboxRequest{Config: p.config})
 	if err != nil {
 		return err
 	}
-	p.id = sandbox.PodSandboxId
+	p.id, p.ran = sandbox.PodSandboxId, time.Since(began)
 	created, err := b.runtime.CreateContainer(ctx, &criapi.CreateContainerRequest{
 		PodSandboxId: p.id, Config: p.container, SandboxConfig: p.config,
 	})
 	if err != nil {
 		return err
 	}
-	p.main = created.ContainerId
+	p.main, p.created = created.ContainerId, time.Since(began)
 	_, err = b.runtime.StartContainer(ctx, &criapi.StartContainerRequest{ContainerId: p.main})
 	return err
 }

@@ -55,19 +55,21 @@ func podStarts(ctx context.Context, b *bench) (out []result, err error) {
 		{"pod up, host net", criapi.NamespaceMode_NODE, 10, 5},
 		{"pod up, bridge", criapi.NamespaceMode_POD, 20, 10},
 	} {
-		var taken []time.Duration
+		var taken, run, create, start []time.Duration
 		for range samples {
 			p := b.newPod(c.network, b.image, sleeper()...)
 			began := time.Now()
 			if err := b.up(ctx, p); err != nil {
 				return nil, err
 			}
-			taken = append(taken, time.Since(began))
+			took := time.Since(began)
+			taken, run, create, start = append(taken, took), append(run, p.ran), append(create, p.created-p.ran), append(start, took-p.created)
 			if err := b.down(ctx, p.id); err != nil {
 				return nil, err
 			}
 		}
-		out = append(out, result{Name: c.name, Value: median(taken), Unit: "ms", Bar: c.bar, Goal: c.goal})
+		steps := fmt.Sprintf("run %.1f, create %.1f, start %.1f", median(run), median(create), median(start))
+		out = append(out, result{Name: c.name, Value: median(taken), Unit: "ms", Bar: c.bar, Goal: c.goal, Note: steps})
 	}
 	return out, nil
 }
