@@ -1,9 +1,9 @@
 package cgroups
 
 import (
+	"math"
 	"strconv"
 
-	"github.com/containerd/cgroups/v3/cgroup2"
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -15,8 +15,7 @@ func (b *builder) cpu(c *specs.LinuxCPU) {
 		if b.v1() {
 			b.set("cpu", "cpu.shares", strconv.FormatUint(*c.Shares, 10))
 		} else {
-			weight := cgroup2.ConvertCPUSharesToCgroupV2Value(*c.Shares)
-			b.set("cpu", "cpu.weight", strconv.FormatUint(weight, 10))
+			b.set("cpu", "cpu.weight", strconv.Itoa(cpuWeight(*c.Shares)))
 		}
 	}
 	if c.Idle != nil && (*c.Idle != 0 || b.m.find("cpu") != nil) {
@@ -35,6 +34,14 @@ func (b *builder) cpu(c *specs.LinuxCPU) {
 	if c.RealtimeRuntime != nil && *c.RealtimeRuntime != 0 {
 		b.set("cpu", "cpu.rt_runtime_us", strconv.FormatInt(*c.RealtimeRuntime, 10))
 	}
+}
+
+// cpuWeight is v2's weight for v1's shares, as runc and crun have it: the curve through
+// the least, the default and the most that there is of each.
+func cpuWeight(shares uint64) int {
+	const least, most = 2, 1 << 18
+	bits := math.Log2(float64(min(max(shares, least), most)))
+	return int(math.Ceil(math.Pow(10, (bits*bits+125*bits)/612-7.0/34)))
 }
 
 // bandwidth sets quota, period and burst. The kernel checks each against the

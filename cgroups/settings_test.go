@@ -164,3 +164,11 @@ func pick2(which bool, yes, no string) string {
 	}
 	return no
 }
+
+func TestCPUSharesBecomeTheWeightThatOtherRuntimesGiveThem(t *testing.T) {
+	for shares, want := range map[uint64]int{0: 1, 2: 1, 3: 2, 102: 17, 1000: 99, 1024: 100, 4096: 303, 1 << 18: 10000, 1 << 40: 10000} {
+		if got := cpuWeight(shares); got != want {
+			t.Errorf("cpuWeight(%d) = %d, want %d", shares, got, want)
+		}
+	}
+}

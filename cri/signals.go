@@ -6,11 +6,6 @@ import (
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// CRI spells the real-time signals in letters.
-func signalWords() *strings.Replacer {
-	return strings.NewReplacer("MINPLUS", "MIN+", "MAXMINUS", "MAX-")
-}
-
 // stopSignal is the engine's name of a signal; "" is the runtime's default.
 func stopSignal(s criapi.Signal) (string, error) {
 	name, ok := criapi.Signal_name[int32(s)]
@@ -20,18 +15,20 @@ func stopSignal(s criapi.Signal) (string, error) {
 	if s == criapi.Signal_SIGNAL_RUNTIME_DEFAULT {
 		return "", nil
 	}
-	return signalWords().Replace(strings.TrimPrefix(name, "SIGNAL_")), nil
+	name = strings.TrimPrefix(name, "SIGNAL_")
+	// CRI spells the real-time signals in letters.
+	name = strings.Replace(name, "MINPLUS", "MIN+", 1)
+	return strings.Replace(name, "MAXMINUS", "MAX-", 1), nil
 }
 
 // signalOf is CRI's value for an engine's name, SIGTERM when there is none
 // (numbers, in an image's STOPSIGNAL).
 func signalOf(name string) criapi.Signal {
 	name = "SIG" + strings.TrimPrefix(strings.ToUpper(name), "SIG")
-	for number := range criapi.Signal_name {
-		s := criapi.Signal(number)
-		if own, err := stopSignal(s); err == nil && own == name {
-			return s
-		}
+	name = strings.Replace(name, "MIN+", "MINPLUS", 1)
+	name = strings.Replace(name, "MAX-", "MAXMINUS", 1)
+	if number, ok := criapi.Signal_value["SIGNAL_"+name]; ok {
+		return criapi.Signal(number)
 	}
 	return criapi.Signal_SIGNAL_SIGTERM
 }

@@ -20,26 +20,32 @@ import (
 	"github.com/siflet/siflet/runtime/supervisor"
 )
 
-// actionCommands are exec, run, shell and test.
-func (w *workshop) actionCommands() []*cobra.Command {
-	exec := w.actionCommand("exec", "exec [flags] IMAGE|instance://NAME COMMAND [ARGS...]", "run a command in an image or an instance", 2)
-	const images = "\n\nIMAGE is a SIF file, a name in the node's store, or docker://, oras://, library://, https://,\n" +
-		"docker-archive:, oci-archive: or oci: and what is there; what is not there yet is pulled first."
+func (w *workshop) execCommand() *cobra.Command {
+	return w.actionCommand("exec", "exec [flags] IMAGE|instance://NAME COMMAND [ARGS...]", "run a command in an image or an instance", 2)
+}
+
+func (w *workshop) runCommand() *cobra.Command {
 	run := w.actionCommand("run", "run [flags] IMAGE|instance://NAME [ARGS...]", "run an image's runscript", 1)
-	shell := w.actionCommand("shell", "shell [flags] IMAGE|instance://NAME", "run an interactive shell in an image or an instance", 1)
-	test := w.actionCommand("test", "test [flags] IMAGE|instance://NAME [ARGS...]", "run an image's test script", 1)
-	for _, c := range []*cobra.Command{exec, run, shell, test} {
-		c.Long = strings.ToUpper(c.Short[:1]) + c.Short[1:] + "." + images
-	}
 	run.Long += "\n\nDocker and OCI images have no runscript: what runs is their ENTRYPOINT with their CMD,\nwhich ARGS replace."
+	return run
+}
+
+func (w *workshop) shellCommand() *cobra.Command {
+	return w.actionCommand("shell", "shell [flags] IMAGE|instance://NAME", "run an interactive shell in an image or an instance", 1)
+}
+
+func (w *workshop) testCommand() *cobra.Command {
+	test := w.actionCommand("test", "test [flags] IMAGE|instance://NAME [ARGS...]", "run an image's test script", 1)
 	test.Long += "\n\nThe exit status is the script's. An image without one is said so, and passes."
-	return []*cobra.Command{exec, run, shell, test}
+	return test
 }
 
 func (w *workshop) actionCommand(verb, use, short string, least int) *cobra.Command {
+	const images = "\n\nIMAGE is a SIF file, a name in the node's store, or docker://, oras://, library://, https://,\n" +
+		"docker-archive:, oci-archive: or oci: and what is there; what is not there yet is pulled first."
 	var o actionOptions
 	cmd := &cobra.Command{
-		Use: use, Short: short,
+		Use: use, Short: short, Long: strings.ToUpper(short[:1]) + short[1:] + "." + images,
 		Args: atLeast(least, "too few arguments: siflet "+use),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			joins := strings.HasPrefix(args[0], "instance://")

@@ -28,7 +28,7 @@ func (w *workshop) envCommand() *cobra.Command {
 			"as other prefixes. A password is not shown.",
 		Args: exactly(0, "want no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := w.variables(cmd.Root())
+			list, err := w.variables()
 			if err != nil {
 				return err
 			}
@@ -47,7 +47,7 @@ func (w *workshop) envCommand() *cobra.Command {
 }
 
 // variables are those with a meaning of their own, then those that set flags.
-func (w *workshop) variables(root *cobra.Command) ([]variable, error) {
+func (w *workshop) variables() ([]variable, error) {
 	r, err := callerRoots()
 	if err != nil {
 		return nil, err
@@ -73,7 +73,7 @@ func (w *workshop) variables(root *cobra.Command) ([]variable, error) {
 		v.Value, v.Set = os.LookupEnv(v.Name)
 		list = append(list, v)
 	}
-	return append(list, flagVariables(root)...), nil
+	return append(list, flagVariables(rootCommand(nil))...), nil
 }
 
 // flagVariables are those that are set for flags of commands that read them.

@@ -5,7 +5,9 @@ package main
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -18,7 +20,7 @@ var version = "dev"
 func main() {
 	// Supervisors and hooks live on: they keep nothing open for who called us.
 	_ = linux.CloseOnExecFrom(3) //nolint:mnd // but stdio
-	root := rootCommand()
+	root := rootCommand(os.Args[1:])
 	ran, err := root.ExecuteContextC(context.Background())
 	code := report(os.Stderr, ran.CommandPath(), err)
 	if status := (statusError{}); errors.As(err, &status) && status.signal != 0 {
@@ -28,24 +30,40 @@ func main() {
 	os.Exit(code)
 }
 
-func rootCommand() *cobra.Command {
+// rootCommand is siflet with the command that args begin with or, when they do not begin
+// with the name of one, with all: several hundred flags take a millisecond to make.
+func rootCommand(args []string) *cobra.Command {
 	w := &workshop{stderr: &console{f: os.Stderr}}
-	root := group(
-		&cobra.Command{
-			Use: "siflet", Short: "Run pods and instances from SIF images",
-			SilenceErrors: true, SilenceUsage: true, Version: version,
-		},
-		agentCommand(), configCommand(), versionCommand(), w.instanceCommand(), w.generateCommand(), w.imageCommand(), w.cacheCommand(), w.pullCommand(), w.registryCommand(),
-		w.keyCommand(), w.signCommand(), w.verifyCommand(), w.inspectCommand(), w.runHelpCommand(), w.buildCommand(),
-	)
-	root.AddCommand(w.actionCommands()...)
-	root.AddCommand(w.sifCommand(), w.envCommand(), w.pushCommand(), w.overlayCommand())
+	root := group(&cobra.Command{
+		Use: "siflet", Short: "Run pods and instances from SIF images",
+		SilenceErrors: true, SilenceUsage: true, Version: version,
+	})
+	commands := w.commands()
+	if len(args) > 0 && commands[args[0]] != nil {
+		root.AddCommand(commands[args[0]]())
+	} else {
+		for _, name := range slices.Sorted(maps.Keys(commands)) {
+			root.AddCommand(commands[name]())
+		}
+	}
 	onlyKnownTopics(root)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{text: err.Error()} })
 	// The agent's own flags of these names win over them.
 	root.PersistentFlags().StringVar(&w.agent.state, "state-dir", envOr("SIFLET_STATE_DIR", "/var/lib/siflet"), "state directory of the node agent")
 	root.PersistentFlags().StringVar(&w.agent.run, "run-dir", envOr("SIFLET_RUN_DIR", "/run/siflet"), "run directory of the node agent")
 	return root
+}
+
+// commands are the makers of siflet's commands by their names.
+func (w *workshop) commands() map[string]func() *cobra.Command {
+	return map[string]func() *cobra.Command{
+		"agent": agentCommand, "config": configCommand, "version": versionCommand, "env": w.envCommand,
+		"exec": w.execCommand, "run": w.runCommand, "shell": w.shellCommand, "test": w.testCommand,
+		"instance": w.instanceCommand, "generate": w.generateCommand,
+		"image": w.imageCommand, "cache": w.cacheCommand, "pull": w.pullCommand, "push": w.pushCommand, "registry": w.registryCommand,
+		"key": w.keyCommand, "sign": w.signCommand, "verify": w.verifyCommand,
+		"build": w.buildCommand, "inspect": w.inspectCommand, "run-help": w.runHelpCommand, "sif": w.sifCommand, "overlay": w.overlayCommand,
+	}
 }
 
 func envOr(name, fallback string) string {

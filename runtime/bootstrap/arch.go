@@ -1,8 +1,6 @@
 package bootstrap
 
-import "regexp"
-
-var archPackage = regexp.MustCompile(`^[a-z0-9@_+][a-z0-9@._+-]*$`)
+var archPackage = lazily(`^[a-z0-9@_+][a-z0-9@._+-]*$`)
 
 // arch installs Arch Linux.
 func arch(h *header, dir string) plan {
@@ -11,7 +9,7 @@ func arch(h *header, dir string) plan {
 		mirror = "https://geo.mirror.pkgbuild.com/$repo/os/$arch"
 	}
 	mirror = h.url("mirrorurl", mirror, "http", "https", "ftp", "file")
-	packages := append([]string{"base"}, h.words("include", archPackage)...)
+	packages := append([]string{"base"}, h.words("include", archPackage())...)
 	config := "[options]\nHoldPkg = pacman glibc\nArchitecture = auto\nSigLevel = Required DatabaseOptional\nLocalFileSigLevel = Optional\n" +
 		"\n[core]\nServer = " + mirror + "\n\n[extra]\nServer = " + mirror + "\n"
 	chroot := func(args ...string) command {

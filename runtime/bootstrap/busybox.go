@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"regexp"
 	"strings"
 	"time"
 )
@@ -24,7 +23,7 @@ const (
 	patience = 10 * time.Minute
 )
 
-var sha256Sum = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+var sha256Sum = lazily(`^sha256:[0-9a-f]{64}$`)
 
 // busybox installs the one program, and a link for each command that it is.
 func busybox(h *header, _ string) plan {
@@ -33,7 +32,7 @@ func busybox(h *header, _ string) plan {
 		from = "file://" + from
 	}
 	from = h.url("mirrorurl", from, "https", "http", "file")
-	sum := h.word("fingerprints", sha256Sum)
+	sum := h.word("fingerprints", sha256Sum())
 	p := plan{finish: func(ctx context.Context, root *os.Root) error {
 		program, err := fetch(ctx, from)
 		if err != nil {
@@ -141,7 +140,7 @@ func installBusybox(root *os.Root, program []byte, from string) error {
 	return nil
 }
 
-var appletName = regexp.MustCompile(`^[a-z0-9_\[][a-zA-Z0-9_.+\[-]*$`)
+var appletName = lazily(`^[a-z0-9_\[][a-zA-Z0-9_.+\[-]*$`)
 
 // applets are the names of the commands that a busybox is: they are in it in the order of
 // the alphabet, each with a zero byte after it, and a second one at the end.
@@ -158,7 +157,7 @@ func applets(program []byte) []string {
 			return names
 		}
 		name := string(rest[:end])
-		if !appletName.MatchString(name) || name <= before {
+		if !appletName().MatchString(name) || name <= before {
 			return names
 		}
 		names = append(names, name)

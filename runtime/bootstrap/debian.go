@@ -6,28 +6,27 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 )
 
 var (
-	debianSuite   = regexp.MustCompile(`^[a-z0-9][a-z0-9./-]*$`)
-	debianPackage = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]*(:[a-z0-9-]+)?(=[A-Za-z0-9.+:~-]+)?$`)
-	debianWord    = regexp.MustCompile(`^[a-z][a-z0-9/-]*$`)
+	debianSuite   = lazily(`^[a-z0-9][a-z0-9./-]*$`)
+	debianPackage = lazily(`^[a-z0-9][a-z0-9+.-]*(:[a-z0-9-]+)?(=[A-Za-z0-9.+:~-]+)?$`)
+	debianWord    = lazily(`^[a-z][a-z0-9/-]*$`)
 )
 
 // debian installs Debian, Ubuntu and their kin.
 func debian(h *header, dir string) plan {
 	mirror := h.url("mirrorurl", h.need("mirrorurl", "http://deb.debian.org/debian"), "http", "https", "ftp", "file")
 	h.need("osversion", "bookworm")
-	suite := h.word("osversion", debianSuite)
-	packages := h.words("include", debianPackage)
-	variant := h.word("variant", debianWord)
+	suite := h.word("osversion", debianSuite())
+	packages := h.words("include", debianPackage())
+	variant := h.word("variant", debianWord())
 	if variant == "" {
 		variant = "minbase"
 	}
-	components := h.words("components", debianWord)
+	components := h.words("components", debianWord())
 	keyring := h.path("keyring")
 
 	common := []string{"--variant=" + variant}

@@ -3,26 +3,25 @@ package bootstrap
 import (
 	"context"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 )
 
 var (
-	rpmVersion = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
-	rpmPackage = regexp.MustCompile(`^[A-Za-z0-9@/_][A-Za-z0-9@/_.+:~^*()-]*$`)
-	rpmOption  = regexp.MustCompile(`^[A-Za-z0-9_.-]+=[A-Za-z0-9_.:/*,-]*$`)
-	osVersion  = regexp.MustCompile(`(?i)%{osversion}`)
+	rpmVersion = lazily(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+	rpmPackage = lazily(`^[A-Za-z0-9@/_][A-Za-z0-9@/_.+:~^*()-]*$`)
+	rpmOption  = lazily(`^[A-Za-z0-9_.-]+=[A-Za-z0-9_.:/*,-]*$`)
+	osVersion  = lazily(`(?i)%{osversion}`)
 )
 
 // mirror is the address of a key, with the version of the system put in.
 func (h *header) mirror(key, version string) string {
 	value := h.Value(key)
-	if osVersion.MatchString(value) && version == "" {
+	if osVersion().MatchString(value) && version == "" {
 		h.failf(key, "it has %%{OSVERSION} in it, and there is no line \"osversion: VERSION\"")
 		return ""
 	}
-	return h.url(key, osVersion.ReplaceAllString(value, version), "http", "https", "ftp", "file")
+	return h.url(key, osVersion().ReplaceAllString(value, version), "http", "https", "ftp", "file")
 }
 
 // unverified is the warning about packages that nobody vouches for.
@@ -36,9 +35,9 @@ func (h *header) unverified(key string) []string {
 // dnf installs Fedora and its kin.
 func dnf(h *header, dir string) plan {
 	h.need("mirrorurl", "http://mirror.example.org/fedora/releases/%{OSVERSION}/Everything/x86_64/os/")
-	version := h.word("osversion", rpmVersion)
+	version := h.word("osversion", rpmVersion())
 	mirror, update := h.mirror("mirrorurl", version), h.mirror("updateurl", version)
-	packages := append([]string{"/etc/redhat-release", "coreutils"}, h.words("include", rpmPackage)...)
+	packages := append([]string{"/etc/redhat-release", "coreutils"}, h.words("include", rpmPackage())...)
 	key := h.path("keyring")
 
 	var config strings.Builder
@@ -53,7 +52,7 @@ func dnf(h *header, dir string) plan {
 		args = append(args, "--releasever="+version)
 	}
 	for option := range strings.FieldsSeq(h.Value("setopt")) {
-		if !rpmOption.MatchString(option) {
+		if !rpmOption().MatchString(option) {
 			h.failf("setopt", "%q is not NAME=VALUE", option)
 		}
 		args = append(args, "--setopt="+option)
@@ -103,8 +102,8 @@ func zypper(h *header, dir string) plan {
 		}
 	}
 	h.need("mirrorurl", "http://download.opensuse.org/distribution/leap/%{OSVERSION}/repo/oss/")
-	version := h.word("osversion", rpmVersion)
-	packages := append([]string{"aaa_base"}, h.words("include", rpmPackage)...)
+	version := h.word("osversion", rpmVersion())
+	packages := append([]string{"aaa_base"}, h.words("include", rpmPackage())...)
 	key := h.path("keyring")
 	base := []string{"--non-interactive", "--root", dir}
 	if version != "" {

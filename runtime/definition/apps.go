@@ -1,12 +1,11 @@
 package definition
 
 import (
-	"regexp"
 	"strings"
 )
 
 // appName has nothing in it that means something to a shell or in a path.
-var appName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.+@-]{0,127}$`)
+var appName = lazily(`^[A-Za-z0-9_][A-Za-z0-9_.+@-]{0,127}$`)
 
 // appSection reads a section of a SCIF app.
 func (p *parser) appSection(s *Stage, raw rawSection, name string, args []string) {
@@ -18,7 +17,7 @@ func (p *parser) appSection(s *Stage, raw rawSection, name string, args []string
 	case len(args) > 1:
 		p.failf(at, "%"+name, "an app's name is one word, not %s", quote(strings.Join(args, " ")))
 		return
-	case !appName.MatchString(args[0]):
+	case !appName().MatchString(args[0]):
 		p.failf(at, "%"+name, "%s is no name for an app: it has letters, digits, _ . + @ and -, and begins with a letter, a digit or _",
 			quote(args[0]))
 		return

@@ -1,7 +1,6 @@
 package definition
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -15,7 +14,7 @@ func keys() []string {
 	}
 }
 
-var numbered = regexp.MustCompile(`^otherurl[0-9]{1,3}$`)
+var numbered = lazily(`^otherurl[0-9]{1,3}$`)
 
 // maxValue is more than any key needs: PGP keys are the longest.
 const maxValue = 32 << 10
@@ -86,7 +85,7 @@ func continued(value string) string {
 }
 
 func (p *parser) key(h Header, k Key) Header {
-	if !slices.Contains(keys(), k.Name) && !numbered.MatchString(k.Name) {
+	if !slices.Contains(keys(), k.Name) && !numbered().MatchString(k.Name) {
 		hint := ""
 		if !p.enough() {
 			hint = suggestion(k.Name, keys())
@@ -162,7 +161,7 @@ func (p *parser) idle(h Header, agent string) {
 		return
 	}
 	for _, k := range h {
-		name := numbered.ReplaceAllString(k.Name, "otherurl")
+		name := numbered().ReplaceAllString(k.Name, "otherurl")
 		if !slices.Contains(used, name) && !slices.Contains([]string{"bootstrap", "stage", "includecmd"}, name) {
 			p.warnf(k.Line, "", "bootstrap %s has no use for %s", agent, k.Name)
 		}

@@ -2,14 +2,13 @@ package definition
 
 import (
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 )
 
 // reference is where the value of an argument goes. Other text in double braces
 // (of templates, of formats) stays what it is.
-var reference = regexp.MustCompile(`{{\s*(\w+)\s*}}`)
+var reference = lazily(`{{\s*(\w+)\s*}}`)
 
 // expand puts arguments in all lines of a stage and returns them. A value can be
 // several lines, but none of them can begin a section or a stage.
@@ -58,8 +57,8 @@ func (p *parser) value(l line, values map[string]string) string {
 	if p.put > maxText {
 		return l.text
 	}
-	text := reference.ReplaceAllStringFunc(l.text, func(text string) string {
-		name := reference.FindStringSubmatch(text)[1]
+	text := reference().ReplaceAllStringFunc(l.text, func(text string) string {
+		name := reference().FindStringSubmatch(text)[1]
 		value, ok := p.args[name]
 		if !ok {
 			value, ok = values[name]
@@ -124,7 +123,7 @@ func (p *parser) unused() {
 	}
 }
 
-var argumentName = regexp.MustCompile(`^\w+$`)
+var argumentName = lazily(`^\w+$`)
 
 // pair takes NAME=VALUE apart, or says what is wrong with it.
 func pair(text string) (name, value, problem string) {
@@ -133,7 +132,7 @@ func pair(text string) (name, value, problem string) {
 	switch {
 	case !ok:
 		return "", "", quote(text) + " is not NAME=VALUE"
-	case !argumentName.MatchString(name):
+	case !argumentName().MatchString(name):
 		return "", "", quote(name) + " is no name for an argument: use letters, digits and _"
 	}
 	return name, strings.TrimSpace(value), ""
