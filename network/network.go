@@ -30,6 +30,10 @@ import (
 // port that was asked for is mapped already or another process listens on it.
 var ErrPortTaken = errors.New("host port is taken")
 
+// ErrPort is returned, wrapped with the port, when a host port can't lead to a
+// holder with such addresses.
+var ErrPort = errors.New("host port")
+
 // BuiltIn is the Network of a Result that the built-in bridge made.
 const BuiltIn = "builtin"
 

@@ -57,11 +57,11 @@ func mappings(ports []Port, addrs []netip.Addr) ([]mapping, error) {
 			continue
 		}
 		if ip := p.HostIP; ip.Is6() && !ip.Is4In6() && ip.IsLoopback() {
-			return nil, fmt.Errorf("port %d: the kernel can't forward from [::1]", p.Host)
+			return nil, fmt.Errorf("%w %d: the kernel can't forward from [::1]", ErrPort, p.Host)
 		}
 		some := p.mappings(addrs)
 		if len(some) == 0 {
-			return nil, fmt.Errorf("port %d: no address of the family of %s", p.Host, p.HostIP)
+			return nil, fmt.Errorf("%w %d: no address of the family of %s", ErrPort, p.Host, p.HostIP)
 		}
 		for _, m := range some {
 			if slices.Contains(all, m) {

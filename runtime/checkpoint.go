@@ -33,8 +33,8 @@ func (e *Engine) CheckpointContainer(ctx context.Context, id, location string) e
 }
 
 func (e *Engine) checkpointContainer(ctx context.Context, c *container, location string) (err error) {
-	if !filepath.IsAbs(location) {
-		return errorf(ErrInvalid, "location %q is not an absolute path", location)
+	if err := checkLocation(location); err != nil {
+		return err
 	}
 	held, err := c.take(ctx, claimCheckpoint)
 	if err != nil {
@@ -53,6 +53,22 @@ func (e *Engine) checkpointContainer(ctx context.Context, c *container, location
 		return err
 	}
 	return writeArchive(location, dir)
+}
+
+// checkLocation refuses where no archive can be, before a container stands still for it.
+func checkLocation(location string) error {
+	if !filepath.IsAbs(location) {
+		return errorf(ErrInvalid, "location %q is not an absolute path", location)
+	}
+	if d, err := os.Stat(filepath.Dir(location)); err != nil {
+		return as(ErrInvalid, fmt.Errorf("location: %w", err))
+	} else if !d.IsDir() {
+		return errorf(ErrInvalid, "location %q is in no directory", location)
+	}
+	if d, err := os.Stat(location); err == nil && d.IsDir() {
+		return errorf(ErrInvalid, "location %q is a directory", location)
+	}
+	return nil
 }
 
 // saveFrozen saves one container, which stands still meanwhile.

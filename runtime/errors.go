@@ -62,6 +62,8 @@ func classify(err error) error {
 		return as(ErrInvalid, err)
 	case errors.Is(err, cgroups.ErrNoController):
 		return as(ErrUnavailable, err)
+	case errors.Is(err, network.ErrPort):
+		return as(ErrInvalid, err)
 	case errors.Is(err, network.ErrPortTaken):
 		return as(ErrUnavailable, err)
 	}

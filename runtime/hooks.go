@@ -120,7 +120,10 @@ func (h *hookRun) answer(ctx context.Context) (theirs *os.File, wait func() erro
 			err = h.run(ctx, "createRuntime", specs.StateCreating, pid, h.hooks.CreateRuntime)
 		}
 		if err == nil {
-			_, err = ours.Write([]byte{'G'})
+			// Who does not read it has ended meanwhile, and was seen to.
+			if _, err = ours.Write([]byte{'G'}); errors.Is(err, linux.ErrPipe) {
+				err = nil
+			}
 		}
 		done <- err
 	}()

@@ -105,7 +105,12 @@ func mistakes(cache *cdi.Cache) string {
 	var text strings.Builder
 	found := cache.GetErrors()
 	for _, file := range slices.Sorted(maps.Keys(found)) {
-		fmt.Fprintf(&text, "; %s: %v", file, errors.Join(found[file]...))
+		for _, err := range found[file] {
+			// A conflict is an error of both files, and names them.
+			if said := err.Error(); !strings.Contains(text.String(), said) {
+				fmt.Fprintf(&text, "; %s: %s", file, said)
+			}
+		}
 	}
 	return strings.ReplaceAll(text.String(), "\n", ", ")
 }

@@ -96,6 +96,8 @@ func TestACheckpointIsRefusedByName(t *testing.T) {
 		{"absent", "nowhere", "/tmp/x.tar", "NotFound", "nowhere"},
 		{"not running", created, "/tmp/x.tar", "FailedPrecondition", "created"},
 		{"relative", running, "x.tar", "InvalidArgument", "x.tar"},
+		{"no directory", running, "/nowhere/x.tar", "InvalidArgument", "/nowhere"},
+		{"a directory", running, "/tmp", "InvalidArgument", "is a directory"},
 	} {
 		_, err := a.CheckpointContainer(within(t), &criapi.CheckpointContainerRequest{ContainerId: c.id, Location: c.location})
 		wantRefusal(t, c.name, err, c.code, c.text)

@@ -98,6 +98,7 @@ func TestHooksThatFailKeepTheContainerFromRunning(t *testing.T) {
 	image := busybox(t)
 	failing := script(t, "failing", "echo because >&2; exit 3")
 	slow := script(t, "slow", "sleep 60")
+	killer := script(t, "killer", `kill -9 $(sed 's/.*"pid":\([0-9]*\).*/\1/')`)
 	for _, c := range []struct{ hook, want string }{
 		{"{hookName: createRuntime, path: " + failing + "}", "run createRuntime hook 1: " + failing + " ended with exit code 3: because"},
 		{"{hookName: createContainer, path: " + failing + "}", "run createContainer hook 1: " + failing + " ended with exit code 3: because"},
@@ -105,6 +106,7 @@ func TestHooksThatFailKeepTheContainerFromRunning(t *testing.T) {
 		{"{hookName: poststart, path: " + failing + "}", "run poststart hook 1: "},
 		{"{hookName: prestart, path: /no/such/hook}", "run prestart hook 1: run /no/such/hook: no such file"},
 		{"{hookName: createRuntime, path: " + slow + ", timeout: 1}", slow + " did not end within 1s"},
+		{"{hookName: createRuntime, path: " + killer + "}", "the stage was killed"},
 		{"{hookName: createContainer, path: " + slow + ", timeout: 1}", slow + " did not end within 1s"},
 	} {
 		done := dir + "/done"

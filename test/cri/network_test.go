@@ -157,3 +157,11 @@ func TestBandwidthAnnotationsLimitThePod(t *testing.T) {
 	_, err = a.RunPodSandbox(within(t), &criapi.RunPodSandboxRequest{Config: p})
 	wantRefusal(t, "wrong rate", err, "InvalidArgument", "egress-bandwidth")
 }
+
+func TestAHostPortThatCantReachThePodIsRefused(t *testing.T) {
+	a := start(t)
+	c := podConfig(a, "p")
+	c.PortMappings = []*criapi.PortMapping{{HostPort: 18080, ContainerPort: 80, HostIp: "::1"}}
+	_, err := a.RunPodSandbox(within(t), &criapi.RunPodSandboxRequest{Config: c})
+	wantRefusal(t, "a port of ::1", err, "InvalidArgument", "host port 18080: the kernel can't forward from [::1]")
+}
