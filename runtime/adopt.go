@@ -97,7 +97,7 @@ func loadContainers(i *instance) error {
 			continue
 		}
 		c := &container{id: entry.Name(), inst: i, dir: filepath.Join(dir, entry.Name()), done: make(chan struct{})}
-		if err := record.Read(c.recordPath(), &c.rec); err != nil {
+		if err := errors.Join(record.Read(c.recordPath(), &c.rec), c.loadSecrets()); err != nil {
 			c.rec = containerRecord{ID: c.id, InstanceID: i.id, RemovingAt: time.Now(), Reason: err.Error()}
 		}
 		c.loadExit()

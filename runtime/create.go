@@ -166,6 +166,9 @@ func (e *Engine) prepare(ctx context.Context, c *container) error {
 	if err := os.Mkdir(c.dir, 0o700); err != nil && (rec.Restore == nil || !errors.Is(err, fs.ErrExist)) {
 		return err
 	}
+	if err := c.keepApart(&rec); err != nil {
+		return err
+	}
 	c.inst.mu.Lock()
 	c.rec, c.planned = rec, planned
 	c.inst.mu.Unlock()

@@ -64,6 +64,7 @@ type containerRecord struct {
 	Hooks      *specs.Hooks          `json:"hooks,omitempty"`
 	Labels     selinux.Labels        `json:"labels,omitzero"`
 	HooksEnded bool                  `json:"hooks_ended,omitempty"` // its poststop hooks have run
+	Apart      bool                  `json:"apart,omitempty"`       // the spec's secrets are not in the record
 }
 
 // instance is one instance in memory. Its mutex guards it and its containers,
@@ -105,6 +106,7 @@ type container struct {
 	done      chan struct{} // closed at the end of the process, known or not
 	ended     bool          // done is closed
 	announced bool          // its start was told
+	forgot    bool          // its secrets went with the run files
 	revised   bool          // its limits changed while it was starting
 	disk      diskUsage
 	hooksEnd  sync.Once // guards the running of poststop hooks
@@ -215,7 +217,7 @@ func (c *container) snapshotLocked() Container {
 		ID: c.id, InstanceID: c.inst.id, Spec: r.Spec, State: c.stateLocked(), ImageID: r.Image.ID,
 		CreatedAt: r.CreatedAt, StartedAt: r.StartedAt, Reason: r.Reason, LogPath: r.LogPath,
 		StopSignal: r.StopSignal, Resources: r.Resources,
-		Service: c.service,
+		Service: c.service, Forgot: c.forgot,
 		Cgroup:  filepath.Join(c.inst.rec.Cgroup, c.id), Volumes: r.volumes(), Labels: r.labels(),
 	}
 	switch out.State {

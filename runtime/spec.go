@@ -183,8 +183,8 @@ type Security struct {
 	NoHostDev bool `json:"no_host_dev,omitempty"`
 }
 
-// ContainerSpec is what a container is made from. It is recorded as given;
-// secrets in Env and Action are thus readable by the engine's user alone (0600).
+// ContainerSpec is what a container is made from. It is recorded as given, but for
+// Env and Action, in which secrets are: see secrets.go.
 type ContainerSpec struct {
 	// Name is unique within the instance together with Metadata.Attempt.
 	Name     string   `json:"name"`
@@ -279,6 +279,8 @@ type Container struct {
 	Labels     Labels                `json:"labels,omitzero"`     // SELinux's; Process is empty if privileged
 	Resources  *specs.LinuxResources `json:"resources,omitempty"` // effective, after updates
 	Service    ServiceState          `json:"service_state,omitzero"`
+	// Forgot says that Env and Action of the spec are not known any more.
+	Forgot bool `json:"forgot,omitempty"`
 }
 
 // ExecSpec is a further process in a running container.

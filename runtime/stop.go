@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/program"
 	"github.com/siflet/siflet/runtime/supervisor"
 )
@@ -211,7 +212,7 @@ func (e *Engine) forget(ctx context.Context, c *container) error {
 		e.unpin(c),
 	)
 	if err == nil {
-		err = os.RemoveAll(c.dir)
+		err = errors.Join(os.RemoveAll(c.dir), linux.Unlink(c.secretsPath()))
 	}
 	if err != nil {
 		return err

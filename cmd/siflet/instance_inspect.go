@@ -130,6 +130,9 @@ func (w *workshop) restart(ctx context.Context, name string, grace time.Duration
 	if err != nil || c == nil || !thisBoot(i) {
 		return missingError{text: "no instance found with name " + name}
 	}
+	if c.Forgot {
+		return fmt.Errorf("the environment that %s was started with is not known any more; start it anew: siflet instance start", name)
+	}
 	spec := c.Spec
 	// Who listened there has left.
 	spec.Mounts = slices.DeleteFunc(slices.Clone(spec.Mounts), func(m runtime.Mount) bool { return m.Target == notifyTarget })
