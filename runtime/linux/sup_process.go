@@ -158,6 +158,13 @@ func Reap(pid int) (code, sig int, ended bool, err error) {
 	return ws.ExitStatus(), 0, true, nil
 }
 
+// HasStopped says whether a child has been stopped by a signal, with all its threads.
+func HasStopped(pid int) bool {
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_PID, pid, &info, unix.WSTOPPED|unix.WNOHANG|unix.WNOWAIT|unix.WALL, nil)
+	return err == nil && info.Signo != 0
+}
+
 // OpenProcess opens a pidfd.
 func OpenProcess(pid int) (FD, error) {
 	n, err := unix.PidfdOpen(pid, 0)

@@ -139,7 +139,7 @@ func (x *execution) settled(f *program.Failure) {
 }
 
 func (x *execution) kill() {
-	killTree(&x.process)
+	x.killTree()
 }
 
 func (x *execution) over(e *Exit) {

@@ -77,7 +77,7 @@ func (c *container) signalAll(sig int) (int, error) {
 		return 0, nil
 	}
 	if sig == linux.SignalKill {
-		killTree(&c.main.process)
+		c.main.killTree()
 		return 1, nil
 	}
 	return 1, c.main.signal(sig)
@@ -131,75 +131,4 @@ func parseStat(pid int, b []byte) (stat, bool) {
 		s.status, _ = strconv.Atoi(string(f[status]))
 	}
 	return s, true
-}
-
-// killTree kills a process with its session and all descendants. It looks again
-// until it finds nobody new. The root goes last and is stopped meanwhile: what
-// its descendants leave behind comes to it, if it was started to keep them.
-func killTree(root *process) {
-	if !root.alive() {
-		return
-	}
-	_ = root.signal(linux.SignalStop)
-	killed := map[int]string{}
-	for range 16 {
-		found := 0
-		for _, s := range tree(root, killed) {
-			if s.pid == root.pid || s.dead || killed[s.pid] == s.start {
-				continue
-			}
-			killed[s.pid] = s.start
-			found++
-			killOne(s)
-		}
-		if found == 0 {
-			break
-		}
-	}
-	_ = root.signal(linux.SignalKill)
-}
-
-func killOne(s stat) {
-	fd, err := linux.OpenProcess(s.pid)
-	if err != nil {
-		return
-	}
-	defer fd.Close() //nolint:errcheck // a pidfd
-	if now, ok := readStat(s.pid); ok && now.start == s.start {
-		_ = linux.SignalProcess(fd, linux.SignalKill)
-	}
-}
-
-// tree returns root, its session, and everybody below either or below who was
-// killed before.
-func tree(root *process, killed map[int]string) []stat {
-	var pids []int
-	if root.cgroup.Procs != "" {
-		pids, _ = members(root.cgroup.Procs)
-	} else {
-		pids, _ = linux.Processes()
-	}
-	if !slices.Contains(pids, root.pid) {
-		pids = append(pids, root.pid) // a stage that has not joined yet
-	}
-	var all, in []stat
-	for _, pid := range pids {
-		if s, ok := readStat(pid); ok {
-			all = append(all, s)
-		}
-	}
-	for grew := true; grew; {
-		grew = false
-		all = slices.DeleteFunc(all, func(s stat) bool {
-			_, child := killed[s.parent]
-			belongs := child || s.pid == root.pid || s.session == root.pid ||
-				slices.ContainsFunc(in, func(p stat) bool { return p.pid == s.parent })
-			if belongs {
-				in = append(in, s)
-				grew = true
-			}
-			return belongs
-		})
-	}
-	return in
 }

@@ -19,6 +19,8 @@ type process struct {
 	// dying is called just before the dead process is collected.
 	dying func()
 	ended func(*Exit)
+	// killing is under way when killTree was called.
+	killing *treeKill
 }
 
 func (p *process) ready(uint32) {
@@ -39,6 +41,7 @@ func (p *process) ready(uint32) {
 	}
 	e.OOM = mayBeOOM(e.Code) && oomKills(p.cgroup.OOM) > p.oomBase
 	p.s.loop.close(&p.pidfd)
+	p.killing.stop()
 	p.ended(e)
 }
 
