@@ -19,6 +19,7 @@ type inside struct {
 	gate      FD      // what it waits for before it does anything
 	opener    FD      // the other end, which is the parent's
 	cgroups   []FD
+	within    FD // whose cgroup namespace it enters; 0 is nobody's
 	zero      [1]byte
 	newPID    bool
 	newMount  bool
@@ -142,6 +143,15 @@ func (c *inside) child() {
 	}
 	for _, f := range c.cgroups {
 		if _, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(f), uintptr(unsafe.Pointer(&c.zero)), 1); errno != 0 {
+			c.fail(reportCgroup, errno)
+		}
+	}
+	if c.within > 0 {
+		// Not before it is in the cgroup: from outside nobody in the namespace may be
+		// moved there (nsdelegate). It fails for what is no process, and where a user
+		// namespace has the node's cgroup namespace, in which we are.
+		_, _, errno := unix.RawSyscall(unix.SYS_SETNS, uintptr(c.within), CloneNewCgroup, 0)
+		if errno != 0 && errno != unix.EINVAL && errno != unix.EPERM {
 			c.fail(reportCgroup, errno)
 		}
 	}

@@ -9,27 +9,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// enterMounts moves the calling thread into the mount and cgroup namespaces of another
-// process until leave is called.
+// enterMounts moves the calling thread into the mount namespace of another process
+// until leave is called.
 func enterMounts(of FD) (leave func(), err error) {
 	mounts, err := OpenRead("/proc/thread-self/ns/mnt")
 	if err != nil {
 		return nil, err
 	}
-	cgroup, err := OpenRead("/proc/thread-self/ns/cgroup")
-	if err != nil {
-		return nil, errors.Join(err, mounts.Close())
-	}
 	leave = func() {
-		if err := errors.Join(unix.Setns(int(mounts), unix.CLONE_NEWNS), unix.Setns(int(cgroup), unix.CLONE_NEWCGROUP)); err != nil {
+		if err := unix.Setns(int(mounts), unix.CLONE_NEWNS); err != nil {
 			// What comes next would believe the names of somebody else.
 			panic("leave mount namespace: " + err.Error())
 		}
-		Close(int(mounts), int(cgroup))
+		Close(int(mounts))
 	}
-	if err := JoinContainer(int(of)); err != nil {
+	// The threads of a process share root and working directory, and the kernel
+	// lets nobody who shares them change mount namespace.
+	err = unix.Unshare(unix.CLONE_FS)
+	if err == nil {
+		err = unix.Setns(int(of), unix.CLONE_NEWNS)
+	}
+	if err != nil {
 		leave()
-		return nil, err
+		return nil, fmt.Errorf("join container: %w", err)
 	}
 	return leave, nil
 }
@@ -47,6 +49,7 @@ func (c *inside) start(above int, within FD, score string) (pid int, err error) 
 	}
 	leave := func() {}
 	if within > 0 {
+		c.within = within
 		if leave, err = enterMounts(within); err != nil {
 			return 0, errors.Join(err, c.report.Close(), c.gate.Close())
 		}

@@ -48,6 +48,8 @@ const (
 	CloneNewIPC   = unix.CLONE_NEWIPC
 	CloneNewUTS   = unix.CLONE_NEWUTS
 	CloneNewUser  = unix.CLONE_NEWUSER
+
+	CloneNewCgroup = unix.CLONE_NEWCGROUP
 )
 
 // Fork starts path, or the open file a.Exe, and returns the child's PID and a
