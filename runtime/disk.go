@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/siflet/siflet/cgroups"
@@ -23,14 +24,50 @@ type Disk struct {
 	Size, MostInodes, FreeInodes uint64
 }
 
+const (
+	// diskAge is how long a count of files stands, or as many times as long as it took
+	// as diskPauses says.
+	diskAge    = 10 * time.Second
+	diskPauses = 10
+	// diskPatience is how long a count is waited for. A container may have millions of
+	// files: it must not keep others from being measured.
+	diskPatience = 200 * time.Millisecond
+)
+
 // diskUsage remembers the last count.
 type diskUsage struct {
-	mu   sync.Mutex
-	last Disk
+	mu    sync.Mutex
+	last  *Disk
+	took  time.Duration
+	under chan struct{} // closed at the end of the count that is under way, nil without one
 }
 
-// diskAge is how long a count of files stands.
-const diskAge = 10 * time.Second
+// walks are the counts under way.
+type walks struct {
+	mu    sync.Mutex
+	ended bool // guards wait: no count begins any more
+	over  atomic.Bool
+	wait  sync.WaitGroup
+}
+
+// begin runs a count, unless it is too late.
+func (w *walks) begin(count func()) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.ended {
+		w.wait.Go(count)
+	}
+	return !w.ended
+}
+
+// end gives up what is under way.
+func (w *walks) end() {
+	w.mu.Lock()
+	w.ended = true
+	w.mu.Unlock()
+	w.over.Store(true)
+	w.wait.Wait()
+}
 
 // writableLocked are the directories on disk that the container writes to.
 func (c *container) writableLocked() []string {
@@ -72,7 +109,10 @@ func (v *view) DiskUsage(beside string) Disk {
 		total.Path = own
 	}
 	for _, l := range layers {
-		one := l.of.count(l.dirs)
+		one := l.of.count(&v.walks, l.dirs)
+		if one == nil {
+			continue // it is being counted
+		}
 		total.Bytes += one.Bytes
 		total.Inodes += one.Inodes
 		if one.At.Before(total.At) {
@@ -82,17 +122,53 @@ func (v *view) DiskUsage(beside string) Disk {
 	return total
 }
 
-// count walks the directories unless it did so a moment ago.
-func (d *diskUsage) count(dirs []string) *Disk {
+// count is what the directories take, as of a moment ago. It is as it was before while
+// that is being found out and takes long: nil the first time.
+func (d *diskUsage) count(w *walks, dirs []string) *Disk {
+	under := d.begin(w, dirs)
+	if under != nil {
+		late := time.NewTimer(diskPatience)
+		defer late.Stop()
+		select {
+		case <-under:
+		case <-late.C:
+		}
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if time.Since(d.last.At) < diskAge {
-		out := d.last
-		return &out
+	if d.last == nil {
+		return nil
 	}
+	out := *d.last
+	return &out
+}
+
+// begin begins to count, if it is time to and nobody does. What it returns is closed at
+// the end of that; nil is nothing to wait for.
+func (d *diskUsage) begin(w *walks, dirs []string) <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.under != nil {
+		return d.under
+	}
+	if d.last != nil && time.Since(d.last.At) < max(diskAge, diskPauses*d.took) {
+		return nil
+	}
+	under := make(chan struct{})
+	if !w.begin(func() { d.walk(w, dirs, under) }) {
+		return nil
+	}
+	d.under = under
+	return under
+}
+
+func (d *diskUsage) walk(w *walks, dirs []string, under chan<- struct{}) {
 	out := Disk{At: time.Now(), Path: dirs[0]}
 	for _, dir := range dirs {
 		_ = filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+			if w.over.Load() {
+				return fs.SkipAll
+			}
 			if err != nil {
 				return nil //nolint:nilerr // files come and go
 			}
@@ -107,6 +183,10 @@ func (d *diskUsage) count(dirs []string) *Disk {
 		out.Size, out.MostInodes, out.FreeInodes = room.Bytes, room.Inodes, room.FreeInodes
 		out.Device = cgroups.BlockDevice(uint64(room.Major), uint64(room.Minor))
 	}
-	d.last = out
-	return &out
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.under = nil; !w.over.Load() {
+		d.last, d.took = &out, time.Since(out.At)
+	}
+	close(under)
 }

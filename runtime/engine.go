@@ -164,6 +164,7 @@ func (e *Engine) Close() error {
 		w.close()
 	}
 	e.owners.Wait()
+	e.walks.end()
 	e.events.close()
 	e.warm.close()
 	if err := e.retire(); err != nil {

@@ -17,7 +17,7 @@ import (
 type ContainerStats struct {
 	Container Container
 	cgroups.Stats
-	Disk *Disk // nil without a writable layer on disk
+	Disk *Disk // nil without a writable layer on disk, and until it is counted
 	// Processes is nil unless details were asked for.
 	Processes *Processes
 }
@@ -89,7 +89,7 @@ func (v *view) measure(c *container, out *ContainerStats, what scope) error {
 		out.Processes = processesOf(group, out.Container.PID)
 	}
 	if len(dirs) > 0 {
-		out.Disk = c.disk.count(dirs)
+		out.Disk = c.disk.count(&v.walks, dirs)
 	}
 	return nil
 }

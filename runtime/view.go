@@ -15,6 +15,7 @@ type view struct {
 	cfg     Config
 	filters filterCache
 	criu    checkpoint.Criu
+	walks   walks
 
 	mu         sync.Mutex
 	instances  map[string]*instance
