@@ -218,7 +218,7 @@ func (c *container) snapshotLocked() Container {
 		CreatedAt: r.CreatedAt, StartedAt: r.StartedAt, Reason: r.Reason, LogPath: r.LogPath,
 		StopSignal: r.StopSignal, Resources: r.Resources,
 		Service: c.service, Forgot: c.forgot,
-		Cgroup:  filepath.Join(c.inst.rec.Cgroup, c.id), Volumes: r.volumes(), Labels: r.labels(),
+		Cgroup: filepath.Join(c.inst.rec.Cgroup, c.id), Volumes: r.volumes(), Labels: r.labels(),
 	}
 	switch out.State {
 	case ContainerRunning:
