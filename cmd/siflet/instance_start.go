@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
+	"syscall" //nolint:depguard // the names of signals; no system call
 	"time"
 
 	"github.com/spf13/cobra"
@@ -160,6 +162,8 @@ func (s *starting) attributes(cmd *cobra.Command, ref string, args []string) ([]
 
 // start brings the instance up, or leaves nothing of it but its logs.
 func (s *starting) start(ctx context.Context, engine *runtime.Engine) (runtime.Instance, error) {
+	told, stop := toldToStop(ctx)
+	defer stop()
 	if err := clearDead(ctx, engine, s.name); err != nil {
 		return runtime.Instance{}, err
 	}
@@ -182,11 +186,34 @@ func (s *starting) start(ctx context.Context, engine *runtime.Engine) (runtime.I
 	if err := s.writePID(firstPID(engine, running)); err != nil {
 		return running, errors.Join(err, s.takeBack(ctx, engine, running))
 	}
-	if err := s.until.wait(ctx, s, engine, running, listener); err != nil {
+	err = s.until.wait(told, s, engine, running, listener)
+	if told.Err() != nil {
+		stopped := messageError{text: "INFO:    stopped; instance " + s.name + " was not up yet, and is removed", code: exitInterrupted}
+		if s.s.foreground {
+			stopped.code = 0 // as later, when it does what a manager tells it
+		}
+		err = stopped
+	}
+	if err != nil {
 		return running, errors.Join(err, s.takeBack(ctx, engine, running))
 	}
 	info(s.w.stderr, "instance started successfully")
 	return running, nil
+}
+
+// toldToStop is a context that ends when this process is told to end by a signal, which
+// it then survives.
+func toldToStop(ctx context.Context) (context.Context, context.CancelFunc) {
+	var signals []os.Signal
+	for _, one := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(one) { // by nohup, or a shell that has put us into the background
+			signals = append(signals, one)
+		}
+	}
+	if len(signals) == 0 { // which would mean all
+		return context.WithCancel(ctx)
+	}
+	return signal.NotifyContext(ctx, signals...)
 }
 
 // firstPID is that of the first process of the instance's PID namespace.
