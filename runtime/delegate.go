@@ -15,7 +15,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -269,7 +268,7 @@ func (e *Engine) endDelegate(ctx context.Context, c *container) {
 	args := slices.Concat(h.RuntimeArgs, []string{"--root", c.inst.delegateRoot(), "delete", "--force", c.id})
 	cmd := exec.CommandContext(work, h.Runtime, args...) //nolint:gosec // the operator named it
 	cmd.WaitDelay = time.Second
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.SysProcAttr = linux.OwnSession()
 	cmd.Cancel = func() error { linux.KillSession(cmd.Process.Pid); return nil }
 	if out, err := cmd.CombinedOutput(); err != nil {
 		e.cfg.Log.Warn("the handler's runtime did not take a container away; siflet does", "runtime", h.Runtime, "container", c.id,

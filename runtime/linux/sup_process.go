@@ -181,7 +181,10 @@ func SignalProcess(pidfd FD, sig int) error {
 	return unix.PidfdSendSignal(int(pidfd), unix.Signal(sig), nil, 0)
 }
 
-// KillSession kills a child that was started with Setsid, and what it has started in
+// OwnSession has a child of os/exec begin a session, which KillSession ends.
+func OwnSession() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
+
+// KillSession kills a child that began a session, and what it has started in
 // its process group. The child has not been reaped yet.
 func KillSession(pid int) { _ = unix.Kill(-pid, unix.SIGKILL) }
 
