@@ -33,6 +33,7 @@ type instanceReport struct {
 	Cgroup     string          `json:"cgroup,omitempty"`
 	Log        string          `json:"logPath,omitempty"`
 	Start      []string        `json:"start,omitempty"`
+	Dir        string          `json:"dir,omitempty"` // where that was given
 }
 
 func (w *workshop) inspectInstanceCommand() *cobra.Command {
@@ -67,7 +68,7 @@ func inspectInstance(v view, i runtime.Instance) instanceReport {
 	kept := attributes(i)
 	out := instanceReport{
 		listed: describe(v, i), CreatedAt: i.CreatedAt, Reason: i.Reason, Hostname: i.Spec.Hostname, Ports: i.Spec.Ports,
-		Cgroup: i.Cgroup, Log: kept.Log, Start: kept.Start,
+		Cgroup: i.Cgroup, Log: kept.Log, Start: kept.Start, Dir: kept.Dir,
 	}
 	for _, address := range i.Addresses {
 		out.Addresses = append(out.Addresses, address.String())
