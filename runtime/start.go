@@ -90,9 +90,7 @@ func (e *Engine) start(ctx context.Context, c *container) error {
 		defer cancel()
 		e.endDelegate(ctx, c)
 		err = blameLimit(e.cfg.Cgroups, rec.Restore.explain(c.blameFilter(err, nil)), "the container", c.cgroup(), i.rec.Cgroup)
-		if gerr := e.cfg.Cgroups.Load(c.cgroup()).Delete(ctx); gerr != nil {
-			err = errors.Join(err, gerr)
-		}
+		err = errors.Join(err, e.cfg.Cgroups.Load(c.cgroup()).Delete(ctx))
 		return e.startFailed(ctx, c, volumeFailure(rec.Spec.Mounts, err))
 	}
 	rec.Restore.done()

@@ -5,8 +5,8 @@ import "testing"
 // A command is made alone when its name is what was asked for.
 func TestCommandsAreFoundByTheirNames(t *testing.T) {
 	all := rootCommand(nil)
-	for name, make := range new(workshop).commands() {
-		if got := make().Name(); got != name {
+	for name, command := range new(workshop).commands() {
+		if got := command().Name(); got != name {
 			t.Errorf("command %q is called %q", name, got)
 		}
 		if found, _, err := all.Find([]string{name}); err != nil || found.Name() != name {
