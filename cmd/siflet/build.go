@@ -84,7 +84,7 @@ func (w *workshop) build(ctx context.Context, output, spec string, o *buildOptio
 	if err := j.vacant(output); err != nil {
 		return err
 	}
-	if err := inOwnMounts(append([]string{spec}, o.argFiles...)); err != nil {
+	if err := inOwnMounts(func() error { return startSweeper(filepath.Dir(j.output), o.temporary()) }, append([]string{spec}, o.argFiles...)); err != nil {
 		return err
 	}
 	// Told to stop, it leaves nothing half built.
@@ -137,8 +137,8 @@ const ownMountsVar = "SIFLET_MOUNTS_BEFORE"
 
 // inOwnMounts makes sure that what is mounted is seen by this process alone and goes with
 // it: siflet starts again, with the same process ID. What the names of files in /dev/fd mean
-// stays open.
-func inOwnMounts(files []string) error {
+// stays open. What is to be outside is done before.
+func inOwnMounts(outside func() error, files []string) error {
 	before := os.Getenv(ownMountsVar)
 	own, err := linux.MountNamespace()
 	if err != nil {
@@ -151,6 +151,9 @@ func inOwnMounts(files []string) error {
 		if fd, err := strconv.Atoi(strings.TrimPrefix(name, "/dev/fd/")); err == nil && strings.HasPrefix(name, "/dev/fd/") {
 			_ = linux.MoveTo(fd, fd) // if it is not open, reading it tells so
 		}
+	}
+	if err := outside(); err != nil {
+		return err
 	}
 	return linux.RestartInOwnMounts(os.Args, append(os.Environ(), ownMountsVar+"="+own))
 }

@@ -20,6 +20,13 @@ var version = "dev"
 func main() {
 	// Supervisors and hooks live on: they keep nothing open for who called us.
 	_ = linux.CloseOnExecFrom(3) //nolint:mnd // but stdio
+	switch os.Args[0] {
+	case linux.GuardName:
+		os.Exit(linux.Guard(os.Args[1:]))
+	case sweeperName:
+		sweepLater(os.Args[1:])
+		return
+	}
 	root := rootCommand(os.Args[1:])
 	ran, err := root.ExecuteContextC(context.Background())
 	code := report(os.Stderr, ran.CommandPath(), err)

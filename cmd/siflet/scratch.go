@@ -103,16 +103,22 @@ func isAt(f *os.File, path string) bool {
 
 func (s *scratch) remove() error { return errors.Join(os.RemoveAll(s.dir), s.lock.Close()) }
 
-// sweep removes the caller's directories in which nobody works. What can't be removed
-// stays: it is not what the caller is here for.
-func sweep(parent, prefix string) {
+// sweep removes the caller's directories in which nobody works, and says how many are
+// left. What can't be removed stays: it is not what the caller is here for.
+func sweep(parent, prefix string) (left int) {
 	entries, _ := os.ReadDir(parent)
 	for _, e := range entries {
 		number, found := strings.CutPrefix(e.Name(), prefix)
-		if found && e.IsDir() && number != "" && strings.Trim(number, "0123456789") == "" {
-			_ = removeLeft(filepath.Join(parent, e.Name()))
+		if !found || !e.IsDir() || number == "" || strings.Trim(number, "0123456789") != "" {
+			continue
+		}
+		dir := filepath.Join(parent, e.Name())
+		_ = removeLeft(dir)
+		if _, err := os.Lstat(dir); err == nil {
+			left++
 		}
 	}
+	return left
 }
 
 // removeLeft removes a directory unless it is locked, somebody else's or another by now.

@@ -44,11 +44,16 @@ func (c *Child) Wait() (code, signal int, err error) {
 	if err != nil {
 		return 0, 0, os.NewSyscallError("wait4", err)
 	}
+	code, signal = exitOf(ws)
+	return code, signal, nil
+}
+
+func exitOf(ws unix.WaitStatus) (code, signal int) {
 	if ws.Signaled() {
 		const signalled = 128
-		return signalled + int(ws.Signal()), int(ws.Signal()), nil
+		return signalled + int(ws.Signal()), int(ws.Signal())
 	}
-	return ws.ExitStatus(), 0, nil
+	return ws.ExitStatus(), 0
 }
 
 // Close gives the descriptor back.
