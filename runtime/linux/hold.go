@@ -25,7 +25,8 @@ func HoldImage(name, fsType string, offset, size int64, direct bool, label strin
 	if label != "" {
 		options = append(options, "context="+label)
 	}
-	mount, err := NewMount(fsType, options, Attr{})
+	// The mount is to be looked into, by name too: nothing in it is to be opened but files.
+	mount, err := NewMount(fsType, options, Attr{NoSuid: true, NoDev: true, NoExec: true})
 	if err != nil {
 		return nil, fmt.Errorf("mount %s: %w", name, err)
 	}

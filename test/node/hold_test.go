@@ -39,6 +39,29 @@ func TestHeldImageKeepsItsLoopDevice(t *testing.T) {
 	eventually(t, "the loop device is free", func() bool { return len(loopsOf(t, image.Path)) == 0 })
 }
 
+// Whoever looks into an image on the node must not get at a device by that.
+func TestHeldImageHasNoDevices(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	image := squashfs(t, func(root string) {
+		const zero = 1<<8 | 5
+		if err := syscall.Mknod(filepath.Join(root, "bin/zero"), syscall.S_IFCHR|0o666, zero); err != nil {
+			t.Skipf("needs devices: %v", err)
+		}
+	})
+	held, err := linux.HoldImage(image.Path, image.FS, 0, image.Size, false, "")
+	must(t, err)
+	defer closeAll(t, held)
+	f, err := os.Open(linux.DescriptorPath(held) + "/bin/zero")
+	if err == nil {
+		closeAll(t, f)
+	}
+	if !os.IsPermission(err) {
+		t.Errorf("open a device of a held image: %v, want it refused", err)
+	}
+}
+
 // Direct reads ask for an offset that suits the disk; without it the kernel
 // reads through the page cache.
 func TestHeldImageIsReadDirectlyWhereItCanBe(t *testing.T) {
