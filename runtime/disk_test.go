@@ -36,7 +36,7 @@ func TestLongCountKeepsNobodyWaiting(t *testing.T) {
 	until := time.Now().Add(10 * time.Second)
 	got := d.count(&w, []string{dir})
 	for ; time.Now().Before(until) && (got == nil || got.Inodes != 2); got = d.count(&w, []string{dir}) {
-		time.Sleep(time.Millisecond)
+		<-time.After(time.Millisecond)
 	}
 	if got == nil || got.Inodes != 2 {
 		t.Errorf("count() = %+v, want the directory and its file", got)

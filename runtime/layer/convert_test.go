@@ -137,6 +137,7 @@ func TestConvertRefusesCorruptLayers(t *testing.T) {
 		"loop":                  {archive(t, tar.Header{Name: "a", Typeflag: tar.TypeSymlink, Linkname: "a/a"}, tar.Header{Name: "a/b"}), Options{}, "symbolic links"},
 		"more bytes than may":   {zip(t, make([]byte, 10<<20), 9), Options{MaxSize: 1 << 20}, "more than 1048576 bytes"},
 		"more entries than may": {archive(t, tar.Header{Name: "a"}, tar.Header{Name: "b"}), Options{MaxEntries: 1}, "more than 1 entries"},
+		"longer names than may": {archive(t, tar.Header{Name: "a"}, tar.Header{Name: "bc", Typeflag: tar.TypeSymlink, Linkname: "def"}), Options{MaxNames: 5}, "more than 5 bytes of names"},
 		"xattrs that are too big": {archive(t, tar.Header{Name: "a", PAXRecords: map[string]string{
 			"SCHILY.xattr.user.x": strings.Repeat("v", 65<<10),
 		}}), Options{}, "extended attribute"},

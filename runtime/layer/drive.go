@@ -41,6 +41,9 @@ func drive(s *stream, to sink, o Options) (Result, error) {
 		if d.res.Entries++; d.res.Entries > o.maxEntries() {
 			return Result{}, corrupt("more than %d entries", o.maxEntries())
 		}
+		if d.names += int64(len(h.Name) + len(h.Linkname)); d.names > o.maxNames() {
+			return Result{}, corrupt("more than %d bytes of names", o.maxNames())
+		}
 		d.last = h.Name
 		d.data = fault{r: d.in, s: s}
 		if err := d.entry(h); err != nil {
@@ -62,9 +65,11 @@ type driver struct {
 	data fault
 	res  Result
 	last string
-	// left is what files may still hold, xattrs what their attributes have so far.
+	// left is what files may still hold, xattrs and names what their attributes and names
+	// have so far.
 	left   int64
 	xattrs int64
+	names  int64
 }
 
 func (d *driver) entry(h *tar.Header) error {

@@ -33,9 +33,10 @@ type Options struct {
 	// ACLs asks Convert for Result.ACLs. Without it they are lost.
 	ACLs bool
 	// MaxSize bounds the uncompressed tar in bytes, and the sizes of its files
-	// with their holes; zero is 1 TiB. MaxEntries bounds their number; zero is
-	// 20 million.
-	MaxSize, MaxEntries int64
+	// with their holes; zero is 1 TiB. MaxEntries bounds their number, MaxNames what
+	// their names take, links' targets among them: all of that is in memory, half a
+	// kilobyte and the name for each. Zero is 5 million, and 512 MiB.
+	MaxSize, MaxEntries, MaxNames int64
 	// Below, if not nil, says what lower layers say of a directory. One that this
 	// layer has something in, and does not describe, is written so: then an overlay
 	// shows it as the image has it. It may be asked until Convert returns.
@@ -53,7 +54,14 @@ func (o Options) maxEntries() int64 {
 	if o.MaxEntries > 0 {
 		return o.MaxEntries
 	}
-	return 20_000_000
+	return 5_000_000
+}
+
+func (o Options) maxNames() int64 {
+	if o.MaxNames > 0 {
+		return o.MaxNames
+	}
+	return 512 << 20
 }
 
 // Directory is what an image says about a directory. Its ACLs, if they were asked for,
