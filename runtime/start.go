@@ -126,8 +126,9 @@ func (e *Engine) makeContainerGroup(ctx context.Context, c *container, r *specs.
 		return err
 	}
 	// A former engine was killed when it was about to start the container. Its stage may
-	// wait still.
-	if err := errors.Join(c.dismissStage(ctx), e.cfg.Cgroups.Load(c.cgroup()).Delete(ctx)); err != nil {
+	// wait still, and what criu was making of a checkpoint be there.
+	old := e.cfg.Cgroups.Load(c.cgroup())
+	if err := errors.Join(c.dismissStage(ctx), old.Kill(ctx), old.Delete(ctx)); err != nil {
 		return err
 	}
 	_, err = above.Sub(c.id, r)

@@ -19,11 +19,33 @@ func (c *container) restored(e *Exit, file string) {
 		}
 	}
 	if c.main.failure != nil {
+		c.killOrphans()
 		c.s.loop.close(&c.main.sock)
 		c.startFailed()
 		return
 	}
 	c.main.conclude(nil)
+}
+
+// killOrphans kills and collects children that criu has made of a checkpoint, and left
+// when it was killed itself.
+func (c *container) killOrphans() {
+	pids, _ := members(c.cgroup().Procs)
+	for _, pid := range pids {
+		if st, ok := readStat(pid); !ok || st.parent != linux.PID() {
+			continue // it dies with one of ours, the init of its namespace
+		}
+		p := &process{s: c.s, pid: pid, ended: func(*Exit) {}}
+		var err error
+		if p.pidfd, err = linux.OpenProcess(pid); err != nil {
+			continue
+		}
+		if err := c.s.loop.watch(p.pidfd, linux.EventIn, p); err != nil {
+			c.s.discard(p)
+			continue
+		}
+		_ = p.signal(linux.SignalKill)
+	}
 }
 
 // take makes a child that another child has made the container's process.
