@@ -92,7 +92,7 @@ func (e *Engine) create(ctx context.Context, c *container, held *claim) {
 	e.readyStage(ctx, c)
 	err := e.prepare(ctx, c)
 	if err != nil {
-		err = errors.Join(classify(err), c.dismissStage(ctx), e.forget(ctx, c))
+		err = errors.Join(c.overtaken(classify(err)), c.dismissStage(ctx), e.forget(ctx, c))
 		e.informContainer(ctx, StepRemoved, c)
 		c.settle(held, err)
 		return

@@ -157,7 +157,8 @@ func (i *instance) settleStarts(ctx context.Context) error {
 	i.mu.Unlock()
 	var errs error
 	for _, c := range list {
-		errs = errors.Join(errs, c.settleStart(ctx))
+		_, _, err := c.settled(ctx)
+		errs = errors.Join(errs, err)
 	}
 	return errs
 }

@@ -54,7 +54,8 @@ func (v *view) ExecFiles(ctx context.Context, id string, spec ExecSpec, stdin, s
 	}
 	if err != nil {
 		err = c.blameFilter(err, spec.Security)
-		return nil, fmt.Errorf("exec in container %s: %w", id, blameLimit(v.cfg.Cgroups, err, "the command", c.cgroup(), c.inst.rec.Cgroup))
+		err = blameLimit(v.cfg.Cgroups, c.overtaken(err), "the command", c.cgroup(), c.inst.rec.Cgroup)
+		return nil, fmt.Errorf("exec in container %s: %w", id, err)
 	}
 	return session, nil
 }
@@ -141,7 +142,7 @@ func (v *view) execRequest(c *container, spec *ExecSpec) (supervisor.ExecRequest
 func (v *view) ReopenLog(ctx context.Context, id string) error {
 	c, client, err := v.running(id)
 	if err == nil {
-		err = classify(client.ReopenLog(ctx, c.id))
+		err = c.overtaken(classify(client.ReopenLog(ctx, c.id)))
 	}
 	if err != nil {
 		return fmt.Errorf("reopen log: %w", err)
@@ -153,7 +154,7 @@ func (v *view) ReopenLog(ctx context.Context, id string) error {
 func (v *view) Resize(ctx context.Context, id string, size Size) error {
 	c, client, err := v.running(id)
 	if err == nil {
-		err = classify(client.Resize(ctx, c.id, size.Rows, size.Cols))
+		err = c.overtaken(classify(client.Resize(ctx, c.id, size.Rows, size.Cols)))
 	}
 	if err != nil {
 		return fmt.Errorf("resize terminal: %w", err)

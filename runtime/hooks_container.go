@@ -62,7 +62,7 @@ func (e *Engine) afterStart(ctx context.Context, c *container, pid int) error {
 	if err = hooks.run(ctx, "poststart", specs.StateRunning, pid, hooks.hooks.Poststart); err == nil {
 		return nil
 	}
-	return errors.Join(err, e.stopProcess(ctx, c, 0, ""))
+	return errors.Join(err, e.stopProcess(ctx, c))
 }
 
 // afterEnd runs, once, the hooks that are due when a container has ended that was

@@ -159,6 +159,7 @@ func startRequest(c *container, rec *containerRecord, p *planned) supervisor.Sta
 // startFailed records that the container will never run.
 func (e *Engine) startFailed(ctx context.Context, c *container, cause error) error {
 	i := c.inst
+	cause = c.overtaken(cause)
 	i.mu.Lock()
 	c.rec.FailedAt = time.Now()
 	c.rec.Reason = cause.Error()

@@ -30,10 +30,11 @@ func (e *Engine) StopContainer(ctx context.Context, id string, grace time.Durati
 	if err != nil {
 		return fmt.Errorf("stop container: %w", err)
 	}
-	if err := c.settleStart(ctx); err != nil {
-		return fmt.Errorf("stop container: %w", err)
+	running, client, err := c.settled(ctx)
+	if err == nil && running {
+		err = e.stopRunning(ctx, c, client, grace, o.Signal)
 	}
-	if err := e.stopProcess(ctx, c, grace, o.Signal); err != nil {
+	if err != nil {
 		return fmt.Errorf("stop container: %w", err)
 	}
 	if c.hasEnded() {
@@ -42,31 +43,46 @@ func (e *Engine) StopContainer(ctx context.Context, id string, grace time.Durati
 	return nil
 }
 
-// settleStart waits for a start that is under way.
-func (c *container) settleStart(ctx context.Context) error {
-	c.inst.mu.Lock()
-	held := c.claim
-	c.inst.mu.Unlock()
-	if held == nil || held.what != claimStart && held.what != claimCreate {
-		return nil
-	}
-	select {
-	case <-held.done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+// settled waits for what makes a container run and is under way, and says whether it
+// runs then and whom to talk to about it.
+func (c *container) settled(ctx context.Context) (running bool, client *supervisor.Client, err error) {
+	for {
+		c.inst.mu.Lock()
+		held := c.claim
+		running, client = c.stateLocked() == ContainerRunning, c.inst.client
+		c.inst.mu.Unlock()
+		if held == nil {
+			return running, client, nil
+		}
+		switch held.what {
+		case claimStart, claimCreate:
+		case claimUpdate: // a start may wait for its end, as we do
+			if running {
+				return running, client, nil
+			}
+		default:
+			return running, client, nil
+		}
+		select {
+		case <-held.done:
+		case <-ctx.Done():
+			return false, nil, ctx.Err()
+		}
 	}
 }
 
-func (e *Engine) stopProcess(ctx context.Context, c *container, grace time.Duration, name string) error {
-	i := c.inst
-	i.mu.Lock()
-	running := c.stateLocked() == ContainerRunning
-	client := i.client
-	i.mu.Unlock()
+// stopProcess is for who has the claim.
+func (e *Engine) stopProcess(ctx context.Context, c *container) error {
+	c.inst.mu.Lock()
+	running, client := c.stateLocked() == ContainerRunning, c.inst.client
+	c.inst.mu.Unlock()
 	if !running {
 		return nil
 	}
+	return e.kill(ctx, c, client)
+}
+
+func (e *Engine) stopRunning(ctx context.Context, c *container, client *supervisor.Client, grace time.Duration, name string) error {
 	if grace > 0 {
 		err := askToStop(ctx, c, client, name)
 		switch {
@@ -183,7 +199,7 @@ func (e *Engine) removeContainer(ctx context.Context, c *container) error {
 	if !known {
 		e.note(c.recordPath(), rec)
 	}
-	if err := e.stopProcess(ctx, c, 0, ""); err != nil {
+	if err := e.stopProcess(ctx, c); err != nil {
 		return err
 	}
 	c.awaitStage()

@@ -42,7 +42,7 @@ func (v *view) ExecSync(ctx context.Context, id string, spec ExecSpec, limit int
 	errs.drain(patience)
 	readers.Wait()
 	if err != nil {
-		return nil, nil, exit, fmt.Errorf("exec in container %s: %w", id, err)
+		return nil, nil, exit, fmt.Errorf("exec in container %s: %w", id, v.overtaken(id, err))
 	}
 	return stdout, stderr, exit, nil
 }
@@ -74,7 +74,7 @@ func (v *view) Stream(ctx context.Context, id string, spec ExecSpec, stdin io.Re
 	defer p.breakOn(spec.Hangup)()
 	exit, err := p.copy(stdin, stdout, stderr, v.execDrain(), func() (supervisor.Exit, error) { return session.Wait(ctx) })
 	if err != nil {
-		return 0, fmt.Errorf("exec in container %s: %w", id, err)
+		return 0, fmt.Errorf("exec in container %s: %w", id, v.overtaken(id, err))
 	}
 	return exit.Code, nil
 }

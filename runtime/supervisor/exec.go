@@ -33,7 +33,7 @@ func (s *server) exec(conn *conn, c *container, req *ExecRequest) {
 		return
 	}
 	x, err := s.runExec(c, req, stdio, linux.NoFD)
-	if errors.Is(err, linux.ErrNoProcess) {
+	if err != nil && (errors.Is(err, linux.ErrNoProcess) || c.main.alive() && c.main.pidfd.Readable()) {
 		conn.fail(notRunning("exec"))
 		return
 	}
