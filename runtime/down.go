@@ -135,7 +135,7 @@ func (e *Engine) down(ctx context.Context, i *instance) error {
 		return errs
 	}
 	e.removeParent(i)
-	if err := os.RemoveAll(i.run); err != nil {
+	if err := i.clearRun(); err != nil {
 		return err
 	}
 	i.mu.Lock()

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/siflet/siflet/runtime/record"
 )
@@ -21,8 +22,25 @@ type secrets struct {
 	HealthAction []byte   `json:"health_action,omitempty"`
 }
 
+const secretsSuffix = ".secrets.json"
+
 func (c *container) secretsPath() string {
-	return filepath.Join(c.inst.run, c.id+".secrets.json")
+	return filepath.Join(c.inst.run, c.id+secretsSuffix)
+}
+
+// clearRun removes the run files of an instance that has ended, but for what its records
+// are not complete without. They go with those.
+func (i *instance) clearRun() error {
+	entries, err := os.ReadDir(i.run)
+	if err != nil {
+		return missing(err)
+	}
+	for _, entry := range entries {
+		if !strings.HasSuffix(entry.Name(), secretsSuffix) {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(i.run, entry.Name())))
+		}
+	}
+	return err
 }
 
 // apart takes the secrets out of a spec.
@@ -67,7 +85,7 @@ func (c *container) keepApart(rec *containerRecord) error {
 	return os.WriteFile(c.secretsPath(), text, 0o600)
 }
 
-// loadSecrets completes a record that was read. Of an instance that has ended they are gone.
+// loadSecrets completes a record that was read, as long as the run files are there.
 func (c *container) loadSecrets() error {
 	if !c.rec.Apart {
 		return nil
