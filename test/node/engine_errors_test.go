@@ -25,7 +25,7 @@ func TestEngineRefusesBadInstancesAndLeavesNothing(t *testing.T) {
 		change func(*runtime.InstanceSpec)
 		want   error
 	}{
-		"cgroup parent that does not exist": {func(s *runtime.InstanceSpec) { s.CgroupParent = "/nowhere/at-all" }, runtime.ErrInvalid},
+		"cgroup parent that leads elsewhere": {func(s *runtime.InstanceSpec) { s.CgroupParent = "/nowhere/../at-all" }, runtime.ErrInvalid},
 		"port that is taken": {func(s *runtime.InstanceSpec) {
 			s.Ports = []runtime.Port{{Host: 18080, Container: 80, Protocol: "tcp"}}
 		}, runtime.ErrUnavailable},
