@@ -3,9 +3,6 @@ package supervisor
 import (
 	"errors"
 	"slices"
-	"strconv"
-	"strings"
-	"time"
 
 	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/program"
@@ -31,9 +28,6 @@ const (
 	// terminalMark comes with the terminal's descriptor on the report socket.
 	terminalMark = 'T'
 	maxReport    = 64 << 10
-	stageKilled  = "the stage was killed"
-	// lookInterval is far longer than a stage takes, as a rule.
-	lookInterval = 50 * time.Millisecond
 )
 
 // A stage is the supervisor's child on its way to becoming a program. It has
@@ -203,15 +197,7 @@ func (st *stage) read() {
 
 func (st *stage) eof() {
 	st.s.loop.close(&st.sock)
-	for len(st.report) > 0 && st.report[0] == terminalMark {
-		st.report = st.report[1:]
-	}
-	if len(st.report) > 0 {
-		f, err := program.DecodeFailure(st.report)
-		if err != nil {
-			f = &program.Failure{Step: "read the stage's report", Reason: err.Error()}
-		}
-		st.conclude(f)
+	if st.told() {
 		return
 	}
 	if st.restores {
@@ -223,48 +209,6 @@ func (st *stage) eof() {
 		return
 	}
 	st.conclude(nil)
-}
-
-// lookLater makes sure that a stage comes to an end of which nothing tells. A seccomp
-// filter may kill the one thread that matters: the others, which have no filter, wait
-// for ever with the report open, and the process as a whole has not ended.
-func (st *stage) lookLater() {
-	st.look = st.s.loop.after(lookInterval, func() {
-		if is, ok := readStat(st.pid); !ok || !is.dead || st.pidfd.Readable() {
-			st.lookLater()
-			return
-		}
-		if st.read(); !st.settled {
-			st.judge()
-		}
-	})
-}
-
-// died runs when the process has ended and is not collected yet, so that its
-// name is still there to be read.
-func (st *stage) died() {
-	st.s.loop.stop(st.look)
-	st.read()
-	if st.settled || st.restores {
-		return
-	}
-	st.s.loop.close(&st.sock)
-	st.judge()
-}
-
-// judge settles a stage whose first thread is dead: it had become the program, or
-// was killed on the way. Whatever still has the report open is not the program.
-func (st *stage) judge() {
-	name, _ := linux.Slurp("/proc/"+strconv.Itoa(st.pid)+"/comm", 64)
-	if st.sock == linux.NoFD && strings.TrimSpace(string(name)) != StageName {
-		st.conclude(nil)
-		return
-	}
-	f := &program.Failure{Step: "launch", Reason: stageKilled}
-	if is, _ := readStat(st.pid); is.status&0x7f == linux.SignalBadCall {
-		f.Reason, f.Kind = "killed by its seccomp filter", program.FailedFilter
-	}
-	st.conclude(f)
 }
 
 func (st *stage) conclude(f *program.Failure) {
