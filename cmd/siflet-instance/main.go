@@ -33,6 +33,7 @@ func run() int {
 	// Namespaces, the signal mask and the parent-death signal of children
 	// belong to this thread.
 	goruntime.LockOSThread()
+	linux.CalmMonitor()
 	role := "supervise"
 	if len(os.Args) > 1 {
 		role = os.Args[1]

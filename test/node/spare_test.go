@@ -62,6 +62,9 @@ func TestStartsTakeTheStageThatWaits(t *testing.T) {
 	if c := start(id); c.PID != spare {
 		t.Errorf("the container's process is %d, want %d, the stage that waited", c.PID, spare)
 	}
+	if got, want := slack(t, spare), slack(t, os.Getpid()); got != want {
+		t.Errorf("timer slack of the container's process %s, want %s", got, want)
+	}
 	_, _, exit, err := e.ExecSync(t.Context(), id, runtime.ExecSpec{Args: []string{"test", "-e", "/srv/late"}}, 1<<10)
 	if err != nil || exit.Code != 0 {
 		t.Errorf("a mount of after the creation: %+v, %v, want it in the container", exit, err)
@@ -86,6 +89,43 @@ func TestStartsTakeTheStageThatWaits(t *testing.T) {
 	await(t, "the stage is gone", func() bool { return !alive(spare) })
 	for _, group := range left(t, i.Cgroup) {
 		t.Errorf("%s is left", group)
+	}
+}
+
+// slack is how late the kernel may wake a thread.
+func slack(tb testing.TB, thread int) string {
+	tb.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/timerslack_ns", thread))
+	must(tb, err)
+	return strings.TrimSpace(string(text))
+}
+
+// Of a supervisor's threads the runtime's monitor may be woken late, and what that starts,
+// but not the one that does everything.
+func TestMonitorOfASupervisorIsCalm(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	n := newTestNode(t)
+	e := n.open(t)
+	i, err := e.RunInstance(t.Context(), pod("web", true))
+	must(t, err)
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", i.SupervisorPID))
+	must(t, err)
+	late := 0
+	for _, thread := range threads {
+		id, err := strconv.Atoi(thread.Name())
+		must(t, err)
+		switch usual := slack(t, id) == slack(t, os.Getpid()); {
+		case usual:
+		case id == i.SupervisorPID:
+			t.Errorf("timer slack of the main thread is %s", slack(t, id))
+		default:
+			late++
+		}
+	}
+	if late == 0 {
+		t.Errorf("none of %d threads may be woken late", len(threads))
 	}
 }
 
