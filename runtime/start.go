@@ -69,14 +69,16 @@ func (e *Engine) start(ctx context.Context, c *container) error {
 		}
 	}
 	c.awaitStage()
-	if err := e.makeContainerGroup(ctx, c, planned.resources); err != nil {
-		return e.startFailed(ctx, c, err)
-	}
 	if planned.program.Delegate != nil {
-		e.endDelegate(ctx, c) // of a former engine that was killed when it was about to start the container
+		// Of a former engine that was killed when it was about to start the container. It
+		// takes the group with it.
+		e.endDelegate(ctx, c)
 		if err := c.prepareDelegate(); err != nil {
 			return e.startFailed(ctx, c, err)
 		}
+	}
+	if err := e.makeContainerGroup(ctx, c, planned.resources); err != nil {
+		return e.startFailed(ctx, c, err)
 	}
 	e.warm.keep(rec.Image.ID, labelled(rec.Image.Extents, rec.Labels.Image))
 	err := e.tellPlugins(ctx, StepStart, e.containerSubject(c, nil))

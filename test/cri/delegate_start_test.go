@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -152,5 +153,35 @@ func TestARuntimeThatHangsIsKilledWithItsChildren(t *testing.T) {
 			command, _ := os.ReadFile("/proc/" + pid + "/cmdline") // a zombie has none
 			return len(command) == 0
 		})
+	}
+}
+
+func TestADelegatedStartThatTheAgentWasKilledInCanBeRepeated(t *testing.T) {
+	needCrun(t)
+	reached := filepath.Join(t.TempDir(), "reached")
+	slow := script(t, "slow", `case " $* " in *" start "*)
+	if [ ! -e `+reached+` ]; then touch `+reached+`; while kill -0 $PPID; do sleep 0.1; done; exit 1; fi;;
+esac
+exec `+crun+` "$@"`)
+	a := delegating(t, slow)
+	p := podConfig(a, "p")
+	pod := a.handledPod("p", "other", p)
+	id := a.create(pod, containerConfig("c", busybox(t), "sleep", "1000"), p)
+	done := make(chan error, 1)
+	go func() {
+		_, err := a.StartContainer(within(t), &criapi.StartContainerRequest{ContainerId: id})
+		done <- err
+	}()
+	eventually(t, "the runtime's start", func() bool { _, err := os.Stat(reached); return err == nil })
+	a.end(syscall.SIGKILL)
+	if err := <-done; err == nil {
+		t.Error("StartContainer = nil of an agent that was killed")
+	}
+	a.run()
+	if _, err := a.StartContainer(within(t), &criapi.StartContainerRequest{ContainerId: id}); err != nil {
+		t.Fatal(err)
+	}
+	if got := a.execSync(id, "echo", "fine"); string(got.Stdout) != "fine\n" {
+		t.Errorf("exec = %v", got)
 	}
 }
