@@ -33,6 +33,9 @@ func (s *Server) CheckpointContainer(ctx context.Context, r *criapi.CheckpointCo
 		ctx, cancel = context.WithTimeout(ctx, seconds(r.GetTimeout()))
 		defer cancel()
 	}
+	if err := checkLocation("location", r.GetLocation()); err != nil {
+		return nil, err
+	}
 	if err := s.engine.CheckpointContainer(ctx, c.ID, r.GetLocation()); err != nil {
 		return nil, err
 	}
@@ -47,6 +50,12 @@ func (s *Server) CheckpointPod(ctx context.Context, r *criapi.CheckpointPodReque
 	}
 	if err := noOptions(r.GetOptions()); err != nil {
 		return nil, err
+	}
+	if err := checkLocation("output_path", r.GetOutputPath()); err != nil {
+		return nil, err
+	}
+	if len(r.GetContainerIds()) == 0 {
+		return nil, invalid("container_ids", "is missing")
 	}
 	ids := make([]string, 0, len(r.GetContainerIds()))
 	for _, id := range r.GetContainerIds() {
@@ -66,6 +75,9 @@ func (s *Server) CheckpointPod(ctx context.Context, r *criapi.CheckpointPodReque
 // started; after an error there is none.
 func (s *Server) RestorePod(ctx context.Context, r *criapi.RestorePodRequest) (*criapi.RestorePodResponse, error) {
 	if err := noOptions(r.GetOptions()); err != nil {
+		return nil, err
+	}
+	if err := checkLocation("checkpoint_path", r.GetCheckpointPath()); err != nil {
 		return nil, err
 	}
 	archives, err := runtime.CheckpointedContainers(r.GetCheckpointPath())
@@ -126,6 +138,16 @@ func fromCheckpoint(spec *runtime.ContainerSpec) {
 	if runtime.IsCheckpoint(spec.Image) {
 		spec.Checkpoint, spec.Image = spec.Image, ""
 	}
+}
+
+func checkLocation(field, path string) error {
+	switch {
+	case path == "":
+		return invalid(field, "is missing")
+	case !cleanAbs(path):
+		return invalid(field, "%q is not an absolute path", path)
+	}
+	return nil
 }
 
 func noOptions(options map[string]string) error {

@@ -196,8 +196,12 @@ func (e *Engine) openLog(i *instance, spec *ContainerSpec) (string, error) {
 	// The file itself is the supervisor's to make.
 	err := linux.Writable(filepath.Dir(path))
 	if err == nil {
-		if info, serr := os.Stat(path); serr == nil && info.IsDir() {
+		info, serr := os.Stat(path)
+		switch {
+		case serr == nil && info.IsDir():
 			err = fmt.Errorf("%s is a directory", path)
+		case serr != nil && !errors.Is(serr, fs.ErrNotExist):
+			err = serr
 		}
 	}
 	if err != nil {

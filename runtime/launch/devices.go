@@ -95,6 +95,8 @@ func (s *stage) makeDevice(d *program.Device, host int) error {
 		}
 		defer linux.Close(tree)
 		return s.bindDevice(tree, clean)
+	case err != nil && isMisplaced(err):
+		return fail(kindInvalid, err, "device %s", d.Path)
 	}
 	return err
 }

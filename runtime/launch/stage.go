@@ -146,7 +146,11 @@ func (s *stage) makeCwd() error {
 		if len(s.p.Process.CwdFallback) > 0 {
 			return nil
 		}
-		return fail("", err, "create working directory %q", s.p.Process.Cwd)
+		kind := ""
+		if isMisplaced(err) {
+			kind = kindInvalid
+		}
+		return fail(kind, err, "create working directory %q", s.p.Process.Cwd)
 	}
 	linux.Close(fd)
 	return nil
