@@ -60,6 +60,9 @@ func (o *serviceOptions) register(flags *pflag.FlagSet) {
 func (o *serviceOptions) service(ctx context.Context, a *actionOptions, img image.Image, what subject) (*runtime.Service, error) {
 	s := &runtime.Service{LogFiles: o.logFiles}
 	var err error
+	if o.stopTimeout < 0 || o.waitTimeout < 0 {
+		return nil, usageError{text: "--stop-timeout and --wait-timeout must not be negative"}
+	}
 	if s.Restart, s.Retries, err = restartPolicy(o.restart); err != nil {
 		return nil, err
 	}
