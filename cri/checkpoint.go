@@ -55,7 +55,7 @@ func (s *Server) CheckpointPod(ctx context.Context, r *criapi.CheckpointPodReque
 		return nil, err
 	}
 	if len(r.GetContainerIds()) == 0 {
-		return nil, invalid("container_ids", "is missing")
+		return nil, invalid("container_ids", "no containers are named")
 	}
 	ids := make([]string, 0, len(r.GetContainerIds()))
 	for _, id := range r.GetContainerIds() {
