@@ -44,7 +44,9 @@ func TestARestoreThatTheAgentWasKilledInCanBeRepeated(t *testing.T) {
 		return false
 	})
 	a.end(syscall.SIGKILL)
-	<-done // it has failed, or all was done already
+	if err := <-done; err == nil {
+		t.Log("all was done already")
+	}
 	a.run()
 	if a.status(second).State == criapi.ContainerState_CONTAINER_CREATED {
 		if _, err := a.StartContainer(within(t), &criapi.StartContainerRequest{ContainerId: second}); err != nil {
