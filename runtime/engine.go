@@ -224,40 +224,6 @@ func makeRoots(cfg Config) error {
 	return nil
 }
 
-// lockRoot takes the lock at path and writes our process ID into it.
-func lockRoot(ctx context.Context, path string, patience time.Duration) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, max(patience, time.Nanosecond))
-	defer cancel()
-	delay := time.Millisecond
-	for {
-		held, err := linux.TryLock(f)
-		if err == nil && held {
-			err = errors.Join(f.Truncate(0), writeAt(f, fmt.Sprintf("%d\n", os.Getpid())))
-			if err == nil {
-				return f, nil
-			}
-		}
-		if err != nil {
-			return nil, errors.Join(err, f.Close())
-		}
-		// A lock can be waited for, but not with a context: it is held for
-		// milliseconds by a command, and for good by an agent.
-		timer := time.NewTimer(delay)
-		select {
-		case <-timer.C:
-			delay = min(2*delay, 20*time.Millisecond)
-		case <-ctx.Done():
-			timer.Stop()
-			text, _ := os.ReadFile(path)
-			return nil, errors.Join(errorf(ErrBusy, "used by process %s", strings.TrimSpace(string(text))), f.Close())
-		}
-	}
-}
-
 func writeAt(f *os.File, text string) error {
 	_, err := f.WriteAt([]byte(text), 0)
 	return err

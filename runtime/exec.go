@@ -142,7 +142,7 @@ func (v *view) execRequest(c *container, spec *ExecSpec) (supervisor.ExecRequest
 func (v *view) ReopenLog(ctx context.Context, id string) error {
 	c, client, err := v.running(id)
 	if err == nil {
-		err = c.overtaken(classify(client.ReopenLog(ctx, c.id)))
+		err = classify(c.overtaken(client.ReopenLog(ctx, c.id)))
 	}
 	if err != nil {
 		return fmt.Errorf("reopen log: %w", err)
@@ -154,7 +154,7 @@ func (v *view) ReopenLog(ctx context.Context, id string) error {
 func (v *view) Resize(ctx context.Context, id string, size Size) error {
 	c, client, err := v.running(id)
 	if err == nil {
-		err = c.overtaken(classify(client.Resize(ctx, c.id, size.Rows, size.Cols)))
+		err = classify(c.overtaken(client.Resize(ctx, c.id, size.Rows, size.Cols)))
 	}
 	if err != nil {
 		return fmt.Errorf("resize terminal: %w", err)

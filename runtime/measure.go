@@ -45,7 +45,7 @@ func (v *view) ContainerStats(id string) (ContainerStats, error) {
 	}
 	var out ContainerStats
 	if err := v.measure(c, &out, everything()); err != nil {
-		return ContainerStats{}, fmt.Errorf("statistics of container %s: %w", id, err)
+		return ContainerStats{}, fmt.Errorf("statistics of container %s: %w", id, c.overtaken(err))
 	}
 	return out, nil
 }
@@ -124,7 +124,7 @@ func (v *view) InstanceStats(id string) (InstanceStats, error) {
 		what.traffic = new(network.Traffic)
 	}
 	if err := v.measureInstance(i, &out, what); err != nil {
-		return InstanceStats{}, fmt.Errorf("statistics of instance %s: %w", id, err)
+		return InstanceStats{}, fmt.Errorf("statistics of instance %s: %w", id, i.overtaken(err))
 	}
 	return out, nil
 }

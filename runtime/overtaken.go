@@ -18,6 +18,35 @@ func (c *container) overtaken(err error) error {
 	i := c.inst
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if by := i.overtakerLocked(); by != nil {
+		return by
+	}
+	switch {
+	case c.gone, c.claim != nil && c.claim.what == claimRemove:
+		return errorf(ErrNotReady, "container %s is being removed", c.id)
+	case c.exit != nil:
+		return errorf(ErrNotReady, "container %s has exited (%d)", c.id, c.exit.Code)
+	case errors.Is(err, supervisor.ErrGone):
+		return as(ErrUnavailable, err)
+	}
+	return err
+}
+
+// overtaken is that for what is done to the instance itself.
+func (i *instance) overtaken(err error) error {
+	if !unexplained(err) {
+		return err
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if by := i.overtakerLocked(); by != nil {
+		return by
+	}
+	return err
+}
+
+// overtakerLocked is the error that says what ends the instance, or nil.
+func (i *instance) overtakerLocked() error {
 	switch {
 	case i.gone, i.claim != nil && i.claim.what == claimRemove:
 		return errorf(ErrNotReady, "instance %s is being removed", i.id)
@@ -25,16 +54,10 @@ func (c *container) overtaken(err error) error {
 		return errorf(ErrNotReady, "instance %s has been stopped", i.id)
 	case i.claim != nil && i.claim.what == claimStop:
 		return errorf(ErrNotReady, "instance %s is being stopped", i.id)
-	case c.gone, c.claim != nil && c.claim.what == claimRemove:
-		return errorf(ErrNotReady, "container %s is being removed", c.id)
 	case !i.alive:
 		return errorf(ErrNotReady, "instance %s is not running: its supervisor ended", i.id)
-	case c.exit != nil:
-		return errorf(ErrNotReady, "container %s has exited (%d)", c.id, c.exit.Code)
-	case errors.Is(err, supervisor.ErrGone):
-		return as(ErrUnavailable, err)
 	}
-	return err
+	return nil
 }
 
 func unexplained(err error) bool {

@@ -94,7 +94,7 @@ func (v *view) Attach(ctx context.Context, id string, stdin io.Reader, stdout, s
 	session, err := client.Attach(ctx, c.id, p.stdin.theirs, p.stdout.theirs, p.stderr.theirs)
 	p.started()
 	if err != nil {
-		return fmt.Errorf("attach to container %s: %w", id, classify(err))
+		return fmt.Errorf("attach to container %s: %w", id, classify(c.overtaken(err)))
 	}
 	defer session.Close() //nolint:errcheck // detaches
 	done := make(chan struct{})

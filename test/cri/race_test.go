@@ -56,6 +56,14 @@ func racers() (calls, ends []racing) {
 			_, err := r.a.ContainerStats(ctx, &criapi.ContainerStatsRequest{ContainerId: r.id})
 			return err
 		}},
+		{"PodSandboxStats", func(ctx context.Context, r *race) error {
+			_, err := r.a.PodSandboxStats(ctx, &criapi.PodSandboxStatsRequest{PodSandboxId: r.pod})
+			return err
+		}},
+		{"Exec", func(ctx context.Context, r *race) error {
+			_, err := r.a.Exec(ctx, &criapi.ExecRequest{ContainerId: r.id, Cmd: []string{"true"}, Stdout: true})
+			return err
+		}},
 		{"UpdatePodSandboxResources", func(ctx context.Context, r *race) error {
 			_, err := r.a.UpdatePodSandboxResources(ctx, &criapi.UpdatePodSandboxResourcesRequest{
 				PodSandboxId: r.pod, Resources: &criapi.LinuxContainerResources{CpuShares: 512},

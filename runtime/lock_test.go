@@ -1,0 +1,45 @@
+package runtime
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/siflet/siflet/runtime/linux"
+)
+
+func TestLockOfAProcessThatIsGoneIsWaitedFor(t *testing.T) {
+	dead := exec.Command("true")
+	if err := dead.Run(); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		pid  int
+		busy bool
+	}{{"gone", dead.Process.Pid, false}, {"there", os.Getpid(), true}} {
+		path := filepath.Join(t.TempDir(), "lock")
+		if err := os.WriteFile(path, []byte(strconv.Itoa(c.pid)+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if held, err := linux.TryLock(f); !held || err != nil {
+			t.Fatal(held, err)
+		}
+		if !c.busy {
+			time.AfterFunc(50*time.Millisecond, func() { _ = f.Close() })
+		}
+		got, err := lockRoot(t.Context(), path, 0)
+		if errors.Is(err, ErrBusy) != c.busy || !c.busy && err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		_ = errors.Join(got.Close(), f.Close())
+	}
+}
