@@ -1,6 +1,8 @@
 package bootstrap
 
-var archPackage = lazily(`^[a-z0-9@_+][a-z0-9@._+-]*$`)
+import "regexp"
+
+func archPackage() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9@_+][a-z0-9@._+-]*$`) }
 
 // arch installs Arch Linux.
 func arch(h *header, dir string) plan {

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -23,7 +24,7 @@ const (
 	patience = 10 * time.Minute
 )
 
-var sha256Sum = lazily(`^sha256:[0-9a-f]{64}$`)
+func sha256Sum() *regexp.Regexp { return regexp.MustCompile(`^sha256:[0-9a-f]{64}$`) }
 
 // busybox installs the one program, and a link for each command that it is.
 func busybox(h *header, _ string) plan {
@@ -140,7 +141,7 @@ func installBusybox(root *os.Root, program []byte, from string) error {
 	return nil
 }
 
-var appletName = lazily(`^[a-z0-9_\[][a-zA-Z0-9_.+\[-]*$`)
+func appletName() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9_\[][a-zA-Z0-9_.+\[-]*$`) }
 
 // applets are the names of the commands that a busybox is: they are in it in the order of
 // the alphabet, each with a zero byte after it, and a second one at the end.
@@ -151,13 +152,14 @@ func applets(program []byte) []string {
 	}
 	var names []string
 	before := ""
+	valid := appletName()
 	for rest := program[at+1:]; ; {
 		end := bytes.IndexByte(rest, 0)
 		if end <= 0 {
 			return names
 		}
 		name := string(rest[:end])
-		if !appletName().MatchString(name) || name <= before {
+		if !valid.MatchString(name) || name <= before {
 			return names
 		}
 		names = append(names, name)

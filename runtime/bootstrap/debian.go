@@ -6,15 +6,18 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 )
 
-var (
-	debianSuite   = lazily(`^[a-z0-9][a-z0-9./-]*$`)
-	debianPackage = lazily(`^[a-z0-9][a-z0-9+.-]*(:[a-z0-9-]+)?(=[A-Za-z0-9.+:~-]+)?$`)
-	debianWord    = lazily(`^[a-z][a-z0-9/-]*$`)
-)
+func debianSuite() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9][a-z0-9./-]*$`) }
+
+func debianPackage() *regexp.Regexp {
+	return regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]*(:[a-z0-9-]+)?(=[A-Za-z0-9.+:~-]+)?$`)
+}
+
+func debianWord() *regexp.Regexp { return regexp.MustCompile(`^[a-z][a-z0-9/-]*$`) }
 
 // debian installs Debian, Ubuntu and their kin.
 func debian(h *header, dir string) plan {

@@ -3,16 +3,20 @@ package bootstrap
 import (
 	"context"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 )
 
-var (
-	rpmVersion = lazily(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
-	rpmPackage = lazily(`^[A-Za-z0-9@/_][A-Za-z0-9@/_.+:~^*()-]*$`)
-	rpmOption  = lazily(`^[A-Za-z0-9_.-]+=[A-Za-z0-9_.:/*,-]*$`)
-	osVersion  = lazily(`(?i)%{osversion}`)
-)
+func rpmVersion() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`) }
+
+func rpmPackage() *regexp.Regexp {
+	return regexp.MustCompile(`^[A-Za-z0-9@/_][A-Za-z0-9@/_.+:~^*()-]*$`)
+}
+
+func rpmOption() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_.-]+=[A-Za-z0-9_.:/*,-]*$`) }
+
+func osVersion() *regexp.Regexp { return regexp.MustCompile(`(?i)%{osversion}`) }
 
 // mirror is the address of a key, with the version of the system put in.
 func (h *header) mirror(key, version string) string {

@@ -5,7 +5,16 @@ import (
 )
 
 // appName has nothing in it that means something to a shell or in a path.
-var appName = lazily(`^[A-Za-z0-9_][A-Za-z0-9_.+@-]{0,127}$`)
+func appName(name string) bool {
+	const longest = 128
+	strange := strings.IndexFunc(name, func(r rune) bool { return !inWord(r) && !strings.ContainsRune(".+@-", r) })
+	return name != "" && len(name) <= longest && inWord(rune(name[0])) && strange < 0
+}
+
+// inWord tells the letters, digits and underscores of ASCII.
+func inWord(r rune) bool {
+	return r == '_' || r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z'
+}
 
 // appSection reads a section of a SCIF app.
 func (p *parser) appSection(s *Stage, raw rawSection, name string, args []string) {
@@ -17,7 +26,7 @@ func (p *parser) appSection(s *Stage, raw rawSection, name string, args []string
 	case len(args) > 1:
 		p.failf(at, "%"+name, "an app's name is one word, not %s", quote(strings.Join(args, " ")))
 		return
-	case !appName().MatchString(args[0]):
+	case !appName(args[0]):
 		p.failf(at, "%"+name, "%s is no name for an app: it has letters, digits, _ . + @ and -, and begins with a letter, a digit or _",
 			quote(args[0]))
 		return

@@ -14,7 +14,11 @@ func keys() []string {
 	}
 }
 
-var numbered = lazily(`^otherurl[0-9]{1,3}$`)
+func numbered(key string) bool {
+	const longest = 3
+	number, ok := strings.CutPrefix(key, "otherurl")
+	return ok && number != "" && len(number) <= longest && strings.Trim(number, "0123456789") == ""
+}
 
 // maxValue is more than any key needs: PGP keys are the longest.
 const maxValue = 32 << 10
@@ -85,7 +89,7 @@ func continued(value string) string {
 }
 
 func (p *parser) key(h Header, k Key) Header {
-	if !slices.Contains(keys(), k.Name) && !numbered().MatchString(k.Name) {
+	if !slices.Contains(keys(), k.Name) && !numbered(k.Name) {
 		hint := ""
 		if !p.enough() {
 			hint = suggestion(k.Name, keys())
@@ -161,7 +165,10 @@ func (p *parser) idle(h Header, agent string) {
 		return
 	}
 	for _, k := range h {
-		name := numbered().ReplaceAllString(k.Name, "otherurl")
+		name := k.Name
+		if numbered(name) {
+			name = "otherurl"
+		}
 		if !slices.Contains(used, name) && !slices.Contains([]string{"bootstrap", "stage", "includecmd"}, name) {
 			p.warnf(k.Line, "", "bootstrap %s has no use for %s", agent, k.Name)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -56,7 +57,8 @@ type parser struct {
 	def  *Definition
 	args map[string]string
 	// used are the names of arguments that the file asks for.
-	used map[string]bool
+	used      map[string]bool
+	reference *regexp.Regexp // see reference
 	// put counts the bytes of the values put in.
 	put  int
 	errs []*Error

@@ -2,13 +2,14 @@ package definition
 
 import (
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 )
 
 // reference is where the value of an argument goes. Other text in double braces
 // (of templates, of formats) stays what it is.
-var reference = lazily(`{{\s*(\w+)\s*}}`)
+func reference() *regexp.Regexp { return regexp.MustCompile(`{{\s*(\w+)\s*}}`) }
 
 // expand puts arguments in all lines of a stage and returns them. A value can be
 // several lines, but none of them can begin a section or a stage.
@@ -54,11 +55,14 @@ func (p *parser) expandLine(l line, values map[string]string) []line {
 
 // value is a line with arguments put in: those of the command line before values.
 func (p *parser) value(l line, values map[string]string) string {
-	if p.put > maxText {
+	if p.put > maxText || !strings.Contains(l.text, "{{") {
 		return l.text
 	}
-	text := reference().ReplaceAllStringFunc(l.text, func(text string) string {
-		name := reference().FindStringSubmatch(text)[1]
+	if p.reference == nil {
+		p.reference = reference()
+	}
+	text := p.reference.ReplaceAllStringFunc(l.text, func(text string) string {
+		name := p.reference.FindStringSubmatch(text)[1]
 		value, ok := p.args[name]
 		if !ok {
 			value, ok = values[name]
@@ -123,7 +127,9 @@ func (p *parser) unused() {
 	}
 }
 
-var argumentName = lazily(`^\w+$`)
+func argumentName(name string) bool {
+	return name != "" && strings.IndexFunc(name, func(r rune) bool { return !inWord(r) }) < 0
+}
 
 // pair takes NAME=VALUE apart, or says what is wrong with it.
 func pair(text string) (name, value, problem string) {
@@ -132,7 +138,7 @@ func pair(text string) (name, value, problem string) {
 	switch {
 	case !ok:
 		return "", "", quote(text) + " is not NAME=VALUE"
-	case !argumentName().MatchString(name):
+	case !argumentName(name):
 		return "", "", quote(name) + " is no name for an argument: use letters, digits and _"
 	}
 	return name, strings.TrimSpace(value), ""
