@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -57,7 +59,7 @@ func TestHeldImageHasNoDevices(t *testing.T) {
 	if err == nil {
 		closeAll(t, f)
 	}
-	if !os.IsPermission(err) {
+	if !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("open a device of a held image: %v, want it refused", err)
 	}
 }
