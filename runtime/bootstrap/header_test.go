@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/siflet/siflet/runtime/definition"
+	"github.com/siflet/siflet/runtime/linux"
 )
 
 func parse(t *testing.T, text string) (*definition.Definition, *definition.Stage) {
@@ -185,6 +186,14 @@ func TestMissingToolsAreNamed(t *testing.T) {
 	if err == nil || err.Error() != want {
 		t.Errorf("Fill() = %v\nwant %s", err, want)
 	}
+}
+
+// TestMain is the guard of the tools that the tests run, too.
+func TestMain(m *testing.M) {
+	if os.Args[0] == linux.GuardName {
+		os.Exit(linux.Guard(os.Args[1:]))
+	}
+	os.Exit(m.Run())
 }
 
 // TestDebianIsInstalled has a real tool unpack one small package of a real mirror.

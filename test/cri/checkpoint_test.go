@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -51,14 +52,15 @@ func countingPod(a *agent, name string) *criapi.PodSandboxConfig {
 	return p
 }
 
-func (a *agent) count(id string) int {
+// count waits for a whole line: the file is empty for a moment, each time it is written.
+func (a *agent) count(id string) (n int) {
 	a.t.Helper()
-	n := 0
-	for _, c := range string(a.execSync(id, "cat", "/tmp/count").Stdout) {
-		if c >= '0' && c <= '9' {
-			n = 10*n + int(c-'0')
-		}
-	}
+	eventually(a.t, "a number", func() bool {
+		line, whole := strings.CutSuffix(string(a.execSync(id, "cat", "/tmp/count").Stdout), "\n")
+		var err error
+		n, err = strconv.Atoi(line)
+		return whole && err == nil
+	})
 	return n
 }
 
