@@ -36,15 +36,23 @@ func (st *stage) told() bool {
 // for ever with the report open, and the process as a whole has not ended.
 func (st *stage) lookLater() {
 	st.look = st.s.loop.after(lookInterval, func() {
-		if is, ok := readStat(st.pid); !ok || !is.dead || st.pidfd.Readable() {
+		is, ok := readStat(st.pid)
+		if !ok || !is.dead || st.pidfd.Readable() {
 			st.lookLater()
 			return
 		}
-		if st.read(); !st.settled {
+		switch st.read(); {
+		case st.settled, st.told():
+		case st.sock != linux.NoFD && !is.filtered():
+			st.lookLater() // a process that ends: its other threads have the report open for a moment
+		default:
 			st.judge()
 		}
 	})
 }
+
+// filtered says that a seccomp filter killed the first thread of a process.
+func (s stat) filtered() bool { return s.status&0x7f == linux.SignalBadCall }
 
 // died runs when the process has ended and is not collected yet, so that its
 // name is still there to be read.
@@ -70,7 +78,7 @@ func (st *stage) judge() {
 		return
 	}
 	f := &program.Failure{Step: "launch", Reason: stageKilled}
-	if is, _ := readStat(st.pid); is.status&0x7f == linux.SignalBadCall {
+	if is, _ := readStat(st.pid); is.filtered() {
 		f.Reason, f.Kind = "killed by its seccomp filter", program.FailedFilter
 	}
 	st.conclude(f)

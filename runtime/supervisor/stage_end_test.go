@@ -1,0 +1,74 @@
+package supervisor
+
+import (
+	"os"
+	goruntime "runtime"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/siflet/siflet/runtime/linux"
+	"github.com/siflet/siflet/runtime/program"
+)
+
+const firstThreadEnv = "SIFLET_TEST_FIRST_THREAD_ENDS"
+
+// While a program is made ready to run, this is a process whose first thread ends some
+// time before the others, which have all its descriptors open until then.
+func init() { //nolint:gochecknoinits // only here it is certain that this is the first thread
+	if os.Getenv(firstThreadEnv) == "" {
+		return
+	}
+	goruntime.LockOSThread()
+	go func() {
+		time.Sleep(4 * lookInterval)
+		os.Exit(0)
+	}()
+	goruntime.Gosched()
+	_, _, _ = unix.RawSyscall(unix.SYS_EXIT, 0, 0, 0)
+}
+
+func TestAProcessThatEndsThreadByThreadWasNotKilled(t *testing.T) {
+	loop, err := newLoop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, theirs, err := linux.Socketpair()
+	if err == nil {
+		err = ours.SetNonblock()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, pidfd, err := linux.Fork("/proc/self/exe", &linux.ForkAttr{
+		Args: []string{"program"}, Env: []string{firstThreadEnv + "=1"},
+		Files: []linux.FD{0, 1, 2, theirs}, PIDNamespace: linux.NoFD,
+	})
+	if err == nil {
+		err = theirs.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := &stage{process: process{s: &server{loop: loop, inbuf: make([]byte, maxReport)}, pid: pid, pidfd: pidfd}, sock: ours, terminal: linux.NoFD}
+	failure := &program.Failure{Reason: "not settled"}
+	st.settle = func(f *program.Failure) { failure = f }
+	st.dying, st.ended = st.died, func(*Exit) { loop.done = true }
+	for stat, ok := readStat(pid); ok && !stat.dead; stat, ok = readStat(pid) {
+		time.Sleep(time.Millisecond)
+	}
+	if st.pidfd.Readable() {
+		t.Skip("the machine is too busy: all threads have ended")
+	}
+	st.lookLater()
+	if err := loop.watch(st.pidfd, linux.EventIn, &st.process); err != nil {
+		t.Fatal(err)
+	}
+	if err := loop.run(); err != nil {
+		t.Fatal(err)
+	}
+	if failure != nil {
+		t.Errorf("the stage failed: %+v", failure)
+	}
+}
