@@ -78,7 +78,7 @@ func (j *job) base(ctx context.Context, s *definition.Stage) (build.Base, error)
 	case "localimage":
 		return j.localBase(ctx, from, h)
 	case "docker", "oras", "library", "https", "http":
-		return j.pulledBase(ctx, agent+"://"+registered(h, from), h)
+		return j.pulledBase(ctx, agent+"://"+registered(h, strings.TrimPrefix(from, agent+"://")), h)
 	case "docker-archive", "oci-archive", "oci":
 		return j.pulledBase(ctx, agent+":"+from, h)
 	case "docker-daemon":
