@@ -167,9 +167,23 @@ func TestPodLimitsAreTheScopes(t *testing.T) {
 	a.noScope(pod, ownSlice)
 }
 
+func TestACgroupParentThatIsNoSliceYetIsMade(t *testing.T) {
+	const slice = "sifletmade-pod1.slice"
+	t.Cleanup(func() {
+		if !t.Skipped() {
+			systemctl(t, "stop", "sifletmade.slice")
+		}
+	})
+	a := startWithSystemd(t)
+	pod := a.pod(hostPodIn(a, "p", slice))
+	if got, want := a.podGroup(pod), "/sifletmade.slice/"+slice+"/"; !strings.HasPrefix(got, want) {
+		t.Errorf("the pod is in %s, want it below %s", got, want)
+	}
+}
+
 func TestCgroupParentMustFitTheDriver(t *testing.T) {
 	parents := map[string][]string{
-		"systemd":  {"/kubepods/pod1", "nothere-pod1.slice", "a--b.slice", "/other.slice/" + podSlice},
+		"systemd":  {"/kubepods/pod1", "a--b.slice", "/other.slice/" + podSlice},
 		"cgroupfs": {podSlice, podPlace},
 	}
 	for driver, list := range parents {
