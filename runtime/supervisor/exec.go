@@ -58,7 +58,12 @@ func (s *server) runExec(c *container, req *ExecRequest, stdio [3]linux.FD, save
 	if cgroup.Procs == "" {
 		cgroup.Procs = c.cgroup().Procs
 	}
-	cgroup.Dir = c.innermost(cgroup.Dir)
+	if dir := c.innermost(cgroup.Dir); dir != cgroup.Dir {
+		cgroup.Join = slices.DeleteFunc(slices.Clone(cgroup.Join), func(file string) bool {
+			return file == cgroup.Dir+"/cgroup.procs"
+		})
+		cgroup.Dir = dir
+	}
 	st, err := s.fork(&stageSpec{
 		role: roleExec, program: req.Program, saved: saved, stdio: stdio,
 		extra: into, pidns: pidns, cgroup: cgroup, keep: req.Keep, action: req.Action, hooks: linux.NoFD,
