@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
+	"github.com/containerd/cgroups/v3/cgroup2"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -33,36 +34,27 @@ func (g *Group) attachDevices(rules []specs.LinuxDeviceCgroup, fresh bool) error
 		}
 		old = attached.Programs
 	}
-	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.CGroupDevice, Instructions: deviceProgram(rules), License: "Apache"})
+	detach, err := cgroup2.LoadAttachCgroupDeviceFilter(deviceProgram(rules), "Apache", fd)
 	if err != nil {
 		return fmt.Errorf("devices: %w", err)
 	}
-	defer p.Close() //nolint:errcheck // Only our descriptor of it.
-	err = link.RawAttachProgram(link.RawAttachProgramOptions{
-		Target: fd, Program: p, Attach: ebpf.AttachCGroupDevice, Flags: unix.BPF_F_ALLOW_MULTI,
-	})
-	if err != nil {
-		return fmt.Errorf("devices: attach program: %w", err)
-	}
-	for _, o := range old {
-		if err := detachOld(fd, o.ID); err != nil {
-			return errors.Join(fmt.Errorf("replace device program: %w", err), detachProgram(fd, p))
+	for _, p := range old {
+		if err := detachProgram(fd, p.ID); err != nil {
+			return errors.Join(fmt.Errorf("replace device program: %w", err), detach())
 		}
 	}
 	return nil
 }
 
-func detachOld(fd int, id ebpf.ProgramID) error {
+func detachProgram(fd int, id ebpf.ProgramID) error {
 	p, err := ebpf.NewProgramFromID(id)
 	if err != nil {
 		return err
 	}
 	defer p.Close() //nolint:errcheck // Only our descriptor of it.
-	return detachProgram(fd, p)
-}
-
-func detachProgram(fd int, p *ebpf.Program) error {
-	return link.RawDetachProgram(link.RawDetachProgramOptions{Target: fd, Program: p, Attach: ebpf.AttachCGroupDevice})
+	return link.RawDetachProgram(link.RawDetachProgramOptions{
+		Target: fd, Program: p, Attach: ebpf.AttachCGroupDevice,
+	})
 }
 
 // deviceProgram decides by the last rule that matches, for each of read, write

@@ -1,9 +1,9 @@
 package cgroups
 
 import (
-	"math"
 	"strconv"
 
+	"github.com/containerd/cgroups/v3/cgroup2"
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -36,12 +36,9 @@ func (b *builder) cpu(c *specs.LinuxCPU) {
 	}
 }
 
-// cpuWeight is v2's weight for v1's shares, as runc and crun have it: the curve through
-// the least, the default and the most that there is of each.
+// cpuWeight is v2's weight for v1's shares, of which 2 is the least.
 func cpuWeight(shares uint64) int {
-	const least, most = 2, 1 << 18
-	bits := math.Log2(float64(min(max(shares, least), most)))
-	return int(math.Ceil(math.Pow(10, (bits*bits+125*bits)/612-7.0/34)))
+	return int(cgroup2.ConvertCPUSharesToCgroupV2Value(max(shares, 2))) //nolint:gosec // 1 to 10000
 }
 
 // bandwidth sets quota, period and burst. The kernel checks each against the
