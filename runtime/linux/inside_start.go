@@ -25,12 +25,11 @@ func enterMounts(of FD) (leave func(), err error) {
 	}
 	// The threads of a process share root and working directory, and the kernel
 	// lets nobody who shares them change mount namespace.
-	err = unix.Unshare(unix.CLONE_FS)
-	if err == nil {
+	if err = unix.Unshare(unix.CLONE_FS); err == nil {
 		err = unix.Setns(int(of), unix.CLONE_NEWNS)
 	}
 	if err != nil {
-		leave()
+		Close(int(mounts)) // we have not left
 		return nil, fmt.Errorf("join container: %w", err)
 	}
 	return leave, nil

@@ -58,7 +58,7 @@ func (s *server) runExec(c *container, req *ExecRequest, stdio [3]linux.FD, save
 	if cgroup.Procs == "" {
 		cgroup.Procs = c.cgroup().Procs
 	}
-	if dir := c.innermost(cgroup.Dir); dir != cgroup.Dir {
+	if dir := c.innermost(cgroup.Dir); dir != cgroup.Dir { // it is to be born there, not to join the group above
 		cgroup.Join = slices.DeleteFunc(slices.Clone(cgroup.Join), func(file string) bool {
 			return file == cgroup.Dir+"/cgroup.procs"
 		})
