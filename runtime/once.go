@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	goruntime "runtime"
@@ -50,6 +49,8 @@ type OnceConfig struct {
 	Dir            string
 	// CDIDirs are as in Config.
 	CDIDirs []string
+	// Unprivileged is how to do without root's privileges; nil is with them.
+	Unprivileged *Unprivileged
 }
 
 // once is one run.
@@ -64,6 +65,8 @@ type once struct {
 	res    network.Result
 	init   *onceInit
 	hook   *hookRun
+	own    *linux.OwnNamespaces
+	served []*supervisor.FUSEServer
 	owner  *os.File // locked as long as the run goes on
 }
 
@@ -90,6 +93,9 @@ func RunOnce(ctx context.Context, cfg OnceConfig, spec ContainerSpec, spaces Nam
 	r.err = blameLimit(o.cfg.Cgroups, r.err, "the command", filepath.Join("/", o.cfg.CgroupParent, "siflet-"+o.id))
 	undo, cancel := detached(ctx)
 	defer cancel()
+	if o.own != nil {
+		_ = o.own.Close() // a process of ours that waits
+	}
 	if err := o.undo(undo); err != nil && r.err == nil {
 		r.err = err
 	}
@@ -100,7 +106,9 @@ func (o *once) run(ctx context.Context, spec *ContainerSpec) (supervisor.Exit, e
 	if err := permit(ctx, o.cfg.Trust, &o.image, ""); err != nil {
 		return supervisor.Exit{}, err
 	}
-	defer o.warmUp(spec)()
+	if o.cfg.Unprivileged == nil {
+		defer o.warmUp(spec)()
+	}
 	if err := checkSources(spec.Mounts); err != nil {
 		return supervisor.Exit{}, err
 	}
@@ -163,6 +171,7 @@ func (o *once) plan(spec *ContainerSpec) (*planned, error) {
 	if o.spaces.PID == ModeHost {
 		extra.PID = program.PIDHost
 	}
+	extra.Unprivileged = o.cfg.Unprivileged != nil
 	extra.Bundle = o.bundle()
 	if extra.State, err = hookState(o.id, extra.Bundle, nil); err != nil {
 		return nil, err
@@ -173,6 +182,11 @@ func (o *once) plan(spec *ContainerSpec) (*planned, error) {
 // enter puts the thread where the child is to be born.
 func (o *once) enter(ctx context.Context) error {
 	flags := cloneFlags(o.spaces)
+	if u := o.cfg.Unprivileged; u != nil {
+		var err error
+		o.own, err = linux.NewOwnNamespaces(u.MapIDs, u.Root, flags)
+		return err
+	}
 	if flags == 0 {
 		return nil
 	}
@@ -213,7 +227,11 @@ func (o *once) diedEarly(child *linux.Child) bool {
 
 // launch forks the stage and sees it through.
 func (o *once) launch(ctx context.Context, p *planned) (supervisor.Exit, error) {
-	binary, err := supervisor.OpenBinary(o.cfg.InstanceBinary)
+	open := supervisor.OpenBinary
+	if o.own != nil {
+		open = os.Open // there is nobody to keep from writing to it who could not anyway
+	}
+	binary, err := open(o.cfg.InstanceBinary)
 	if err != nil {
 		return supervisor.Exit{}, fmt.Errorf("open siflet-instance: %w", err)
 	}
@@ -245,7 +263,10 @@ func (o *once) launch(ctx context.Context, p *planned) (supervisor.Exit, error) 
 	defer close(finished)
 	go passSignals(child, o.cfg.Signals, finished)
 	// EOF is the exec, or the end.
-	text, rerr := io.ReadAll(io.LimitReader(report, maxReport))
+	text, rerr := o.readReport(linux.FD(ours))
+	if rerr != nil {
+		_ = child.Kill() // it may have ended
+	}
 	cause := wait()
 	if cause == nil && len(text) == 0 {
 		if cause = o.afterStart(ctx, child.PID); cause != nil {
@@ -255,7 +276,7 @@ func (o *once) launch(ctx context.Context, p *planned) (supervisor.Exit, error) 
 	died := o.diedEarly(child)
 	code, signal, err := child.Wait()
 	o.afterEnd(ctx)
-	if err = errors.Join(cause, err); err != nil {
+	if err = errors.Join(cause, err, o.settleServers()); err != nil {
 		return supervisor.Exit{}, err
 	}
 	if len(text) > 0 {

@@ -34,6 +34,7 @@ func (o *once) startInit(exe linux.FD, p *planned) (end func(), err error) {
 		Exe:  exe,
 		Args: []string{supervisor.InitName, "init", supervisor.OwnMounts}, Env: []string{"GOMAXPROCS=1", "GOGC=off"},
 		Files: []linux.FD{null, null, null, theirs}, CloneFlags: linux.CloneNewPID | linux.CloneNewMount, PIDNamespace: linux.NoFD, Setsid: true,
+		Own: o.own,
 	})
 	if err = errors.Join(err, theirs.Close()); err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", supervisor.InitName, err), ours.Close())

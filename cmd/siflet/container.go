@@ -52,7 +52,7 @@ func (o *actionOptions) container(image string, p place, ownPID bool) (runtime.C
 		Upper: runtime.UpperNone,
 		PID:   runtime.ModeHost,
 	}
-	if o.noPrivs {
+	if o.noPrivs || os.Geteuid() != 0 {
 		spec.Security.DropCaps = []string{"ALL"}
 	}
 	if err := o.layers(&spec); err != nil {

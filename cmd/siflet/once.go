@@ -8,6 +8,7 @@ import (
 
 	"github.com/siflet/siflet/cgroups"
 	"github.com/siflet/siflet/cmd/internal/setup"
+	"github.com/siflet/siflet/cmd/internal/unprivileged"
 	"github.com/siflet/siflet/network"
 	"github.com/siflet/siflet/runtime"
 	"github.com/siflet/siflet/runtime/action"
@@ -16,9 +17,6 @@ import (
 // inImage runs an action in an image, with no instance, and ends as it does.
 // It opens no engine and looks at no store unless the image is named by its tag.
 func (w *workshop) inImage(ctx context.Context, o *actionOptions, verb, ref string, args []string) error {
-	if err := needRoot(); err != nil {
-		return err
-	}
 	img, err := w.findImage(ctx, ref)
 	if err != nil {
 		return err
@@ -74,6 +72,13 @@ func (w *workshop) onceConfig(o *actionOptions) (runtime.OnceConfig, error) {
 	cfg := runtime.OnceConfig{
 		InstanceBinary: bins.Instance, ActionBinary: bins.Action, Hostname: o.hostname, NoInit: o.noInit,
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, BuiltInNetwork: true, Trust: w.trust(), CDIDirs: o.cdiDirs,
+	}
+	if os.Geteuid() != 0 {
+		way, err := unprivileged.Find(unprivileged.Options{})
+		if err != nil {
+			return cfg, err
+		}
+		cfg.Unprivileged = way.Unprivileged
 	}
 	cfg.Ports, err = o.ports()
 	return cfg, err

@@ -54,6 +54,11 @@ func (s *stage) mount(m *program.Mount, tree int) error {
 	case slices.Contains([]string{"proc", "sysfs", "tmpfs", "devpts", "mqueue"}, m.Type):
 		options, a := parseData(m)
 		tree, err = s.newMount(m.Type, options, a)
+		if s.p.Unprivileged && errors.Is(err, linux.EINVAL) {
+			// The terminals' group need not be mapped.
+			options = slices.DeleteFunc(options, func(o string) bool { return strings.HasPrefix(o, "gid=") })
+			tree, err = s.newMount(m.Type, options, a)
+		}
 	default:
 		return fail(kindInvalid, fmt.Errorf("unknown type %q", m.Type), "mount %s", m.Target)
 	}

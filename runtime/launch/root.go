@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 
 	"github.com/siflet/siflet/runtime/linux"
@@ -65,6 +66,9 @@ func (s *stage) mountOverlay(o linux.Overlay, a linux.Attr) (int, error) {
 	}
 	linux.Close(at)
 	o.Options = s.labelled(o.Options)
+	if s.p.Unprivileged {
+		o.Options = append(slices.Clip(o.Options), "userxattr") // others are not ours to set
+	}
 	return o.MountAt(name, a)
 }
 
@@ -127,13 +131,7 @@ func (s *stage) mountExtent(e *program.Extent, noSuid, noDev bool) (name string,
 			return "", -1, err
 		}
 	}
-	loop, err := linux.AttachLoop(image, e.Offset, e.Size, false, e.Label)
-	if err != nil {
-		return "", -1, err
-	}
-	// The mount holds the device from then on.
-	defer loop.Close()
-	mount, err := linux.NewMount(e.FS, append(options, "source="+loop.Device()), linux.Attr{NoSuid: noSuid, NoDev: noDev})
+	mount, err := s.newExtent(e, image, options, linux.Attr{NoSuid: noSuid, NoDev: noDev})
 	if err != nil {
 		return "", -1, err
 	}
@@ -157,6 +155,20 @@ func (s *stage) mountExtent(e *program.Extent, noSuid, noDev bool) (name string,
 		return name + "/upper", layer, nil
 	}
 	return name, mount, nil
+}
+
+// newExtent makes the detached mount of a file system in an open image.
+func (s *stage) newExtent(e *program.Extent, image int, options []string, a linux.Attr) (int, error) {
+	if s.p.Unprivileged {
+		return s.mountFUSE(e, image, a)
+	}
+	loop, err := linux.AttachLoop(image, e.Offset, e.Size, false, e.Label)
+	if err != nil {
+		return -1, err
+	}
+	// The mount holds the device from then on.
+	defer loop.Close()
+	return linux.NewMount(e.FS, append(options, "source="+loop.Device()), a)
 }
 
 // bindLayer is mountExtent for a directory of the host.
@@ -204,7 +216,7 @@ func (s *stage) upper(top linux.Stat) (upper, work string, err error) {
 			return "", "", err
 		}
 		defer linux.Close(upperFD, workFD)
-		return upper, work, linux.CopyOwner(top, upperFD)
+		return upper, work, s.copyOwner(top, upperFD)
 	default:
 		if upperFD, err = makeHostDir(r.Upper); err != nil {
 			return "", "", fail("", err, "writable layer %s", r.Upper)
@@ -217,10 +229,19 @@ func (s *stage) upper(top linux.Stat) (upper, work string, err error) {
 	// and the container's "/" would look like the engine's empty directory.
 	used, err := linux.OpenPlain(workFD, "work", linux.OPath, 0)
 	if err != nil {
-		err = linux.CopyOwner(top, upperFD)
+		err = s.copyOwner(top, upperFD)
 	}
 	linux.Close(used)
 	return descriptorPath(upperFD), descriptorPath(workFD), err
+}
+
+// copyOwner makes the upper layer's root directory look like that of the layer below.
+func (s *stage) copyOwner(top linux.Stat, to int) error {
+	err := linux.CopyOwner(top, to)
+	if s.p.Unprivileged && errors.Is(err, linux.EINVAL) {
+		return linux.CopyMode(top, to) // who owns it is not mapped
+	}
+	return err
 }
 
 func makeHostDir(name string) (int, error) {

@@ -2,6 +2,7 @@ package linux
 
 import (
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,6 +32,11 @@ func (c *Child) Signal(s os.Signal) error {
 // Await returns when the child has ended, and leaves it to be waited for.
 func (c *Child) Await() error {
 	return retry(func() error { return unix.Waitid(unix.P_PID, c.PID, nil, unix.WEXITED|unix.WNOWAIT, nil) })
+}
+
+// Ended waits for the end of the child, or for as long as that takes, and says which it was.
+func (c *Child) Ended(within time.Duration) bool {
+	return c.pidfd.AwaitInput(within) == nil && c.pidfd.Readable()
 }
 
 // Wait collects the child when it has ended: its exit status, or the signal it

@@ -15,6 +15,13 @@ import (
 type inside struct {
 	clone     cloneArgs
 	user      uintptr // 0 is none
+	userKinds uintptr // what to enter of it: its namespace, and others that are its process's
+	pidns     uintptr // whose PID namespace to be born in; 0 is none
+	lone      bool    // it keeps its groups, which need not be mapped
+	unroot    bool    // it keeps its ids, and its capabilities by being told to
+	caps      uint64
+	capHeader unix.CapUserHeader
+	capData   [2]unix.CapUserData
 	exe       FD      // runs instead of path, if it is above 0
 	gate      FD      // what it waits for before it does anything
 	opener    FD      // the other end, which is the parent's
@@ -50,9 +57,12 @@ const (
 // namespaces belong, and in which it is root, or born in those of a.Within.
 func forkInside(path string, a *ForkAttr, files []uintptr, cgroup FD) (pid int, err error) {
 	c := &inside{
-		user: uintptr(a.UserNamespace), cgroups: a.Join, zero: [1]byte{'0'}, setsid: a.Setsid,
+		user: uintptr(a.UserNamespace), userKinds: CloneNewUser, cgroups: a.Join, zero: [1]byte{'0'}, setsid: a.Setsid,
 		newPID: a.CloneFlags&CloneNewPID != 0, newMount: a.CloneFlags&CloneNewMount != 0,
 		clone: cloneArgs{exitSignal: uint64(unix.SIGCHLD)},
+	}
+	if a.Own != nil {
+		c.own(a)
 	}
 	if a.CloneFlags&^(CloneNewPID|CloneNewMount) != 0 {
 		return 0, fmt.Errorf("fork: flags %#x in a user namespace: %w", a.CloneFlags, unix.EINVAL)
@@ -156,11 +166,11 @@ func (c *inside) child() {
 		}
 	}
 	if c.user != 0 {
-		if _, _, errno := unix.RawSyscall(unix.SYS_SETNS, c.user, CloneNewUser, 0); errno != 0 {
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETNS, c.user, c.userKinds, 0); errno != 0 {
 			c.fail(reportUser, errno)
 		}
 	}
-	if c.newPID {
+	if c.newPID || c.pidns != 0 {
 		c.again()
 	}
 	if c.newMount {
@@ -176,7 +186,13 @@ func (c *inside) child() {
 //go:nosplit
 //go:norace
 func (c *inside) again() {
-	if _, _, errno := unix.RawSyscall(unix.SYS_UNSHARE, CloneNewPID, 0, 0); errno != 0 {
+	var errno unix.Errno
+	if c.pidns != 0 {
+		_, _, errno = unix.RawSyscall(unix.SYS_SETNS, c.pidns, CloneNewPID, 0)
+	} else {
+		_, _, errno = unix.RawSyscall(unix.SYS_UNSHARE, CloneNewPID, 0, 0)
+	}
+	if errno != 0 {
 		c.fail(reportPIDNamespace, errno)
 	}
 	c.clone.flags, c.clone.exitSignal = unix.CLONE_PARENT, 0 // it is the parent's
@@ -189,14 +205,47 @@ func (c *inside) again() {
 	}
 }
 
+// own sets what is different for a caller without privileges.
+func (c *inside) own(a *ForkAttr) {
+	c.user, c.userKinds = uintptr(a.Own.pidfd), CloneNewUser|a.Own.flags
+	c.lone, c.unroot = true, !a.Own.root
+	if a.PIDNamespace != NoFD {
+		c.pidns = uintptr(a.PIDNamespace)
+	}
+	if !c.unroot {
+		return
+	}
+	c.caps, c.capHeader = allCaps(), capHeader()
+	for i := range c.capData {
+		some := uint32(c.caps >> (32 * i))
+		c.capData[i] = unix.CapUserData{Effective: some, Permitted: some, Inheritable: some}
+	}
+}
+
+// keepCaps has the exec leave the capabilities, which it takes from all but root.
+//
+//go:nosplit
+//go:norace
+func (c *inside) keepCaps() unix.Errno {
+	_, _, errno := unix.RawSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&c.capHeader)), uintptr(unsafe.Pointer(&c.capData)), 0)
+	for i := uintptr(0); errno == 0 && c.caps>>i != 0; i++ {
+		_, _, errno = unix.RawSyscall6(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, i, 0, 0, 0)
+	}
+	return errno
+}
+
 // become makes the process the program.
 //
 //go:nosplit
 //go:norace
 func (c *inside) become() {
 	var errno unix.Errno
-	if c.user != 0 {
-		_, _, errno = unix.RawSyscall(unix.SYS_SETGROUPS, 0, 0, 0)
+	if c.unroot {
+		errno = c.keepCaps()
+	} else if c.user != 0 {
+		if !c.lone {
+			_, _, errno = unix.RawSyscall(unix.SYS_SETGROUPS, 0, 0, 0)
+		}
 		if errno == 0 {
 			_, _, errno = unix.RawSyscall(unix.SYS_SETRESGID, 0, 0, 0)
 		}

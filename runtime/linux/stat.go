@@ -99,7 +99,12 @@ func CopyOwner(from Stat, to int) error {
 	if err := unix.Chown(name, int(from.UID), int(from.GID)); err != nil {
 		return fmt.Errorf("chown: %w", err)
 	}
-	if err := unix.Chmod(name, from.Mode&0o7777); err != nil {
+	return CopyMode(from, to)
+}
+
+// CopyMode gives an open file another's permissions.
+func CopyMode(from Stat, to int) error {
+	if err := unix.Chmod(procFD(to), from.Mode&0o7777); err != nil {
 		return fmt.Errorf("chmod: %w", err)
 	}
 	return nil

@@ -26,11 +26,16 @@ type ForkAttr struct {
 	// CgroupFD is the same as an open directory; 0 is none.
 	CgroupFD FD
 	Setsid   bool
+	// DieWithParent kills the child when the thread that forks it ends. A child in a
+	// UserNamespace, Own or Within asks for that itself.
+	DieWithParent bool
 	// UserNamespace is what the child enters, as its root, together with new
 	// mount and PID namespaces; 0 is none. Join are cgroup files that it writes
 	// itself to before.
 	UserNamespace FD
 	Join          []FD
+	// Own are namespaces made without privileges, which the child is born in.
+	Own *OwnNamespaces
 	// Within is a pidfd, or a mount namespace, where the child is born: it never sees
 	// the caller's mounts. It runs Exe, has Join too, and no new namespaces; 0 is the
 	// caller's. The caller's working directory becomes /.
@@ -60,6 +65,9 @@ func Fork(path string, a *ForkAttr) (pid int, pidfd FD, err error) {
 		Cloneflags: a.CloneFlags, Setsid: a.Setsid, PidFD: &raw,
 		UseCgroupFD: a.CgroupFD > 0, CgroupFD: int(a.CgroupFD),
 	}
+	if a.DieWithParent {
+		sys.Pdeathsig = unix.SIGKILL
+	}
 	if a.CgroupDir != "" {
 		dir, err := openFD(a.CgroupDir, unix.O_PATH|unix.O_DIRECTORY, 0)
 		if err != nil {
@@ -72,7 +80,7 @@ func Fork(path string, a *ForkAttr) (pid int, pidfd FD, err error) {
 	for i, f := range a.Files {
 		files[i] = uintptr(f)
 	}
-	within := a.UserNamespace > 0 || a.Within > 0
+	within := a.UserNamespace > 0 || a.Within > 0 || a.Own != nil
 	if a.Exe > 0 && !within {
 		name, done, err := placeExe(a.Exe, files)
 		if err != nil {
@@ -82,7 +90,7 @@ func Fork(path string, a *ForkAttr) (pid int, pidfd FD, err error) {
 		path = name
 	}
 	back := func() error { return nil }
-	if a.PIDNamespace != NoFD {
+	if a.PIDNamespace != NoFD && a.Own == nil {
 		if back, err = enterPIDNamespace(a.PIDNamespace); err != nil {
 			return 0, NoFD, err
 		}

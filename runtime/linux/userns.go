@@ -22,9 +22,8 @@ func NewUserNamespace(maps UserMaps, flags uintptr) (FD, error) {
 	if err != nil {
 		return NoFD, err
 	}
-	m := &founder{flags: flags, ours: ours, theirs: theirs, clone: cloneArgs{
-		flags: CloneNewUser | unix.CLONE_PIDFD, exitSignal: uint64(unix.SIGCHLD),
-	}}
+	m := newFounder(ours, theirs, flags)
+	m.root = true
 	pid, errno := m.fork()
 	if err := theirs.Close(); err != nil || errno != 0 {
 		return NoFD, errors.Join(fmt.Errorf("make user namespace: %w", errno), err, ours.Close())
@@ -104,8 +103,15 @@ type founder struct {
 	clone        cloneArgs
 	flags        uintptr
 	ours, theirs FD
+	root         bool // it becomes the user namespace's before it makes the others
 	pidfd        int32
 	word         uint32
+}
+
+func newFounder(ours, theirs FD, flags uintptr) *founder {
+	return &founder{flags: flags, ours: ours, theirs: theirs, clone: cloneArgs{
+		flags: CloneNewUser | unix.CLONE_PIDFD, exitSignal: uint64(unix.SIGCHLD),
+	}}
 }
 
 // fork returns in the parent only.
@@ -139,16 +145,18 @@ func (m *founder) read() bool {
 	return n == 1
 }
 
-// make makes the namespaces as root, whose files in them are.
+// make makes the namespaces, as root if there is one, whose files in them are.
 //
 //go:nosplit
 //go:norace
-func (m *founder) make() unix.Errno {
-	_, _, errno := unix.RawSyscall(unix.SYS_SETRESGID, 0, 0, 0)
-	if errno == 0 {
+func (m *founder) make() (errno unix.Errno) {
+	if m.root {
+		_, _, errno = unix.RawSyscall(unix.SYS_SETRESGID, 0, 0, 0)
+	}
+	if m.root && errno == 0 {
 		_, _, errno = unix.RawSyscall(unix.SYS_SETRESUID, 0, 0, 0)
 	}
-	if errno == 0 {
+	if errno == 0 && m.flags != 0 {
 		_, _, errno = unix.RawSyscall(unix.SYS_UNSHARE, m.flags, 0, 0)
 	}
 	return errno

@@ -36,6 +36,8 @@ type Extra struct {
 	NewSession bool
 	// Restore makes the process from a checkpoint.
 	Restore *program.Restore
+	// Unprivileged is as in program.Program.
+	Unprivileged bool
 }
 
 // Program lowers a spec into the steps of the launch stage.
@@ -48,6 +50,8 @@ func Program(spec *specs.Spec, extra Extra) (program.Program, error) {
 		Files:      extra.Files,
 		Accounts:   extra.Accounts,
 		Restore:    extra.Restore,
+
+		Unprivileged: extra.Unprivileged,
 	}
 	if spec.Process == nil || spec.Linux == nil || spec.Root == nil {
 		return p, invalid("spec lacks process, linux or root")
@@ -91,6 +95,9 @@ func Program(spec *specs.Spec, extra Extra) (program.Program, error) {
 	}
 	if p.Root.Image != nil {
 		p.Version = program.VersionImage
+	}
+	if p.Unprivileged {
+		p.Version = program.VersionUnprivileged
 	}
 	return p, nil
 }

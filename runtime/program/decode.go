@@ -53,6 +53,8 @@ func (p *Program) field(s *Reader, key string) {
 	case "delegate":
 		p.Delegate = &Delegate{}
 		s.Object(func(key string) { p.Delegate.field(s, key) })
+	case "unprivileged":
+		p.Unprivileged = s.Bool()
 	default:
 		s.Skip()
 	}

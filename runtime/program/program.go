@@ -14,7 +14,7 @@ import "strconv"
 // with a higher version and carries out a lower one. A program says the lowest version
 // whose stages carry out all that is in it.
 const (
-	Version         = VersionImage
+	Version         = VersionUnprivileged
 	VersionPlain    = 1
 	VersionHooks    = 2 // with Hooks
 	VersionDelegate = 3 // with Delegate
@@ -22,6 +22,8 @@ const (
 	VersionLabel    = 5 // with labels of Root and Extent
 	VersionDirect   = 6 // with Root.Direct
 	VersionImage    = 7 // with Root.Image
+
+	VersionUnprivileged = 8 // with Unprivileged
 )
 
 // Program is everything the launch stage does before the container's own
@@ -51,7 +53,14 @@ type Program struct {
 	// Restore makes the process from a checkpoint instead; of Process only what
 	// is not in it counts.
 	Restore *Restore `json:"restore,omitempty"`
+	// Unprivileged says that the stage is in a user namespace that was made without
+	// privileges: squashfs takes FUSE there, and devices can't be made.
+	Unprivileged bool `json:"unprivileged,omitempty"`
 }
+
+// FUSEMark begins the message of a stage that asks for a squashfs file system to be
+// served. The rest are options of squashfuse; the device and the image come with it.
+const FUSEMark = 'F'
 
 // Restore says what criu is to make a process from. See criu(8).
 type Restore struct {

@@ -1,0 +1,112 @@
+// Package unprivileged finds how a user who is not root makes containers on this machine:
+// which ids may be mapped in a user namespace, and what serves squashfs file systems.
+//
+// It starts programs of the machine to learn what they can do, and writes nothing.
+package unprivileged
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+
+	"github.com/siflet/siflet/runtime"
+	"github.com/siflet/siflet/runtime/linux"
+	"github.com/siflet/siflet/runtime/supervisor"
+)
+
+// Options say what is wanted.
+type Options struct {
+	// Root makes the caller root in the container.
+	Root bool
+	// NoRange leaves out the ids that /etc/subuid gives the caller.
+	NoRange bool
+}
+
+// Way is how containers are made, and what those who make them should know.
+type Way struct {
+	*runtime.Unprivileged
+
+	// Alone says why no ids but the caller's are mapped; nil if there are more.
+	Alone error
+}
+
+// Find looks around.
+func Find(o Options) (Way, error) {
+	way := Way{Unprivileged: &runtime.Unprivileged{Root: o.Root}}
+	m, err := ranges(o)
+	if err != nil {
+		way.Alone, way.MapIDs = err, linux.MapSelf(o.Root)
+	} else {
+		way.MapIDs = m.mapIDs
+	}
+	return way, way.serving()
+}
+
+// ranges makes a map of all ids that the caller may map.
+func ranges(o Options) (*mapper, error) {
+	if o.NoRange {
+		return nil, errors.New("it was not to be looked for")
+	}
+	who, err := user.Current()
+	if err != nil {
+		return nil, fmt.Errorf("find the current user: %w", err)
+	}
+	uid, gid := os.Geteuid(), os.Getegid()
+	uids, err := subIDs("/etc/subuid", who.Username, uid)
+	if err != nil {
+		return nil, err
+	}
+	gids, err := subIDs("/etc/subgid", who.Username, uid)
+	if err != nil {
+		return nil, err
+	}
+	if len(uids) == 0 || len(gids) == 0 {
+		return nil, fmt.Errorf("%s has no ids in /etc/subuid and /etc/subgid", who.Username)
+	}
+	m := &mapper{}
+	for _, helper := range []struct {
+		path *string
+		name string
+	}{{&m.newuidmap, "newuidmap"}, {&m.newgidmap, "newgidmap"}} {
+		if *helper.path = find(helper.name); *helper.path == "" {
+			return nil, fmt.Errorf("%s is not installed (package uidmap)", helper.name)
+		}
+	}
+	self, group := uint32(uid), uint32(gid) //nolint:gosec // the kernel's are 32 bits
+	if o.Root {
+		self, group = 0, 0
+	}
+	m.uids, m.gids = spread(self, uint32(uid), uids), spread(group, uint32(gid), gids) //nolint:gosec // as above
+	return m, nil
+}
+
+// find looks for a program in $PATH and then in the system's directories, which are not
+// always in a user's.
+func find(name string) string {
+	if path, err := exec.LookPath(name); err == nil && filepath.IsAbs(path) {
+		return path
+	}
+	for _, dir := range []string{"/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"} {
+		path := filepath.Join(dir, name)
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			return path
+		}
+	}
+	return ""
+}
+
+// serving finds the fastest squashfuse.
+func (w *Way) serving() error {
+	path := find("squashfuse_ll") // with several threads
+	if path == "" {
+		path = find("squashfuse")
+	}
+	if path == "" {
+		return errors.New("to run images without root siflet needs squashfuse: install the package of that name")
+	}
+	w.FUSE = supervisor.FUSE{Path: path}
+	return nil
+}

@@ -1,0 +1,71 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/siflet/siflet/runtime/linux"
+	"github.com/siflet/siflet/runtime/program"
+	"github.com/siflet/siflet/runtime/supervisor"
+)
+
+// Unprivileged is how containers are made by somebody who is not root: in a user
+// namespace, with squashfs file systems served by a program through FUSE.
+type Unprivileged struct {
+	// Root says that they are root in the user namespace; MapIDs maps its ids, see
+	// linux.NewOwnNamespaces.
+	Root   bool
+	MapIDs func(proc string) error
+	FUSE   supervisor.FUSE
+}
+
+// readReport reads what a stage says until its end, which is the exec, or its own. It
+// serves file systems that the stage asks for.
+func (o *once) readReport(report linux.FD) (text []byte, err error) {
+	buffer := make([]byte, maxReport)
+	for {
+		if err := report.AwaitInput(-1); err != nil {
+			return text, err
+		}
+		n, fds, err := report.ReceiveFDs(buffer)
+		switch {
+		case errors.Is(err, linux.ErrAgain):
+			continue
+		case err != nil:
+			return text, err
+		case n == 0:
+			return text, nil
+		case len(fds) == 0:
+			if text = append(text, buffer[:n]...); len(text) > maxReport {
+				return text, errors.New("it is too long")
+			}
+			continue
+		}
+		err = o.serve(buffer[:n], fds)
+		for _, fd := range fds {
+			err = errors.Join(err, fd.Close())
+		}
+		if err != nil {
+			return text, err
+		}
+	}
+}
+
+func (o *once) serve(message []byte, fds []linux.FD) error {
+	if len(fds) != 2 || message[0] != program.FUSEMark || o.cfg.Unprivileged == nil {
+		return fmt.Errorf("not understood: %q with %d descriptors", message, len(fds))
+	}
+	server, err := o.cfg.Unprivileged.FUSE.Serve(string(message[1:]), fds[0], fds[1])
+	if err == nil {
+		o.served = append(o.served, server)
+	}
+	return err
+}
+
+// settleServers ends those that serve file systems.
+func (o *once) settleServers() (err error) {
+	for _, server := range o.served {
+		err = errors.Join(err, server.Settle())
+	}
+	return err
+}
