@@ -58,7 +58,12 @@ type Config struct {
 	Root string
 	// Units, if not nil, is the systemd that owns the tree; it must be cgroup v2.
 	Units Units
+	// None is for who may make no groups: theirs are names alone, without limits.
+	None bool
 }
+
+// nowhere is where the groups are that are names alone.
+const nowhere = "/proc/self/no-cgroups"
 
 // Manager makes groups in the hierarchies it found. It is safe for concurrent
 // use.
@@ -76,6 +81,9 @@ type Manager struct {
 // New finds the hierarchies mounted at or below the configured root. Mounts
 // made later are not seen.
 func New(c Config) (*Manager, error) {
+	if c.None {
+		return &Manager{ensured: map[string]bool{"/": true}}, nil
+	}
 	root := c.Root
 	if root == "" {
 		root = "/sys/fs/cgroup"
@@ -110,8 +118,8 @@ func New(c Config) (*Manager, error) {
 	return m, nil
 }
 
-// Version is 2 when every controller is in the one cgroup2 hierarchy, and 1
-// for v1 and hybrid.
+// Version is 2 when every controller is in the one cgroup2 hierarchy, 1 for v1 and
+// hybrid, and 0 for none.
 func (m *Manager) Version() int { return m.version }
 
 // Swap reports whether the kernel can limit swap. Where it can't, a swap limit
@@ -187,6 +195,9 @@ func (m *Manager) primary() *hierarchy {
 		if h := m.find(name); h != nil {
 			return h
 		}
+	}
+	if len(m.tree) == 0 {
+		return &hierarchy{mount: nowhere}
 	}
 	return &m.tree[0]
 }

@@ -74,6 +74,9 @@ func (m *Manager) create(parent, name string, r *specs.LinuxResources) (*Group, 
 	if err != nil {
 		return nil, fmt.Errorf("create cgroup %s: %w", g.path, err)
 	}
+	if m.version == 0 {
+		return g, nil
+	}
 	made, err := m.makeGroup(parent, g.path)
 	if err == nil {
 		err = m.check(g.path, parent, settings)

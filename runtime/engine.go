@@ -22,7 +22,6 @@ import (
 	"github.com/siflet/siflet/network"
 	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/selinux"
-	"github.com/siflet/siflet/runtime/supervisor"
 )
 
 // Config is what an engine works with.
@@ -63,6 +62,8 @@ type Config struct {
 	// waited for when the command itself has ended; 0 is a second, less is not
 	// at all.
 	ExecDrain time.Duration
+	// Unprivileged is how to do without root's privileges; nil is with them.
+	Unprivileged *Unprivileged
 }
 
 // Engine owns the writes below its roots. It is safe for concurrent use.
@@ -138,7 +139,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	life, stop := context.WithCancel(context.Background())
 	e := &Engine{lock: lock, stop: stop, life: lifetime{life.Done()}, warm: warmth{log: cfg.Log}, labels: labels, mapping: sync.OnceValue(probeMapping)}
 	e.init(cfg)
-	if e.binary, err = supervisor.OpenBinary(cfg.InstanceBinary); err != nil {
+	if e.binary, err = cfg.Unprivileged.openBinary(cfg.InstanceBinary); err != nil {
 		return nil, errors.Join(fmt.Errorf("open siflet-instance: %w", err), e.Close())
 	}
 	if cfg.Cgroups != nil {

@@ -227,11 +227,7 @@ func (o *once) diedEarly(child *linux.Child) bool {
 
 // launch forks the stage and sees it through.
 func (o *once) launch(ctx context.Context, p *planned) (supervisor.Exit, error) {
-	open := supervisor.OpenBinary
-	if o.own != nil {
-		open = os.Open // there is nobody to keep from writing to it who could not anyway
-	}
-	binary, err := open(o.cfg.InstanceBinary)
+	binary, err := o.cfg.Unprivileged.openBinary(o.cfg.InstanceBinary)
 	if err != nil {
 		return supervisor.Exit{}, fmt.Errorf("open siflet-instance: %w", err)
 	}

@@ -51,6 +51,7 @@ func (v *view) join(c *container, rec *containerRecord) (plan.Input, plan.Extra,
 	if err != nil {
 		return in, extra, err
 	}
+	extra.Unprivileged = v.cfg.Unprivileged != nil
 	in.CgroupPath = filepath.Join(inst.Cgroup, c.id)
 	in.Volumes = rec.Volumes
 	labels := rec.labels()

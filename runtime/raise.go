@@ -140,6 +140,14 @@ func (e *Engine) startSupervisor(ctx context.Context, i *instance, group *cgroup
 		cfg.UIDMap, cfg.GIDMap = u.UIDs.String(), u.GIDs.String()
 		cfg.Owned, attr.CloneFlags = uint64(attr.CloneFlags), 0
 	}
+	if u := e.cfg.Unprivileged; u != nil {
+		own, err := linux.NewOwnNamespaces(u.MapIDs, u.Root, attr.CloneFlags)
+		if err != nil {
+			return err
+		}
+		defer own.Close() //nolint:errcheck // a process of ours that waits
+		attr.Own, attr.CloneFlags, cfg.FUSE = own, linux.CloneNewMount, u.FUSE
+	}
 	leave, err := bornIn(&cfg.Cgroup, &attr, i.rec.Cgroup)
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package runtime
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/program"
@@ -17,6 +18,15 @@ type Unprivileged struct {
 	Root   bool
 	MapIDs func(proc string) error
 	FUSE   supervisor.FUSE
+}
+
+// openBinary opens siflet-instance. Root keeps its containers from writing to it; others
+// can keep nobody from that who may not write to it anyway.
+func (u *Unprivileged) openBinary(path string) (*os.File, error) {
+	if u != nil {
+		return os.Open(path)
+	}
+	return supervisor.OpenBinary(path)
 }
 
 // readReport reads what a stage says until its end, which is the exec, or its own. It

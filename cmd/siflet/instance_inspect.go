@@ -105,9 +105,6 @@ func (w *workshop) restartCommand() *cobra.Command {
 		Use: "restart [flags] NAME", Short: "stop an instance and start it as it was started",
 		Args: exactly(1, "want the name of an instance"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := needRoot(); err != nil {
-				return err
-			}
 			return w.restart(cmd.Context(), args[0], time.Duration(timeout)*time.Second)
 		},
 	}

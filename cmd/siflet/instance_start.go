@@ -68,9 +68,6 @@ func (s *starting) run(cmd *cobra.Command, ref, name string, args []string) erro
 	if !validInstanceName(name) {
 		return fmt.Errorf("while checking instance name: %s is not a valid instance name; use letters, digits, '.', '_' and '-', 128 of them at most", name)
 	}
-	if err := needRoot(); err != nil {
-		return err
-	}
 	s.name = name
 	var err error
 	if s.until, err = parseWait(s.s.wait); err != nil {

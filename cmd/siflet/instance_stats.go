@@ -20,9 +20,6 @@ func (w *workshop) statsCommand() *cobra.Command {
 		Use: "stats [flags] NAME", Short: "show what an instance or a pod uses",
 		Args: exactly(1, "want the name of an instance"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := needRoot(); err != nil {
-				return err
-			}
 			t, err := w.target(cmd.Context(), args[0])
 			if err != nil {
 				return err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/siflet/siflet/cgroups"
 	"github.com/siflet/siflet/cmd/internal/setup"
+	"github.com/siflet/siflet/cmd/internal/unprivileged"
 	"github.com/siflet/siflet/network"
 	"github.com/siflet/siflet/runtime"
 	"github.com/siflet/siflet/runtime/image"
@@ -66,7 +67,7 @@ func (w *workshop) config(r roots) (runtime.Config, error) {
 	if err != nil {
 		return runtime.Config{}, err
 	}
-	groups, err := cgroups.New(cgroups.Config{})
+	groups, err := cgroups.New(cgroups.Config{None: os.Geteuid() != 0})
 	if err != nil {
 		return runtime.Config{}, err
 	}
@@ -98,6 +99,13 @@ func (w *workshop) open(ctx context.Context, r roots, cdiDirs ...string) (*runti
 		node: setup.NewImages(w.imageDir(), w.storeOptions), nodeDir: w.imageDir(), owner: r.state,
 	}
 	cfg.Trust, cfg.CDIDirs = w.trust(), cdiDirs
+	if os.Geteuid() != 0 {
+		way, err := unprivileged.Find(unprivileged.Options{})
+		if err != nil {
+			return nil, err
+		}
+		cfg.Unprivileged = way.Unprivileged
+	}
 	return runtime.Open(ctx, cfg)
 }
 

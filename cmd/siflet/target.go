@@ -37,8 +37,10 @@ func (w *workshop) views(ctx context.Context, pods bool) ([]view, error) {
 	}
 	var views []view
 	for _, one := range all {
-		if _, err := os.Stat(filepath.Join(one.state, "instances")); err != nil {
-			continue
+		if dir, err := os.Open(filepath.Join(one.state, "instances")); err != nil {
+			continue // nobody's, or the node agent's and so root's to see
+		} else if err := dir.Close(); err != nil {
+			return nil, err
 		}
 		reader, err := w.reader(ctx, one.roots)
 		if err != nil {

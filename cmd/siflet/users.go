@@ -57,7 +57,17 @@ func userRoots(who *user.User) (roots, error) {
 	return rootsBelow(base, host, run, who.Username), nil
 }
 
-func runDir(uid string) string { return filepath.Join("/run", "siflet-"+uid) }
+// runDir is the run directory of a user: below /run for root, who alone can make it
+// there; for others where the system keeps such files of theirs, or in /tmp.
+func runDir(uid string) string {
+	if uid == "0" {
+		return "/run/siflet-0"
+	}
+	if own := filepath.Join("/run/user", uid); ownedBy(own, uid) {
+		return filepath.Join(own, "siflet")
+	}
+	return filepath.Join("/tmp", "siflet-"+uid)
+}
 
 func rootsBelow(base, host, run, name string) roots {
 	return roots{

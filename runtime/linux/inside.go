@@ -61,6 +61,9 @@ func forkInside(path string, a *ForkAttr, files []uintptr, cgroup FD) (pid int, 
 		newPID: a.CloneFlags&CloneNewPID != 0, newMount: a.CloneFlags&CloneNewMount != 0,
 		clone: cloneArgs{exitSignal: uint64(unix.SIGCHLD)},
 	}
+	if a.Lone && a.PIDNamespace != NoFD {
+		c.pidns = uintptr(a.PIDNamespace)
+	}
 	if a.Own != nil {
 		c.own(a)
 	}
@@ -209,9 +212,6 @@ func (c *inside) again() {
 func (c *inside) own(a *ForkAttr) {
 	c.user, c.userKinds = uintptr(a.Own.pidfd), CloneNewUser|a.Own.flags
 	c.lone, c.unroot = true, !a.Own.root
-	if a.PIDNamespace != NoFD {
-		c.pidns = uintptr(a.PIDNamespace)
-	}
 	if !c.unroot {
 		return
 	}

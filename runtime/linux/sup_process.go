@@ -19,8 +19,11 @@ type ForkAttr struct {
 	// Files become descriptors 0, 1, ...; NoFD leaves that one closed.
 	Files      []FD
 	CloneFlags uintptr
-	// PIDNamespace is a pidfd whose PID namespace the child is born in.
+	// PIDNamespace is a pidfd whose PID namespace the child is born in. With Lone, who
+	// calls has privileges in a user namespace alone and could not come back from there:
+	// another child of theirs goes there first.
 	PIDNamespace FD
+	Lone         bool
 	// CgroupDir is a cgroup v2 directory the child is born in; "" is the caller's.
 	CgroupDir string
 	// CgroupFD is the same as an open directory; 0 is none.
@@ -80,7 +83,7 @@ func Fork(path string, a *ForkAttr) (pid int, pidfd FD, err error) {
 	for i, f := range a.Files {
 		files[i] = uintptr(f)
 	}
-	within := a.UserNamespace > 0 || a.Within > 0 || a.Own != nil
+	within := a.UserNamespace > 0 || a.Within > 0 || a.Own != nil || a.Lone && a.PIDNamespace != NoFD
 	if a.Exe > 0 && !within {
 		name, done, err := placeExe(a.Exe, files)
 		if err != nil {
@@ -90,7 +93,7 @@ func Fork(path string, a *ForkAttr) (pid int, pidfd FD, err error) {
 		path = name
 	}
 	back := func() error { return nil }
-	if a.PIDNamespace != NoFD && a.Own == nil {
+	if a.PIDNamespace != NoFD && !a.Lone {
 		if back, err = enterPIDNamespace(a.PIDNamespace); err != nil {
 			return 0, NoFD, err
 		}

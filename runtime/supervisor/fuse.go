@@ -3,9 +3,11 @@ package supervisor
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/siflet/siflet/runtime/linux"
+	"github.com/siflet/siflet/runtime/program"
 )
 
 // FUSE is how file systems are served without privileges: the path of squashfuse, and
@@ -15,11 +17,22 @@ type FUSE struct {
 	Options string `json:"options,omitempty"`
 }
 
+func (f *FUSE) field(r *program.Reader, key string) {
+	switch key {
+	case "path":
+		f.Path = r.Text()
+	case "options":
+		f.Options = r.Text()
+	default:
+		r.Skip()
+	}
+}
+
 // FUSEServer is a process that serves a file system until nobody has it mounted.
 type FUSEServer struct {
 	*linux.Child
 
-	log linux.FD
+	pidfd, log linux.FD
 }
 
 // Serve starts a server for what a launch stage asks for: see program.FUSEMark. The thread
@@ -44,7 +57,7 @@ func (f *FUSE) Serve(options string, device, image linux.FD) (*FUSEServer, error
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", f.Path, err), log.Close())
 	}
-	return &FUSEServer{Child: linux.NewChild(pid, pidfd), log: log}, nil
+	return &FUSEServer{linux.NewChild(pid, pidfd), pidfd, log}, nil
 }
 
 // Settle ends a server whose file system nobody has mounted any more, and says what
@@ -56,9 +69,8 @@ func (s *FUSEServer) Settle() error {
 		_ = s.Kill() // it may have ended
 	}
 	code, signal, err := s.Wait()
-	said, _ := s.log.ReadAgain()
-	text, _ := said.Slurp(maxReport)
-	err = errors.Join(err, said.Close(), s.log.Close(), s.Close())
+	text := s.said()
+	err = errors.Join(err, s.log.Close(), s.Close())
 	switch {
 	case err != nil || slow:
 		return err
@@ -68,4 +80,37 @@ func (s *FUSEServer) Settle() error {
 		return fmt.Errorf("squashfuse, which read the image, ended with status %d: %s", code, text)
 	}
 	return nil
+}
+
+// said is what the server wrote of its troubles.
+func (s *FUSEServer) said() string {
+	f, err := s.log.ReadAgain()
+	if err != nil {
+		return err.Error()
+	}
+	defer f.Close() //nolint:errcheck // read only
+	text, _ := f.Slurp(maxReport)
+	return strings.TrimSpace(string(text))
+}
+
+// lone says that the supervisor has privileges in a user namespace of its own alone.
+func (s *server) lone() bool { return s.cfg.FUSE.Path != "" }
+
+// serveStage starts a server that a stage asks for, and collects it when it has ended: its
+// file system goes with the container's mounts.
+func (s *server) serveStage(message []byte, fds []linux.FD) error {
+	if len(fds) != 2 || !s.lone() {
+		return errors.New("a stage asks for FUSE")
+	}
+	server, err := s.cfg.FUSE.Serve(string(message[1:]), fds[0], fds[1])
+	if err != nil {
+		return err
+	}
+	p := &process{s: s, pid: server.PID, pidfd: server.pidfd, ended: func(e *Exit) {
+		if e.Code != 0 {
+			s.complain("squashfuse, which read an image, ended with " + exitText(e) + ": " + server.said())
+		}
+		_ = server.log.Close() // in memory
+	}}
+	return s.loop.watch(p.pidfd, linux.EventIn, p)
 }

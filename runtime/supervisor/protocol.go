@@ -11,8 +11,11 @@ import (
 // the supervisor's; a newer engine keeps talking to an older supervisor.
 const ProtocolVersion = 1
 
-// configMapped is the version of a Config with a user namespace, and the newest.
-const configMapped = 2
+// The versions of a Config with a user namespace, and with FUSE, which is the newest.
+const (
+	configMapped = 2
+	configFUSE   = 3
+)
 
 // Config is what the engine hands a new supervisor on its standard input, as
 // one JSON document. It says the lowest version whose supervisors do all that is in
@@ -49,10 +52,16 @@ type Config struct {
 	UIDMap string `json:"uid_map,omitempty"`
 	GIDMap string `json:"gid_map,omitempty"`
 	Owned  uint64 `json:"owned,omitempty"`
+	// FUSE, if it has a path, is for a supervisor that was born without privileges in a
+	// user namespace of its own, and serves what its stages mount.
+	FUSE FUSE `json:"fuse,omitzero"`
 }
 
 // lowest is the lowest version whose supervisors do all that c asks for.
 func (c *Config) lowest() int {
+	if c.FUSE.Path != "" {
+		return configFUSE
+	}
 	if c.UIDMap != "" || c.GIDMap != "" || c.Owned != 0 {
 		return configMapped
 	}

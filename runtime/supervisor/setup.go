@@ -19,7 +19,7 @@ func (s *server) setup() error {
 	if s.cfg, err = decodeConfig(b); err != nil {
 		return fmt.Errorf("read config: %w", err)
 	}
-	if s.cfg.Version > configMapped {
+	if s.cfg.Version > configFUSE {
 		return errors.New("config: version " + strconv.Itoa(s.cfg.Version) + " is newer than this siflet-instance knows; install the agent's own")
 	}
 	if s.cfg.ID == "" || s.cfg.Dir == "" {

@@ -37,6 +37,9 @@ func HideBinary(binary *os.File) (*os.File, error) {
 type SpawnAttr struct {
 	// CloneFlags are the namespaces it is born in.
 	CloneFlags uintptr
+	// Own, if not nil, are namespaces made without privileges in which it is born, with a
+	// mount namespace; CloneFlags are none then.
+	Own *linux.OwnNamespaces
 	// CgroupFD is a cgroup v2 directory it is born in; 0 is the caller's.
 	CgroupFD int
 	// Tasks are the tasks files of v1 cgroups it is born in; see
@@ -116,6 +119,7 @@ func spawn(binary *os.File, doc []byte, hello *os.File, cfg *Config, attr *Spawn
 		PIDNamespace: linux.NoFD,
 		CgroupFD:     linux.FD(attr.CgroupFD),
 		Setsid:       true,
+		Own:          attr.Own,
 	})
 	if err != nil {
 		return nil, err

@@ -148,6 +148,7 @@ func (s *server) forkOutside(spec *stageSpec, report, prog linux.FD) (int, linux
 		Files:        files,
 		CloneFlags:   spec.clone,
 		PIDNamespace: spec.pidns,
+		Lone:         s.lone(),
 		CgroupDir:    birthplace(spec.role, &spec.cgroup),
 		Setsid:       true,
 	})
@@ -173,6 +174,16 @@ func (st *stage) read() {
 	for st.sock != linux.NoFD {
 		b := st.s.inbuf
 		n, fds, err := st.sock.ReceiveFDs(b)
+		if n > 0 && err == nil && b[0] == program.FUSEMark && len(fds) > 0 {
+			err = st.s.serveStage(b[:n], fds)
+			for _, fd := range fds {
+				_ = fd.Close() // the server has them
+			}
+			if err != nil {
+				st.conclude(&program.Failure{Step: "mount the image", Reason: err.Error()})
+			}
+			continue
+		}
 		for _, fd := range fds {
 			if st.terminal == linux.NoFD {
 				st.terminal = fd

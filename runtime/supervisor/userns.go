@@ -99,6 +99,7 @@ func (s *server) forkInside(spec *stageSpec, report, prog linux.FD) (pid int, pi
 		Files:         append(spec.stdio[:], report, prog, spec.extra),
 		CloneFlags:    spec.clone,
 		PIDNamespace:  spec.pidns,
+		Lone:          s.lone(),
 		CgroupDir:     spec.cgroup.Dir,
 		Setsid:        true,
 		UserNamespace: s.user.fd,

@@ -46,6 +46,8 @@ func decodeConfig(b []byte) (Config, error) {
 			c.GIDMap = r.Text()
 		case "owned":
 			c.Owned = r.Uint(64)
+		case "fuse":
+			r.Object(func(k string) { c.FUSE.field(r, k) })
 		default:
 			r.Skip()
 		}
