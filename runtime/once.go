@@ -171,7 +171,12 @@ func (o *once) plan(spec *ContainerSpec) (*planned, error) {
 	if o.spaces.PID == ModeHost {
 		extra.PID = program.PIDHost
 	}
-	extra.Unprivileged = o.cfg.Unprivileged != nil
+	if o.cfg.Unprivileged != nil {
+		extra.Unprivileged, extra.Loopback = true, o.spaces.Network != ModeHost
+		if o.spaces.UTS != ModeHost {
+			extra.Hostname = o.cfg.Hostname
+		}
+	}
 	extra.Bundle = o.bundle()
 	if extra.State, err = hookState(o.id, extra.Bundle, nil); err != nil {
 		return nil, err

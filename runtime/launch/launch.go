@@ -160,6 +160,7 @@ func launch(p *program.Program) error {
 	}
 	s.entry.hooks = p.Hooks
 	return inOrder(s.rest([]step{
+		{"make namespaces ready", s.readyNamespaces},
 		{"open cgroup", s.openCgroup},
 		{"prepare", s.entry.prepare},
 		{"open sources", s.openSources},

@@ -22,9 +22,9 @@ type inside struct {
 	caps      uint64
 	capHeader unix.CapUserHeader
 	capData   [2]unix.CapUserData
-	exe       FD      // runs instead of path, if it is above 0
-	gate      FD      // what it waits for before it does anything
-	opener    FD      // the other end, which is the parent's
+	exe       FD // runs instead of path, if it is above 0
+	gate      FD // what it waits for before it does anything
+	opener    FD // the other end, which is the parent's
 	cgroups   []FD
 	within    FD // whose cgroup namespace it enters; 0 is nobody's
 	zero      [1]byte

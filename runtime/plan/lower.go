@@ -38,6 +38,9 @@ type Extra struct {
 	Restore *program.Restore
 	// Unprivileged is as in program.Program.
 	Unprivileged bool
+	// Hostname and Loopback are as in program.Namespaces.
+	Hostname string
+	Loopback bool
 }
 
 // Program lowers a spec into the steps of the launch stage.
@@ -45,7 +48,7 @@ func Program(spec *specs.Spec, extra Extra) (program.Program, error) {
 	p := program.Program{
 		Version:    program.VersionPlain,
 		Cgroup:     extra.Cgroup,
-		Namespaces: program.Namespaces{PID: extra.PID, Target: extra.Target},
+		Namespaces: program.Namespaces{PID: extra.PID, Target: extra.Target, Hostname: extra.Hostname, Loopback: extra.Loopback},
 		Root:       extra.Root,
 		Files:      extra.Files,
 		Accounts:   extra.Accounts,

@@ -105,6 +105,10 @@ func (n *Namespaces) field(s *Reader, key string) {
 		n.Target = s.Text()
 	case "cgroup":
 		n.Cgroup = s.Bool()
+	case "hostname":
+		n.Hostname = s.Text()
+	case "loopback":
+		n.Loopback = s.Bool()
 	default:
 		s.Skip()
 	}

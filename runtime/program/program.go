@@ -110,6 +110,10 @@ type Namespaces struct {
 	PID    PIDMode `json:"pid"`
 	Target string  `json:"target,omitempty"` // container id, for PIDTarget
 	Cgroup bool    `json:"cgroup,omitempty"` // unshare the cgroup namespace after joining the cgroup
+	// Hostname and Loopback are for a stage that was born in new UTS and network namespaces
+	// which nobody has made ready.
+	Hostname string `json:"hostname,omitempty"`
+	Loopback bool   `json:"loopback,omitempty"`
 }
 
 // Root describes the root file system: overlay(extents..., upper).

@@ -10,6 +10,20 @@ import (
 	"github.com/siflet/siflet/runtime/program"
 )
 
+// readyNamespaces does what whoever made them could not.
+func (s *stage) readyNamespaces() error {
+	n := &s.p.Namespaces
+	if n.Hostname != "" {
+		if err := linux.SetHostname(n.Hostname); err != nil {
+			return err
+		}
+	}
+	if n.Loopback {
+		return linux.LoopbackUp()
+	}
+	return nil
+}
+
 // mountFUSE makes the mount of a file system that a program outside reads: it is asked
 // for by a message on the report socket. The mount is there at once, and waits for it.
 func (s *stage) mountFUSE(e *program.Extent, image int, a linux.Attr) (int, error) {
