@@ -264,7 +264,7 @@ func (o *once) launch(ctx context.Context, p *planned) (supervisor.Exit, error) 
 	defer close(finished)
 	go passSignals(child, o.cfg.Signals, finished)
 	// EOF is the exec, or the end.
-	text, rerr := o.readReport(linux.FD(ours))
+	text, rerr := o.readReport(ours)
 	if rerr != nil {
 		_ = child.Kill() // it may have ended
 	}

@@ -80,9 +80,7 @@ func (e *Engine) start(ctx context.Context, c *container) error {
 	if err := e.makeContainerGroup(ctx, c, planned.resources); err != nil {
 		return e.startFailed(ctx, c, err)
 	}
-	if e.cfg.Unprivileged == nil {
-		e.warm.keep(rec.Image.ID, labelled(rec.Image.Extents, rec.Labels.Image))
-	}
+	e.keepWarm(&rec)
 	err := e.tellPlugins(ctx, StepStart, e.containerSubject(c, nil))
 	pid := 0
 	if err == nil {

@@ -94,6 +94,13 @@ func preread(mounts []*os.File, command string) {
 	}
 }
 
+// keepWarm keeps the image of a container that starts mounted for a while, if we may mount it.
+func (e *Engine) keepWarm(rec *containerRecord) {
+	if e.cfg.Unprivileged == nil {
+		e.warm.keep(rec.Image.ID, labelled(rec.Image.Extents, rec.Labels.Image))
+	}
+}
+
 // keep mounts an image out of sight, or lets it stay so for longer. It never
 // keeps a container from starting: an image that can't be mounted says so there.
 func (w *warmth) keep(id string, extents []program.Extent) {

@@ -3,6 +3,7 @@ package unprivileged
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/moby/sys/user"
 
@@ -73,7 +75,9 @@ func runMapper(path, pid string, maps []program.IDMap) error {
 	for _, m := range maps {
 		args = append(args, strings.Fields(m.String())...)
 	}
-	cmd := exec.Command(path, args...) //nolint:gosec // found in the system's directories
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // found in the system's directories
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("map ids: %s: %w: %s", filepath.Base(path), err, bytes.TrimSpace(out))
 	}
