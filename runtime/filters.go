@@ -16,6 +16,10 @@ import (
 	"github.com/siflet/siflet/runtime/program"
 )
 
+// FeignedIDs is a seccomp profile beside those of Security.Seccomp, for a root whose user
+// namespace has no other ids: see plan.FeignedProfile.
+const FeignedIDs = "siflet/feigned-ids"
+
 // filter is a seccomp profile and what it compiles to; both nil for none.
 type filter struct {
 	profile *specs.LinuxSeccomp
@@ -66,6 +70,9 @@ func (f *filterCache) filter(s plan.Security) (filter, error) {
 		return filter{}, err
 	}
 	kernel := plan.Kernel{Arch: goruntime.GOARCH, Major: major, Minor: minor}
+	if s.Seccomp == FeignedIDs {
+		return compiled(plan.FeignedProfile(goruntime.GOARCH))
+	}
 	if path, ok := strings.CutPrefix(s.Seccomp, "localhost/"); ok {
 		return fromFile(path, kernel, caps.Bounding)
 	}

@@ -6,7 +6,6 @@ import (
 	"os/user"
 
 	"github.com/siflet/siflet/runtime"
-	"github.com/siflet/siflet/runtime/program"
 )
 
 // place is where the command was called: what the default mounts follow.
@@ -35,7 +34,7 @@ func (o *actionOptions) homeTarget() string {
 		return parts[len(parts)-1]
 	}
 	if who, err := user.Current(); err == nil {
-		return who.HomeDir
+		return o.feigned(who).HomeDir
 	}
 	return "/"
 }
@@ -43,22 +42,15 @@ func (o *actionOptions) homeTarget() string {
 // container turns the flags into a container, but for what it runs.
 func (o *actionOptions) container(image string, p place, ownPID bool) (runtime.ContainerSpec, error) {
 	spec := runtime.ContainerSpec{
-		Name: "main", Image: image, ImageReference: image, NoDefaultMounts: true,
-		Security: runtime.Security{
-			Seccomp: "unconfined", MaskedPaths: []string{}, ReadonlyPaths: []string{},
-			User: program.User{Keep: true}, AllCaps: !o.noPrivs,
-			AddCaps: o.addCaps, DropCaps: o.dropCaps, HostDev: !o.contain,
-		},
-		Upper: runtime.UpperNone,
-		PID:   runtime.ModeHost,
+		Name: "main", Image: image, ImageReference: image, NoDefaultMounts: true, Upper: runtime.UpperNone, PID: runtime.ModeHost,
 	}
-	if o.noPrivs || os.Geteuid() != 0 {
-		spec.Security.DropCaps = []string{"ALL"}
+	var err error
+	if spec.Security, err = o.privileges(); err != nil {
+		return spec, err
 	}
 	if err := o.layers(&spec); err != nil {
 		return spec, err
 	}
-	var err error
 	if spec.Resources, err = o.resources(); err != nil {
 		return spec, err
 	}

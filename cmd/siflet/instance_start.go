@@ -91,7 +91,11 @@ func (s *starting) run(cmd *cobra.Command, ref, name string, args []string) erro
 	if err := noteRoots(s.roots); err != nil {
 		return err
 	}
-	engine, err := s.w.open(ctx, s.roots, s.o.cdiDirs...)
+	way, err := s.o.way(s.w.stderr)
+	if err != nil {
+		return err
+	}
+	engine, err := s.w.open(ctx, s.roots, func(c *runtime.Config) { c.CDIDirs, c.Unprivileged = s.o.cdiDirs, way })
 	if err != nil {
 		return err
 	}

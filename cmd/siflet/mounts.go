@@ -93,7 +93,7 @@ func (o *actionOptions) homeMount(p place, add func(string, runtime.Mount)) erro
 	if o.noHome {
 		return nil
 	}
-	source, target := p.home, p.home
+	source, target := p.home, o.feigned(p.user).HomeDir
 	if o.home != "" {
 		parts := splitEscaped(o.home, ':')
 		if len(parts) > 2 || !filepath.IsAbs(parts[len(parts)-1]) {
@@ -186,16 +186,17 @@ func (o *actionOptions) userMounts(spec *runtime.ContainerSpec) error {
 // configFiles are what the container finds in /etc of its user, its name and
 // its name servers.
 func (o *actionOptions) configFiles(spec *runtime.ContainerSpec, p place) {
+	who := o.feigned(p.user)
 	spec.Accounts = &program.Accounts{
-		Passwd: strings.Join([]string{p.user.Username, "x", p.user.Uid, p.user.Gid, p.user.Name, o.homeTarget(), "/bin/sh"}, ":"),
+		Passwd: strings.Join([]string{who.Username, "x", who.Uid, who.Gid, who.Name, o.homeTarget(), "/bin/sh"}, ":"),
 	}
-	groups, err := p.user.GroupIds()
-	if err != nil {
-		groups = []string{p.user.Gid}
+	groups, err := who.GroupIds()
+	if err != nil || o.feigns() {
+		groups = []string{who.Gid}
 	}
 	for _, id := range groups {
 		if group, err := user.LookupGroupId(id); err == nil {
-			spec.Accounts.Groups = append(spec.Accounts.Groups, group.Name+":x:"+id+":"+p.user.Username)
+			spec.Accounts.Groups = append(spec.Accounts.Groups, group.Name+":x:"+id+":"+who.Username)
 		}
 	}
 	if len(o.dns) > 0 {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/siflet/siflet/cgroups"
 	"github.com/siflet/siflet/cmd/internal/setup"
-	"github.com/siflet/siflet/cmd/internal/unprivileged"
 	"github.com/siflet/siflet/network"
 	"github.com/siflet/siflet/runtime"
 	"github.com/siflet/siflet/runtime/action"
@@ -73,12 +72,8 @@ func (w *workshop) onceConfig(o *actionOptions) (runtime.OnceConfig, error) {
 		InstanceBinary: bins.Instance, ActionBinary: bins.Action, Hostname: o.hostname, NoInit: o.noInit,
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, BuiltInNetwork: true, Trust: w.trust(), CDIDirs: o.cdiDirs,
 	}
-	if os.Geteuid() != 0 {
-		way, err := unprivileged.Find(unprivileged.Options{})
-		if err != nil {
-			return cfg, err
-		}
-		cfg.Unprivileged = way.Unprivileged
+	if cfg.Unprivileged, err = o.way(w.stderr); err != nil {
+		return cfg, err
 	}
 	cfg.Ports, err = o.ports()
 	return cfg, err

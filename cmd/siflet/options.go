@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/siflet/siflet/cmd/internal/unprivileged"
 )
 
 // actionOptions are the flags that exec, run, shell and instance start|run
@@ -39,6 +42,8 @@ type actionOptions struct {
 	scriptTimeout                         string
 	devices, cdiDirs                      []string
 	nv, rocm                              bool
+	fakeroot, userns                      bool
+	find                                  func() (unprivileged.Way, error)
 }
 
 // register adds the flags that every action has.
@@ -93,7 +98,9 @@ func (o *actionOptions) registerPrivileges(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&o.dropCaps, "drop-caps", nil, "capabilities to drop, or all")
 	flags.BoolVar(&o.noPrivs, "no-privs", false, "drop every capability")
 	flags.BoolVar(&o.keepPrivs, "keep-privs", false, "keep root's capabilities (the default)")
-	flags.BoolVar(&o.allowSetuid, "allow-setuid", false, "honour set-user-ID files in the image (the default)")
+	flags.BoolVar(&o.allowSetuid, "allow-setuid", false, "honour set-user-ID files in the image (the default for root)")
+	flags.BoolVarP(&o.fakeroot, "fakeroot", "f", false, "be root in the container, in a user namespace; root is so anyway")
+	flags.BoolVarP(&o.userns, "userns", "u", false, "run in a user namespace: what users do anyway")
 }
 
 func (o *actionOptions) registerLimits(flags *pflag.FlagSet) {
@@ -120,7 +127,7 @@ func (o *actionOptions) registerPID(flags *pflag.FlagSet) {
 func unsupported() map[string][]string {
 	return map[string][]string{
 		"bool": {
-			"fakeroot f", "nvccli", "userns u", "oom-kill-disable", "sif-fuse",
+			"nvccli", "oom-kill-disable", "sif-fuse",
 			"unsquash", "sharens", "intel-hpu",
 		},
 		"value": {
@@ -188,6 +195,9 @@ func (o *actionOptions) settle(cmd *cobra.Command) error {
 
 // check finds what can't be meant.
 func (o *actionOptions) check() error {
+	if o.userns && os.Geteuid() == 0 {
+		return errors.New("--userns is not supported yet for root; leave it out, or run siflet as an ordinary user")
+	}
 	if o.writable && (o.writableTmpfs || len(o.overlays) > 0) {
 		return usageError{text: "--writable goes with neither --writable-tmpfs nor --overlay"}
 	}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/siflet/siflet/cgroups"
 	"github.com/siflet/siflet/cmd/internal/setup"
-	"github.com/siflet/siflet/cmd/internal/unprivileged"
 	"github.com/siflet/siflet/network"
 	"github.com/siflet/siflet/runtime"
 	"github.com/siflet/siflet/runtime/image"
@@ -76,15 +75,19 @@ func (w *workshop) config(r roots) (runtime.Config, error) {
 	if err != nil {
 		return runtime.Config{}, err
 	}
-	return runtime.Config{
+	cfg := runtime.Config{
 		StateDir: r.state, RunDir: r.run, InstanceBinary: bins.Instance, ActionBinary: bins.Action,
 		Cgroups: groups, CgroupParent: cgroupParent(), Network: nets, Log: log, LockWait: 30 * time.Second,
-	}, nil
+	}
+	if os.Geteuid() != 0 {
+		cfg.Unprivileged = &runtime.Unprivileged{} // enough for all but a start
+	}
+	return cfg, nil
 }
 
 // open opens the engine on the caller's own roots. Whoever calls it closes it;
 // instances go on.
-func (w *workshop) open(ctx context.Context, r roots, cdiDirs ...string) (*runtime.Engine, error) {
+func (w *workshop) open(ctx context.Context, r roots, change ...func(*runtime.Config)) (*runtime.Engine, error) {
 	cfg, err := w.config(r)
 	if err != nil {
 		return nil, err
@@ -98,13 +101,9 @@ func (w *workshop) open(ctx context.Context, r roots, cdiDirs ...string) (*runti
 		own:  setup.NewImages(filepath.Join(r.state, "images"), own),
 		node: setup.NewImages(w.imageDir(), w.storeOptions), nodeDir: w.imageDir(), owner: r.state,
 	}
-	cfg.Trust, cfg.CDIDirs = w.trust(), cdiDirs
-	if os.Geteuid() != 0 {
-		way, err := unprivileged.Find(unprivileged.Options{})
-		if err != nil {
-			return nil, err
-		}
-		cfg.Unprivileged = way.Unprivileged
+	cfg.Trust = w.trust()
+	for _, f := range change {
+		f(&cfg)
 	}
 	return runtime.Open(ctx, cfg)
 }

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"io"
+	"os"
+	"os/user"
+	"sync"
+
+	"github.com/siflet/siflet/cmd/internal/unprivileged"
+	"github.com/siflet/siflet/runtime"
+	"github.com/siflet/siflet/runtime/program"
+)
+
+// way is how the caller makes containers; nil for root, who needs to know no other.
+func (o *actionOptions) way(warnings io.Writer) (*runtime.Unprivileged, error) {
+	if os.Geteuid() == 0 {
+		return nil, nil //nolint:nilnil // root's own way
+	}
+	way, err := o.found()
+	if err == nil && o.fakeroot && way.Alone != nil {
+		warn(warnings, "--fakeroot: root is the only user in the container, because %v: giving files to others and changing user "+
+			"only seem to work; an administrator can change that: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER", way.Alone)
+	}
+	return way.Unprivileged, err
+}
+
+func (o *actionOptions) found() (unprivileged.Way, error) {
+	if o.find == nil {
+		o.find = sync.OnceValues(func() (unprivileged.Way, error) { return unprivileged.Find(unprivileged.Options{Root: o.fakeroot}) })
+	}
+	return o.find()
+}
+
+// privileges are those of a process of the caller.
+func (o *actionOptions) privileges() (runtime.Security, error) {
+	s := runtime.Security{
+		Seccomp: "unconfined", MaskedPaths: []string{}, ReadonlyPaths: []string{},
+		User: program.User{Keep: true}, AllCaps: !o.noPrivs,
+		AddCaps: o.addCaps, DropCaps: o.dropCaps, HostDev: !o.contain,
+	}
+	if o.noPrivs || os.Geteuid() != 0 && !o.fakeroot {
+		s.DropCaps = []string{"ALL"}
+	}
+	if o.feigns() {
+		way, err := o.found()
+		if err != nil {
+			return s, err
+		}
+		if way.Alone != nil {
+			s.Seccomp = runtime.FeignedIDs
+		}
+	}
+	return s, nil
+}
+
+// feigned is the user in the container: the caller, or root with --fakeroot.
+func (o *actionOptions) feigned(who *user.User) *user.User {
+	if !o.feigns() {
+		return who
+	}
+	return &user.User{Uid: "0", Gid: "0", Username: "root", Name: "root", HomeDir: "/root"}
+}
+
+func (o *actionOptions) feigns() bool { return o.fakeroot && os.Geteuid() != 0 }
