@@ -11,7 +11,7 @@ func FeignedProfile(arch string) *specs.LinuxSeccomp {
 		modeOfMknod, modeOfMknodat = 1, 2 // which argument it is
 		kind, character, blockwise = 0o170000, 0o020000, 0o060000
 	)
-	own, _ := archOf(arch)
+	own := archOf(arch)
 	architectures := []specs.Arch{own}
 	switch arch { // what else such a machine runs
 	case "amd64":

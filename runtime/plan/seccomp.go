@@ -23,7 +23,7 @@ func DefaultProfile(k Kernel, caps []string) *specs.LinuxSeccomp {
 func resolve(config *seccomp.Seccomp, k Kernel, caps []string) *specs.LinuxSeccomp {
 	out := config.LinuxSeccomp
 	out.Syscalls = nil
-	native, _ := archOf(k.Arch)
+	native := archOf(k.Arch)
 	for _, a := range config.ArchMap {
 		if a.Arch == native {
 			out.Architectures = append([]specs.Arch{a.Arch}, a.SubArches...)
@@ -87,18 +87,19 @@ func profileArch(arch string) string {
 	return arch
 }
 
-func archOf(goarch string) (specs.Arch, bool) {
+// archOf is "" for one that no profile of ours is for.
+func archOf(goarch string) specs.Arch {
 	switch goarch {
 	case "amd64":
-		return specs.ArchX86_64, true
+		return specs.ArchX86_64
 	case "386":
-		return specs.ArchX86, true
+		return specs.ArchX86
 	case "arm64":
-		return specs.ArchAARCH64, true
+		return specs.ArchAARCH64
 	case "arm":
-		return specs.ArchARM, true
+		return specs.ArchARM
 	}
-	return "", false
+	return ""
 }
 
 // flagTsync is known to runc and says nothing: the launch stage has one thread.
