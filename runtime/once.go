@@ -171,8 +171,9 @@ func (o *once) plan(spec *ContainerSpec) (*planned, error) {
 	if o.spaces.PID == ModeHost {
 		extra.PID = program.PIDHost
 	}
-	if o.cfg.Unprivileged != nil {
-		extra.Unprivileged, extra.Loopback = true, o.spaces.Network != ModeHost
+	extra.Unprivileged = o.cfg.Unprivileged != nil
+	if extra.Unprivileged && !o.cfg.Unprivileged.Inside {
+		extra.Loopback = o.spaces.Network != ModeHost
 		if o.spaces.UTS != ModeHost {
 			extra.Hostname = o.cfg.Hostname
 		}
@@ -187,7 +188,7 @@ func (o *once) plan(spec *ContainerSpec) (*planned, error) {
 // enter puts the thread where the child is to be born.
 func (o *once) enter(ctx context.Context) error {
 	flags := cloneFlags(o.spaces)
-	if u := o.cfg.Unprivileged; u != nil {
+	if u := o.cfg.Unprivileged; u != nil && !u.Inside {
 		var err error
 		o.own, err = linux.NewOwnNamespaces(u.MapIDs, u.Root, flags)
 		return err

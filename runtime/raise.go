@@ -140,7 +140,10 @@ func (e *Engine) startSupervisor(ctx context.Context, i *instance, group *cgroup
 		cfg.UIDMap, cfg.GIDMap = u.UIDs.String(), u.GIDs.String()
 		cfg.Owned, attr.CloneFlags = uint64(attr.CloneFlags), 0
 	}
-	if u := e.cfg.Unprivileged; u != nil {
+	if u := e.cfg.Unprivileged; u != nil && u.Inside {
+		attr.CloneFlags |= linux.CloneNewMount
+		cfg.FUSE = u.FUSE
+	} else if u != nil {
 		own, err := linux.NewOwnNamespaces(u.MapIDs, u.Root, attr.CloneFlags)
 		if err != nil {
 			return err

@@ -17,6 +17,9 @@ type Unprivileged struct {
 	// linux.NewOwnNamespaces.
 	Root   bool
 	MapIDs func(proc string) error
+	// Inside says that the caller is in such a user namespace already, as its root, and
+	// has a mount namespace that belongs to it.
+	Inside bool
 	FUSE   supervisor.FUSE
 }
 

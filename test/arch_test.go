@@ -24,7 +24,7 @@ var mayImport = map[string][]string{
 	},
 	"cmd/internal/config": {"cmd/internal/setup", "runtime/plan", "runtime/selinux"},
 	"cmd/internal/notify": {},
-	"cmd/internal/setup":  {"runtime/image", "runtime/registry", "runtime/trust"},
+	"cmd/internal/setup":  {"runtime/image", "runtime/linux", "runtime/registry", "runtime/trust"},
 	"cmd/internal/unprivileged": {"runtime", "runtime/linux", "runtime/program", "runtime/supervisor"},
 	"cmd/siflet-instance": {"runtime/supervisor", "runtime/launch", "runtime/linux"},
 	"cmd/siflet-action":   {"runtime/action", "runtime/linux", "runtime/program"},

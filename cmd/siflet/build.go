@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/siflet/siflet/cmd/internal/unprivileged"
 	"github.com/siflet/siflet/runtime/build"
 	"github.com/siflet/siflet/runtime/definition"
 	"github.com/siflet/siflet/runtime/linux"
@@ -71,7 +72,7 @@ type job struct {
 
 // build checks everything that can be known, and then begins.
 func (w *workshop) build(ctx context.Context, output, spec string, o *buildOptions) (err error) {
-	if err := needRoot(); err != nil {
+	if err := w.asOwnRoot(append([]string{spec}, o.argFiles...)); err != nil {
 		return err
 	}
 	j := &job{workshop: w, o: o, spec: spec}
@@ -175,7 +176,16 @@ func (j *job) carryOut(ctx context.Context, d *definition.Definition) (*build.Bu
 	if j.o.reproducible {
 		now = j.o.epoch
 	}
+	var mount build.MountFunc
+	if !linux.IsRoot() {
+		way, err := unprivileged.Find(unprivileged.Options{Root: true})
+		if err != nil {
+			return &build.Build{}, err
+		}
+		mount = serveImages(way.FUSE)
+	}
 	return build.New(ctx, build.Options{
+		Mount:      mount,
 		Definition: d, Dir: dir, Cwd: j.cwd, Base: j.base, Run: j.run,
 		Sections: j.o.sections(), NoTest: j.o.noTest, FixPerms: j.o.fixPerms,
 		Reproducible: j.o.reproducible, Time: now,

@@ -9,10 +9,12 @@ import (
 	"strings"
 
 	"github.com/siflet/siflet/cmd/internal/setup"
+	"github.com/siflet/siflet/cmd/internal/unprivileged"
 	"github.com/siflet/siflet/runtime"
 	"github.com/siflet/siflet/runtime/action"
 	"github.com/siflet/siflet/runtime/build"
 	"github.com/siflet/siflet/runtime/image"
+	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/program"
 )
 
@@ -31,7 +33,12 @@ func (j *job) run(ctx context.Context, p build.Process) (build.Exit, error) {
 	if spec.Action, err = json.Marshal(j.request(p)); err != nil {
 		return build.Exit{}, err
 	}
+	way, err := j.way(&spec)
+	if err != nil {
+		return build.Exit{}, err
+	}
 	exit, err := runtime.RunOnce(ctx, runtime.OnceConfig{
+		Unprivileged:   way,
 		InstanceBinary: bins.Instance, ActionBinary: bins.Action, Stdout: p.Stdout, Stderr: p.Stderr,
 		Image: image.Image{
 			ID: "sha256:" + strings.Repeat("0", 64), Path: p.Root, Native: true, InPlace: true,
@@ -45,6 +52,18 @@ func (j *job) run(ctx context.Context, p build.Process) (build.Exit, error) {
 		err = errors.New(failure.Reason) // the section says where
 	}
 	return build.Exit{Code: exit.Code, Signal: exit.Signal}, err
+}
+
+// way is how a process is made by a root of a user namespace, who may have no other ids.
+func (j *job) way(spec *runtime.ContainerSpec) (*runtime.Unprivileged, error) {
+	if linux.IsRoot() {
+		return nil, nil //nolint:nilnil // root's own way
+	}
+	way, err := unprivileged.Find(unprivileged.Options{Root: true})
+	if err == nil && way.Alone != nil {
+		spec.Security.Seccomp = runtime.FeignedIDs
+	}
+	return way.Unprivileged, err
 }
 
 // buildHome is the home directory of who builds, root.

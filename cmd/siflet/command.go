@@ -6,6 +6,8 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"github.com/siflet/siflet/runtime/linux"
 )
 
 // group is a command that only has others below it.
@@ -43,8 +45,8 @@ func onlyKnownTopics(root *cobra.Command) {
 }
 
 func needRoot() error {
-	if os.Geteuid() != 0 {
-		return errors.New("running without root is not supported yet; run siflet as root, with sudo")
+	if !linux.IsRoot() {
+		return errors.New("that is for root alone, as the images are the node's: use sudo")
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"os/user"
 
@@ -20,9 +19,9 @@ func here() (place, error) {
 	if err != nil {
 		cwd = "/"
 	}
-	who, err := user.Current()
+	who, err := caller()
 	if err != nil {
-		return place{}, fmt.Errorf("find the current user: %w", err)
+		return place{}, err
 	}
 	return place{home: who.HomeDir, cwd: cwd, user: who}, nil
 }
@@ -33,7 +32,7 @@ func (o *actionOptions) homeTarget() string {
 		parts := splitEscaped(o.home, ':')
 		return parts[len(parts)-1]
 	}
-	if who, err := user.Current(); err == nil {
+	if who, err := caller(); err == nil {
 		return o.feigned(who).HomeDir
 	}
 	return "/"

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/siflet/siflet/cmd/internal/unprivileged"
+	"github.com/siflet/siflet/runtime/linux"
 )
 
 // actionOptions are the flags that exec, run, shell and instance start|run
@@ -195,7 +196,7 @@ func (o *actionOptions) settle(cmd *cobra.Command) error {
 
 // check finds what can't be meant.
 func (o *actionOptions) check() error {
-	if o.userns && os.Geteuid() == 0 {
+	if o.userns && linux.IsRoot() {
 		return errors.New("--userns is not supported yet for root; leave it out, or run siflet as an ordinary user")
 	}
 	if o.writable && (o.writableTmpfs || len(o.overlays) > 0) {

@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/user"
 	"path/filepath"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/siflet/siflet/network"
 	"github.com/siflet/siflet/runtime"
 	"github.com/siflet/siflet/runtime/image"
+	"github.com/siflet/siflet/runtime/linux"
 )
 
 // roots are the directories of one owner's instances.
@@ -27,9 +27,9 @@ type roots struct {
 // callerRoots are those of the user who calls. Records are per host, so that a
 // home directory shared by many hosts keeps them apart.
 func callerRoots() (roots, error) {
-	who, err := user.Current()
+	who, err := caller()
 	if err != nil {
-		return roots{}, fmt.Errorf("find the current user: %w", err)
+		return roots{}, err
 	}
 	host, err := os.Hostname()
 	if err != nil {
@@ -66,7 +66,7 @@ func (w *workshop) config(r roots) (runtime.Config, error) {
 	if err != nil {
 		return runtime.Config{}, err
 	}
-	groups, err := cgroups.New(cgroups.Config{None: os.Geteuid() != 0})
+	groups, err := cgroups.New(cgroups.Config{None: !linux.IsRoot()})
 	if err != nil {
 		return runtime.Config{}, err
 	}
@@ -79,7 +79,7 @@ func (w *workshop) config(r roots) (runtime.Config, error) {
 		StateDir: r.state, RunDir: r.run, InstanceBinary: bins.Instance, ActionBinary: bins.Action,
 		Cgroups: groups, CgroupParent: cgroupParent(), Network: nets, Log: log, LockWait: 30 * time.Second,
 	}
-	if os.Geteuid() != 0 {
+	if !linux.IsRoot() {
 		cfg.Unprivileged = &runtime.Unprivileged{} // enough for all but a start
 	}
 	return cfg, nil

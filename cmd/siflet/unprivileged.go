@@ -8,12 +8,13 @@ import (
 
 	"github.com/siflet/siflet/cmd/internal/unprivileged"
 	"github.com/siflet/siflet/runtime"
+	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/program"
 )
 
 // way is how the caller makes containers; nil for root, who needs to know no other.
 func (o *actionOptions) way(warnings io.Writer) (*runtime.Unprivileged, error) {
-	if os.Geteuid() == 0 {
+	if linux.IsRoot() {
 		return nil, nil //nolint:nilnil // root's own way
 	}
 	way, err := o.found()
@@ -61,4 +62,5 @@ func (o *actionOptions) feigned(who *user.User) *user.User {
 	return &user.User{Uid: "0", Gid: "0", Username: "root", Name: "root", HomeDir: "/root"}
 }
 
+// feigns says that the caller becomes root, who is not.
 func (o *actionOptions) feigns() bool { return o.fakeroot && os.Geteuid() != 0 }

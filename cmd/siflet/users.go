@@ -23,7 +23,7 @@ const configFile = "configdir"
 func (w *workshop) registerUser(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&w.asUser, "user", "u", "", "the instances of this user, for root")
 	cmd.PreRunE = func(*cobra.Command, []string) error {
-		if w.asUser != "" && os.Geteuid() != 0 {
+		if w.asUser != "" && !linux.IsRoot() {
 			return messageError{text: "FATAL:   Only root user can list user's instances", code: exitFatal}
 		}
 		return nil
@@ -90,7 +90,7 @@ func noteRoots(r roots) error {
 // everyone are the roots of all users who have run instances since the machine was
 // started.
 func everyone() ([]roots, error) {
-	if os.Geteuid() != 0 {
+	if !linux.IsRoot() {
 		return nil, messageError{text: "FATAL:   Only root user can list user's instances", code: exitFatal}
 	}
 	dirs, err := filepath.Glob(runDir("*"))

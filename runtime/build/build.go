@@ -51,6 +51,8 @@ type Options struct {
 	Arch string
 	// Version is siflet's, for the labels.
 	Version string
+	// Mount mounts layers; nil takes loop devices.
+	Mount MountFunc
 	// Say tells a person what is being done, Warn what has no effect. They may be nil.
 	Say, Warn func(text string)
 	// Stdout and Stderr are what sections write to.
@@ -155,7 +157,7 @@ func (b *Build) stage(ctx context.Context, n int) error {
 	if s.base, err = b.o.Base(ctx, d); err != nil {
 		return b.inHeader(d, err)
 	}
-	if s.root, err = newRoot(ctx, dir, s.base.Layers); err != nil {
+	if s.root, err = newRoot(ctx, dir, s.base.Layers, b.o.Mount); err != nil {
 		return b.inHeader(d, err)
 	}
 	b.stages = append(b.stages, s)

@@ -20,6 +20,9 @@ type Layer struct {
 	FS string
 }
 
+// MountFunc mounts size bytes of a file from offset on, read-only, at a directory.
+type MountFunc func(name, fsType string, offset, size int64, at string) error
+
 // root is the root file system of a stage, mounted in the process's own mount namespace.
 type root struct {
 	// dir is the stage's directory, path where the root is: dir/root.
@@ -27,13 +30,17 @@ type root struct {
 	// fd is the root alone: what a script mounted in there is not seen through it.
 	fd int
 	// held are descriptors that keep layers where they are.
-	held []*os.File
+	held      []*os.File
+	mountFile MountFunc
 }
 
 // newRoot mounts layers, lowest first, with room for changes. Without any the root is
 // what is in dir/root. dir is the stage's.
-func newRoot(ctx context.Context, dir string, layers []Layer) (*root, error) {
-	r := &root{dir: dir, path: filepath.Join(dir, "root"), fd: -1}
+func newRoot(ctx context.Context, dir string, layers []Layer, mount MountFunc) (*root, error) {
+	r := &root{dir: dir, path: filepath.Join(dir, "root"), fd: -1, mountFile: mount}
+	if mount == nil {
+		r.mountFile = linux.MountFile
+	}
 	for _, name := range []string{"upper", "work", "lower"} {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
 			return nil, err
@@ -93,10 +100,17 @@ func (r *root) mount(ctx context.Context, layers []Layer) error {
 	}
 	defer work.Close() //nolint:errcheck // open for its name only
 	// The root of the file system is the upper layer's.
-	if err := linux.CopyOwner(top, int(upper.Fd())); err != nil {
+	err = linux.CopyOwner(top, int(upper.Fd()))
+	if linux.InUserNamespace() && errors.Is(err, linux.EINVAL) {
+		err = linux.CopyMode(top, int(upper.Fd())) // who owns it is not mapped
+	}
+	if err != nil {
 		return err
 	}
 	options := []string{"upperdir=" + linux.DescriptorPath(upper), "workdir=" + linux.DescriptorPath(work), "metacopy=off"}
+	if linux.InUserNamespace() {
+		options[2] = "userxattr" // which implies it
+	}
 	// With an index a file of the base has one inode number whatever is done to it, its
 	// hard links too. The kernel leaves it out where it can't: above several squashfs.
 	fd, err := linux.Overlay{Lower: names, Options: append(options, "index=on")}.MountAt(r.path, linux.Attr{Propagation: linux.Private})
@@ -131,7 +145,7 @@ func (r *root) layer(i int, l Layer) (*os.File, error) {
 		if err := os.Mkdir(at, 0o755); err != nil {
 			return nil, err
 		}
-		if err := linux.MountFile(l.Path, l.FS, l.Offset, l.Size, at); err != nil {
+		if err := r.mountFile(l.Path, l.FS, l.Offset, l.Size, at); err != nil {
 			return nil, err
 		}
 		if l.FS == "ext3" {

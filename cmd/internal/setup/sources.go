@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/siflet/siflet/runtime/image"
+	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/registry"
 	"github.com/siflet/siflet/runtime/trust"
 )
@@ -65,7 +66,7 @@ func (s Sources) Store(log *slog.Logger, policy *trust.Policy) image.Options {
 // AuthFile is where "registry login" keeps credentials: the node's for root, who is the
 // agent too, else the user's own. It is a Docker config.json.
 func AuthFile() (string, error) {
-	if os.Geteuid() == 0 {
+	if linux.IsRoot() {
 		return "/etc/siflet/auth.json", nil
 	}
 	dir, err := os.UserConfigDir()
