@@ -61,6 +61,23 @@ func TestLimitsReachTheKernel(t *testing.T) {
 	}
 }
 
+func TestRoomIsWhatALimitOfProcessesLeaves(t *testing.T) {
+	m, parent := testParent(t)
+	for name, limit := range map[string]uint64{"limited": 33, "free": Unlimited} {
+		r := &specs.LinuxResources{}
+		if limit != Unlimited {
+			r.Pids = &specs.LinuxPids{Limit: new(int64(limit))}
+		}
+		g, err := m.Create(parent, name, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if room, of := g.Room(); room != limit || of != limit {
+			t.Errorf("Room() of %s = %d, %d, want %d twice", name, room, of, limit)
+		}
+	}
+}
+
 func TestUpdateRaisesAndLowersMemoryWithSwap(t *testing.T) {
 	m, parent := testParent(t)
 	if !m.Swap() {

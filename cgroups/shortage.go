@@ -27,6 +27,28 @@ func (g *Group) Shortage() (limit uint64, hit bool) {
 	return limit, hit && limit != Unlimited
 }
 
+// Room is how many processes and threads may still be born in g as far as g's own limit,
+// which it returns too, goes. Without one, or where it can't be read, both are Unlimited.
+func (g *Group) Room() (room, limit uint64) {
+	controller := ""
+	if g.m.version == 1 {
+		controller = "pids"
+	}
+	var r reader
+	if g.invalid != nil || !r.in(g, controller) {
+		return Unlimited, Unlimited
+	}
+	limit = r.limit("pids.max")
+	current, ok := r.number("pids.current")
+	switch {
+	case !ok || limit == Unlimited:
+		return Unlimited, Unlimited
+	case current >= limit:
+		return 0, limit
+	}
+	return limit - current, limit
+}
+
 // counted tells whether any of the keys in lines "key number" has happened.
 func counted(data []byte, keys ...string) bool {
 	for len(data) > 0 {

@@ -39,7 +39,7 @@ func code(err error) codes.Code {
 		{runtime.ErrExists, codes.AlreadyExists},
 		{runtime.ErrNotReady, codes.FailedPrecondition},
 		{runtime.ErrUnavailable, codes.Unavailable},
-		{runtime.ErrMemory, codes.ResourceExhausted},
+		{runtime.ErrLimit, codes.ResourceExhausted},
 	}
 	for _, k := range kinds {
 		if errors.Is(err, k.kind) {

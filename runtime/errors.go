@@ -18,7 +18,7 @@ var (
 	ErrInvalid     = errors.New("invalid")
 	ErrNotReady    = errors.New("not ready")   // the target is in the wrong state
 	ErrUnavailable = errors.New("unavailable") // the node lacks something, for now
-	ErrMemory      = errors.New("memory limit too low")
+	ErrLimit       = errors.New("limit too low")
 	ErrBusy        = errors.New("in use by another process")
 	ErrDenied      = errors.New("denied by policy") // the image may not run
 	ErrUnsupported = errors.New("not supported")    // this machine can't, or siflet can't yet

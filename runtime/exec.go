@@ -128,8 +128,12 @@ func (v *view) execRequest(c *container, spec *ExecSpec) (supervisor.ExecRequest
 		}
 		cgroup = p.program.Cgroup
 	}
+	born := p.program.Delegate == nil
+	if err := roomToStart(v.cfg.Cgroups, &p.program.Process, born, c.cgroup(), c.inst.rec.Cgroup); err != nil {
+		return supervisor.ExecRequest{}, err
+	}
 	request := supervisor.ExecRequest{Program: p.text, Cgroup: cgroup, Terminal: spec.Terminal, Timeout: spec.Timeout, Keep: spec.Keep}
-	if request.Enter = p.program.Delegate == nil; request.Enter {
+	if request.Enter = born; request.Enter {
 		request.OOMScoreAdj = p.program.Process.OOMScoreAdj
 		if len(p.program.Process.Action) > 0 {
 			request.Action = p.program.Process.ActionPath

@@ -24,6 +24,9 @@ func (c *container) hookRun() (*hookRun, error) {
 // startProcess has the supervisor start a container, and runs the hooks that are due
 // before its process does.
 func (e *Engine) startProcess(ctx context.Context, client *supervisor.Client, c *container, rec *containerRecord, p *planned) (int, error) {
+	if err := roomToStart(e.cfg.Cgroups, &p.program.Process, false, c.cgroup(), c.inst.rec.Cgroup); err != nil {
+		return 0, err
+	}
 	request := startRequest(c, rec, p)
 	var err error
 	if request.Service, err = e.serviceRequest(c, rec.Spec.Service); err != nil {

@@ -228,7 +228,7 @@ func (o *once) diedEarly(child *linux.Child) bool {
 	const longest = 64
 	name, err := linux.Slurp(fmt.Sprintf("/proc/%d/comm", child.PID), longest)
 	comm := strings.TrimSpace(string(name))
-	return err == nil && (comm == supervisor.StageName || comm == "siflet-action")
+	return err == nil && (comm == supervisor.StageName || comm == program.ActionName)
 }
 
 // launch forks the stage and sees it through.
@@ -294,8 +294,11 @@ func (o *once) launch(ctx context.Context, p *planned) (supervisor.Exit, error) 
 	if rerr != nil {
 		return supervisor.Exit{}, fmt.Errorf("read the stage's report: %w", rerr)
 	}
-	if died && signal == linux.SignalKill {
+	switch {
+	case died && signal == linux.SignalKill:
 		return supervisor.Exit{}, errors.New("launch: killed on the way")
+	case died && signal == 0 && code == program.ActionCrash:
+		return supervisor.Exit{}, errors.New("start: " + program.ActionCrashed)
 	}
 	return supervisor.Exit{Version: supervisor.ProtocolVersion, Code: code, Signal: signal, At: time.Now()}, nil
 }

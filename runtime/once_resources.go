@@ -104,7 +104,10 @@ func (o *once) makeGroup(p *planned) (err error) {
 		return nil
 	}
 	o.group, err = makeGroup(o.cfg.Cgroups, o.cfg.CgroupParent, "siflet-"+o.id, p.resources)
-	return err
+	if err != nil {
+		return err
+	}
+	return roomToStart(o.cfg.Cgroups, &p.program.Process, false, filepath.Join("/", o.cfg.CgroupParent, "siflet-"+o.id))
 }
 
 func (o *once) attach(ctx context.Context, thread int) error {

@@ -6,6 +6,7 @@ import (
 	"path"
 
 	"github.com/siflet/siflet/cgroups"
+	"github.com/siflet/siflet/runtime/program"
 )
 
 // smallLimit is what a memory limit may be to be blamed for a start that did not
@@ -24,10 +25,39 @@ func blameLimit(m *cgroups.Manager, err error, what string, groups ...string) er
 	groups = append(groups, path.Dir(groups[len(groups)-1])) // a kubelet limits its pods there
 	for _, group := range groups {
 		if limit, hit := m.Load(group).Shortage(); hit && limit <= smallLimit {
-			return errorf(ErrMemory, "the memory limit of %d bytes is too low to start %s: %w", limit, what, err)
+			return errorf(ErrLimit, "the memory limit of %d bytes is too low to start %s: %w", limit, what, err)
 		}
 	}
 	return err
+}
+
+// What siflet's own programs are in a container's cgroup, in processes and threads, until
+// they are the program: siflet-action, which images with Singularity's scripts need, and
+// the stage of an exec, which is born there.
+const (
+	actionThreads = 6
+	execThreads   = 4
+)
+
+// roomToStart says what limit leaves siflet's own programs no room to start a process in a
+// container. Without threads they could say nothing themselves. groups are as for blameLimit.
+func roomToStart(m *cgroups.Manager, p *program.Process, exec bool, groups ...string) error {
+	need := uint64(0)
+	if exec {
+		need = execThreads
+	}
+	if len(p.Action) > 0 {
+		need = actionThreads
+	}
+	if m == nil || need == 0 {
+		return nil
+	}
+	for _, group := range append(groups, path.Dir(groups[len(groups)-1])) {
+		if room, limit := m.Load(group).Room(); room < need {
+			return errorf(ErrLimit, "the limit of %d processes and threads (--pids-limit, pids.max) has room for %d more, and a start takes %d: raise it", limit, room, need)
+		}
+	}
+	return nil
 }
 
 // Starved returns the memory limit that a process of a container may have been killed

@@ -86,6 +86,7 @@ func carryOut(request io.Reader, report *os.File, err error) int {
 	}
 	if p.Script != nil {
 		// The script is the container's process from here on.
+		_ = linux.SetName(program.ScriptName) // a supervisor looks
 		if report != nil {
 			if err := report.Close(); err != nil {
 				return fail(nil, err)

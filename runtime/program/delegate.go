@@ -47,6 +47,21 @@ const HookOutput = "hooks"
 // nothing to start: an instance of it is there to work in.
 const IdleName = "siflet-idle"
 
+// ActionName is what siflet-action is called until it has found what to run, and ScriptName
+// what it calls itself when it is the container's process itself, as a script's interpreter.
+const (
+	ActionName = "siflet-action"
+	ScriptName = "siflet-script"
+)
+
+// ActionCrash is the status of a Go program that its runtime ends, and ActionCrashed what that
+// means of siflet-action. The line before says what its runtime missed.
+const (
+	ActionCrash   = 2
+	ActionCrashed = "siflet-action, which prepares the program's environment, could not run: " +
+		"it takes 6 processes and threads (--pids-limit, pids.max, ulimit -u)"
+)
+
 // Bundle is the directory of the bundle.
 func (d *Delegate) Bundle() string { return d.Dir + "/bundle" }
 

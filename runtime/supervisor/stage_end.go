@@ -72,14 +72,17 @@ func (st *stage) judge() {
 	if st.told() {
 		return // its other threads are about to end, and have the report open until then
 	}
-	name, _ := linux.Slurp("/proc/"+strconv.Itoa(st.pid)+"/comm", 64)
-	if st.sock == linux.NoFD && strings.TrimSpace(string(name)) != StageName {
+	text, _ := linux.Slurp("/proc/"+strconv.Itoa(st.pid)+"/comm", 64)
+	name := strings.TrimSpace(string(text))
+	is, _ := readStat(st.pid)
+	switch {
+	case name == program.ActionName && is.status == program.ActionCrash<<8:
+		st.conclude(&program.Failure{Step: "start", Reason: program.ActionCrashed})
+	case st.sock == linux.NoFD && name != StageName:
 		st.conclude(nil)
-		return
+	case is.filtered():
+		st.conclude(&program.Failure{Step: "launch", Reason: "killed by its seccomp filter", Kind: program.FailedFilter})
+	default:
+		st.conclude(&program.Failure{Step: "launch", Reason: stageKilled})
 	}
-	f := &program.Failure{Step: "launch", Reason: stageKilled}
-	if is, _ := readStat(st.pid); is.filtered() {
-		f.Reason, f.Kind = "killed by its seccomp filter", program.FailedFilter
-	}
-	st.conclude(f)
 }

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"errors"
 	"os"
 	goruntime "runtime"
 	"syscall" //nolint:depguard // nothing but a test ends one thread alone
@@ -11,11 +12,19 @@ import (
 	"github.com/siflet/siflet/runtime/program"
 )
 
-const firstThreadEnv = "SIFLET_TEST_FIRST_THREAD_ENDS"
+const (
+	firstThreadEnv = "SIFLET_TEST_FIRST_THREAD_ENDS"
+	crashEnv       = "SIFLET_TEST_CRASHES_AS"
+)
 
 // While a program is made ready to run, this is a process whose first thread ends some
-// time before the others, which have all its descriptors open until then.
+// time before the others, which have all its descriptors open until then; or one that ends
+// under another name as Go's runtime ends programs.
 func init() { //nolint:gochecknoinits // only here it is certain that this is the first thread
+	if name := os.Getenv(crashEnv); name != "" {
+		_ = linux.SetName(name) // the test sees it
+		os.Exit(program.ActionCrash)
+	}
 	if os.Getenv(firstThreadEnv) == "" {
 		return
 	}
@@ -26,6 +35,36 @@ func init() { //nolint:gochecknoinits // only here it is certain that this is th
 	}()
 	goruntime.Gosched()
 	_, _, _ = syscall.RawSyscall(syscall.SYS_EXIT, 0, 0, 0)
+}
+
+func TestAnActionThatItsRuntimeEndsIsNoStart(t *testing.T) {
+	for name, want := range map[string]string{program.ActionName: program.ActionCrashed, program.ScriptName: ""} {
+		st := &stage{process: process{s: &server{loop: &loop{}}}, sock: linux.NoFD, terminal: linux.NoFD}
+		pid, pidfd, err := linux.Fork("/proc/self/exe", &linux.ForkAttr{
+			Args: []string{"program"}, Env: []string{crashEnv + "=" + name}, Files: []linux.FD{0, 1, 2}, PIDNamespace: linux.NoFD,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		st.pid, st.pidfd = pid, pidfd
+		got := "not settled"
+		st.settle = func(f *program.Failure) {
+			if got = ""; f != nil {
+				got = f.Reason
+			}
+		}
+		for stat, ok := readStat(pid); ok && !stat.dead; stat, ok = readStat(pid) {
+			<-time.After(time.Millisecond)
+		}
+		st.judge()
+		if got != want {
+			t.Errorf("the end of %s is told as %q, want %q", name, got, want)
+		}
+		child := linux.NewChild(pid, pidfd)
+		if code, _, err := child.Wait(); code != program.ActionCrash || errors.Join(err, child.Close()) != nil {
+			t.Errorf("the process ended with %d, %v, want %d", code, err, program.ActionCrash)
+		}
+	}
 }
 
 func TestAProcessThatEndsThreadByThreadWasNotKilled(t *testing.T) {
