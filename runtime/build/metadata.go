@@ -28,7 +28,7 @@ func (r *root) place(list func(*os.Root) ([]contract.File, error)) error {
 	if err == nil {
 		err = contract.Place(contract.NewDir(dir), files)
 	}
-	return errors.Join(err, dir.Close())
+	return errors.Join(blameLink(dir, err), dir.Close())
 }
 
 // config is the base's as the contract has it, nil if there is none.
