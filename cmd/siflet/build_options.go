@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	goruntime "runtime"
@@ -147,9 +148,10 @@ func (o *buildOptions) settleTime() error {
 	}
 	seconds, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || seconds < 0 {
-		return fmt.Errorf("SOURCE_DATE_EPOCH %q: want seconds since 1970", text)
+		return fmt.Errorf("SOURCE_DATE_EPOCH %q: want seconds since 1970, a number that is not negative", text)
 	}
-	o.epoch, o.reproducible = time.Unix(seconds, 0), true
+	// The label says no other time than the files, whose times end there in an image.
+	o.epoch, o.reproducible = time.Unix(min(seconds, math.MaxUint32), 0), true
 	return nil
 }
 
