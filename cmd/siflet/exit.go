@@ -83,7 +83,7 @@ func report(w io.Writer, command string, err error) int {
 		say(w, "FATAL:   %s", failure.Reason)
 		return exitFatal
 	default:
-		say(w, "FATAL:   %v", err)
+		say(w, "FATAL:   %v%s", err, ownDirHint(err))
 		return exitFatal
 	}
 }

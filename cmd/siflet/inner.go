@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/user"
@@ -52,12 +53,24 @@ func (w *workshop) asOwnRoot(files []string) error {
 func caller() (*user.User, error) {
 	who, err := user.Current()
 	if err != nil {
-		return nil, fmt.Errorf("find the current user: %w", err)
+		who, err = unlisted()
+	}
+	if err != nil {
+		return nil, err
 	}
 	if home := os.Getenv(outerHomeVar); home != "" && linux.InUserNamespace() {
 		who.HomeDir = home
 	}
 	return who, nil
+}
+
+// unlisted is a caller whom /etc/passwd does not know.
+func unlisted() (*user.User, error) {
+	uid, home := strconv.Itoa(os.Getuid()), os.Getenv("HOME")
+	if home == "" && os.Getenv(configDirVar) == "" {
+		return nil, fmt.Errorf("user %s is not in /etc/passwd, and HOME is not set: set it, or %s to a directory for images and instances", uid, configDirVar)
+	}
+	return &user.User{Uid: uid, Gid: strconv.Itoa(os.Getgid()), Username: cmp.Or(os.Getenv("USER"), uid), HomeDir: cmp.Or(home, "/")}, nil
 }
 
 // named are the descriptors that names in /dev/fd mean.

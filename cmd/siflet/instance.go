@@ -98,7 +98,7 @@ func (o *actionOptions) instance(ctx context.Context, warnings io.Writer, verb s
 		return instance, container, err
 	}
 	if err := os.MkdirAll(r.logs, 0o700); err != nil {
-		return instance, container, fmt.Errorf("make the log directory: %w; set SIFLET_CONFIGDIR to a directory that can be written", err)
+		return instance, container, fmt.Errorf("make the log directory: %w", err)
 	}
 	container.OutPath = filepath.Join(r.logs, name+".out")
 	container.ErrPath = filepath.Join(r.logs, name+".err")

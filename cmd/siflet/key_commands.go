@@ -22,7 +22,7 @@ const systemKeys = "/etc/siflet/keys"
 func personalKeys() (trust.Keyring, error) {
 	dir, err := os.UserConfigDir()
 	if err != nil {
-		return trust.Keyring{}, fmt.Errorf("find the directory of your keys: %w", err)
+		return trust.Keyring{}, fmt.Errorf("find the directory of your keys: %w; set HOME", err)
 	}
 	return trust.Keyring{Dir: filepath.Join(dir, "siflet", "keys")}, nil
 }

@@ -107,6 +107,7 @@ func (o *actionOptions) homeMount(p place, add func(string, runtime.Mount)) erro
 		source = abs
 	}
 	switch {
+	case o.home == "" && target == "/": // who has none has the root directory
 	case o.contain && o.workdir != "":
 		dir, err := o.workdirEntry("home", 0o750)
 		if err != nil {
@@ -120,7 +121,7 @@ func (o *actionOptions) homeMount(p place, add func(string, runtime.Mount)) erro
 			return err
 		}
 		add("home", runtime.Mount{Source: source, Target: target})
-	case target != "/":
+	default:
 		add("home", runtime.Mount{Source: source, Target: target, Optional: true})
 	}
 	return nil

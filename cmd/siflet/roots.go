@@ -2,12 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
+
+	"syscall"
 
 	"github.com/siflet/siflet/cgroups"
 	"github.com/siflet/siflet/cmd/internal/setup"
@@ -24,6 +29,9 @@ type roots struct {
 	base, user string
 }
 
+// configDirVar names the directory of the caller's own images and instances.
+const configDirVar = "SIFLET_CONFIGDIR"
+
 // callerRoots are those of the user who calls. Records are per host, so that a
 // home directory shared by many hosts keeps them apart.
 func callerRoots() (roots, error) {
@@ -35,14 +43,29 @@ func callerRoots() (roots, error) {
 	if err != nil {
 		return roots{}, fmt.Errorf("find the host name: %w", err)
 	}
-	base := os.Getenv("SIFLET_CONFIGDIR")
+	base := os.Getenv(configDirVar)
 	if base == "" {
 		base = filepath.Join(who.HomeDir, ".siflet")
 	}
 	if !filepath.IsAbs(base) {
-		return roots{}, usageError{text: "SIFLET_CONFIGDIR must be an absolute path"}
+		return roots{}, usageError{text: configDirVar + " must be an absolute path"}
 	}
 	return rootsBelow(base, host, runDir(who.Uid), who.Username), nil
+}
+
+// ownDirHint says what to do about an error that comes of the directory of the caller's
+// images and instances.
+func ownDirHint(err error) string {
+	var failed *fs.PathError
+	if !errors.As(err, &failed) || !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EROFS) && !errors.Is(err, syscall.ENOTDIR) {
+		return ""
+	}
+	r, rerr := callerRoots()
+	below := func(a, b string) bool { return strings.HasPrefix(a+"/", strings.TrimSuffix(b, "/")+"/") }
+	if rerr != nil || !below(failed.Path, r.base) && !(failed.Op == "mkdir" && below(r.base, failed.Path)) {
+		return ""
+	}
+	return "; set " + configDirVar + " to a directory that can be written"
 }
 
 // workshop holds what commands need of the machine.
