@@ -81,6 +81,17 @@ func TestToolsGetWhatTheHeaderSays(t *testing.T) {
 			},
 		},
 		{
+			"zypper without a key", "Bootstrap: zypper\nMirrorURL: file:///m\n",
+			[][]string{
+				{"zypper", "--non-interactive", "--root", "/root", "--gpg-auto-import-keys", "--no-gpg-checks", "addrepo", "--refresh", "file:///m", "repo"},
+				{"zypper", "--non-interactive", "--root", "/root", "--gpg-auto-import-keys", "--no-gpg-checks", "refresh"},
+				{
+					"zypper", "--non-interactive", "--root", "/root", "--gpg-auto-import-keys", "--no-gpg-checks", "install",
+					"--auto-agree-with-licenses", "--download-in-advance", "--no-recommends", "aaa_base",
+				},
+			},
+		},
+		{
 			"arch", "Bootstrap: arch\nInclude: vim\n",
 			[][]string{
 				{"pacstrap", "-C", "/tmp/x/pacman.conf", "-c", "-G", "-M", "/root", "base", "vim"},

@@ -114,7 +114,7 @@ func zypper(h *header, dir string) plan {
 		base = append(base, "--releasever="+version)
 	}
 	if key == "" {
-		base = append(base, "--gpg-auto-import-keys")
+		base = append(base, "--gpg-auto-import-keys", "--no-gpg-checks") // of repositories that are not signed, too
 	}
 	with := func(args ...string) command {
 		return command{
