@@ -67,7 +67,7 @@ var mayImport = map[string][]string{
 	"runtime/cdi":        {},
 	"runtime/program":    {},
 	"runtime/record":     {},
-	"runtime/sif":        {},
+	"runtime/sif":        {"runtime/linux"},
 	"runtime/selinux":    {},
 	"runtime/linux":      {},
 

@@ -6,12 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	goruntime "runtime"
 	"strconv"
 	"strings"
-	"syscall" //nolint:depguard // the names of signals; no system call
 	"time"
 
 	"github.com/spf13/cobra"
@@ -89,7 +87,7 @@ func (w *workshop) build(ctx context.Context, output, spec string, o *buildOptio
 		return err
 	}
 	// Told to stop, it leaves nothing half built.
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := toldToStop(ctx)
 	defer stop()
 	d, err := j.definition()
 	if err != nil {

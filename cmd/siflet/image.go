@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall" //nolint:depguard // the name of a signal; no system call
 
 	"github.com/siflet/siflet/runtime/image"
 	"github.com/siflet/siflet/runtime/registry"
@@ -85,7 +83,7 @@ func (w *workshop) freshImage(ctx context.Context, ref string) (image.Image, err
 		return image.Image{}, err
 	}
 	// Told to stop, it leaves nothing half pulled.
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := toldToStop(ctx)
 	defer stop()
 	bar := newProgress(w.stderr)
 	defer bar.end()

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
-	"syscall" //nolint:depguard // the name of a signal; no system call
 
 	"github.com/spf13/cobra"
 
@@ -93,7 +90,7 @@ func (w *workshop) bring(ctx context.Context, out io.Writer, refs []string,
 	get func(ctx context.Context, ref string, show func(done, total int64)) (names []string, err error),
 ) error {
 	// Told to stop, it leaves nothing half done.
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := toldToStop(ctx)
 	defer stop()
 	return each(ctx, refs, func(ref string) error {
 		if err := needsScheme(ref); err != nil {

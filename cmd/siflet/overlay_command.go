@@ -9,11 +9,9 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	goruntime "runtime"
 	"strings"
-	"syscall" //nolint:depguard // the name of a signal; no system call
 
 	"github.com/spf13/cobra"
 
@@ -46,7 +44,7 @@ func (w *workshop) overlayCreateCommand() *cobra.Command {
 			if err := flagsFromEnvironment(cmd.LocalFlags(), onlySparse); err != nil {
 				return err
 			}
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			ctx, stop := toldToStop(cmd.Context())
 			defer stop()
 			return createOverlay(ctx, args[0], o)
 		},
@@ -93,7 +91,7 @@ func createOverlay(ctx context.Context, path string, o overlayOptions) (err erro
 	defer func() { err = errors.Join(err, scratch.remove()) }()
 	made := filepath.Join(scratch.dir, "overlay")
 	if err := makeExt3(ctx, made, scratch.dir, o); err != nil {
-		return err
+		return fmt.Errorf("write %s: %w", path, err)
 	}
 	if statErr == nil {
 		return addOverlay(ctx, path, made)

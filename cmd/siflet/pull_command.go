@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall" //nolint:depguard // the name of a signal; no system call
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -138,7 +136,7 @@ func (w *workshop) pull(ctx context.Context, out io.Writer, args []string, o pul
 		return err
 	}
 	// Told to stop, it leaves nothing half written.
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := toldToStop(ctx)
 	defer stop()
 	scratch, err := newScratch(filepath.Dir(output))
 	if err != nil {

@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall" //nolint:depguard // the name of a signal; no system call
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -127,7 +125,7 @@ func (w *workshop) push(ctx context.Context, out io.Writer, path, uri string, o 
 		return err
 	}
 	defer f.Close() //nolint:errcheck // read only
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := toldToStop(ctx)
 	defer stop()
 	if o.tmp == "" {
 		o.tmp = os.TempDir()

@@ -8,9 +8,7 @@ import (
 	"io"
 	"net/url"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall" //nolint:depguard // the name of a signal; no system call
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -70,7 +68,7 @@ func (w *workshop) login(ctx context.Context, in io.Reader, out io.Writer, name 
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := toldToStop(ctx)
 	defer stop()
 	auth, err := w.credentials(ctx, in, host, o)
 	if err != nil {

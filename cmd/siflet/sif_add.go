@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall" //nolint:depguard // the name of a signal; no system call
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -62,7 +60,7 @@ func (w *workshop) sifAddCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			ctx, stop := toldToStop(cmd.Context())
 			defer stop()
 			in := cmd.InOrStdin()
 			if args[1] != "-" {

@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall" //nolint:depguard // the name of a signal; no system call
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -32,7 +30,7 @@ func (w *workshop) signCommand() *cobra.Command {
 			"The signature is added to the file in place. A passphrase is asked for at the terminal, or read from standard input.",
 		Args: exactly(1, "want a SIF file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			ctx, stop := toldToStop(cmd.Context())
 			defer stop()
 			return w.sign(ctx, newAsker(cmd.InOrStdin(), w.stderr), args[0], o)
 		},

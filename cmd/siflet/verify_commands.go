@@ -6,11 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"slices"
 	"strconv"
-	"syscall" //nolint:depguard // the name of a signal; no system call
 
 	"github.com/spf13/cobra"
 
@@ -34,7 +31,7 @@ func (w *workshop) verifyCommand() *cobra.Command {
 			"with a public key, or with a certificate. The exit status is 0 only if all of the file is signed with them and unchanged.",
 		Args: exactly(1, "want a SIF file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			ctx, stop := toldToStop(cmd.Context())
 			defer stop()
 			return w.verify(ctx, cmd.OutOrStdout(), args[0], o)
 		},

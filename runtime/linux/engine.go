@@ -36,6 +36,21 @@ func TryShare(f *os.File) (bool, error) {
 	return true, nil
 }
 
+// TryLockBytes takes a lock on the first bytes of an open file, which has nothing to do with
+// that of TryLock, or reports that another process has it. Where there are no locks it is
+// had. Closing the file gives it back.
+func TryLockBytes(f *os.File, length int64) (bool, error) {
+	lock := unix.Flock_t{Type: unix.F_WRLCK, Len: length}
+	err := retry(func() error { return unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &lock) })
+	switch {
+	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EACCES):
+		return false, nil
+	case err == nil, errors.Is(err, unix.ENOLCK), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOSYS):
+		return true, nil
+	}
+	return false, fmt.Errorf("lock: %w", err)
+}
+
 // TryLockFD is TryLock, or with share TryShare, for a descriptor.
 func TryLockFD(fd int, share bool) (bool, error) {
 	how := unix.LOCK_EX

@@ -2,6 +2,7 @@ package sif
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -10,12 +11,17 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"github.com/siflet/siflet/runtime/linux"
 )
 
 // Files are edited in place, so that a change of 20 GB writes a few kilobytes and the file
 // stays the one that hard links and containers know. Killed at any point, an edit leaves
-// the file as it was or as it is to be, but for what is said of the functions below. Two
-// processes must not edit one file at a time.
+// the file as it was or as it is to be, but for what is said of the functions below. Of
+// two who want to edit a file at the same time, one is refused.
+
+// ErrBusy says that somebody else is editing the file.
+var ErrBusy = errors.New("it is being changed by somebody else; try again when that is done")
 
 // ErrSigned says that an edit would break a signature.
 var ErrSigned = errors.New("it is signed")
@@ -69,6 +75,9 @@ func change(path string, do func(e *edit) error) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
+	if ours, err := linux.TryLockBytes(f, headerSize); err != nil || !ours {
+		return cmp.Or(err, ErrBusy)
+	}
 	if info, err = f.Stat(); err == nil {
 		err = regular(info)
 	}

@@ -213,6 +213,23 @@ func TestAddBreaksOff(t *testing.T) {
 	}
 }
 
+func TestOfTwoEditsOneIsRefused(t *testing.T) {
+	path := edited(t)
+	tried := false
+	data := &peeking{strings.NewReader("x"), func() {
+		tried = true
+		if _, err := sif.Delete(path, 1, sif.DeleteOptions{Force: true}); !errors.Is(err, sif.ErrBusy) {
+			t.Errorf("Delete() while an object is added = %v, want %v", err, sif.ErrBusy)
+		}
+	}}
+	if _, err := sif.Add(t.Context(), path, sif.Addition{Object: sif.Object{Type: sif.TypeGeneric, Data: data}}); err != nil || !tried {
+		t.Errorf("Add() = %v, tried %v", err, tried)
+	}
+	if _, err := sif.Delete(path, 1, sif.DeleteOptions{Force: true}); err != nil {
+		t.Errorf("Delete() afterwards = %v", err)
+	}
+}
+
 var errFailing = errors.New("no more")
 
 type failing struct{}
