@@ -14,7 +14,7 @@ const module = "github.com/siflet/siflet/"
 // It is the machine-checked form of the table in ARCHITECTURE.md.
 var mayImport = map[string][]string{
 	"cmd/siflet": {
-		"cmd/internal/config", "cmd/internal/notify", "cmd/internal/setup", "cmd/internal/unprivileged", "runtime", "runtime/action", "runtime/bootstrap", "runtime/build", "runtime/cdi", "runtime/contract", "runtime/convert", "runtime/definition", "runtime/image", "runtime/inspect", "runtime/program",
+		"cmd/internal/config", "cmd/internal/notify", "cmd/internal/setup", "cmd/internal/site", "cmd/internal/unprivileged", "runtime", "runtime/action", "runtime/bootstrap", "runtime/build", "runtime/cdi", "runtime/contract", "runtime/convert", "runtime/definition", "runtime/image", "runtime/inspect", "runtime/program",
 		"runtime/publish", "runtime/registry", "runtime/sif", "runtime/source", "runtime/trust",
 		"runtime/supervisor", "runtime/linux", "runtime/record", "runtime/unsquash", "network", "cgroups",
 	},
@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"cmd/internal/config": {"cmd/internal/setup", "runtime/plan", "runtime/selinux"},
 	"cmd/internal/notify": {},
 	"cmd/internal/setup":  {"runtime/image", "runtime/linux", "runtime/registry", "runtime/trust"},
+	"cmd/internal/site":         {},
 	"cmd/internal/unprivileged": {"runtime", "runtime/linux", "runtime/program", "runtime/supervisor"},
 	"cmd/siflet-instance": {"runtime/supervisor", "runtime/launch", "runtime/linux"},
 	"cmd/siflet-action":   {"runtime/action", "runtime/linux", "runtime/program"},

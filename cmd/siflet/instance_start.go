@@ -121,6 +121,9 @@ func (s *starting) specify(ctx context.Context, ref string, args []string) error
 	if err != nil {
 		return err
 	}
+	if err := s.o.allowImage(&img); err != nil {
+		return err
+	}
 	if s.s.boot {
 		if err := s.bootOptions(); err != nil {
 			return err

@@ -32,13 +32,17 @@ func (o *actionOptions) defaultMounts(spec *runtime.ContainerSpec, p place, ownP
 		bind("proc", "/proc")
 	}
 	bind("sys", "/sys")
-	if o.contain {
+	if o.contain || o.site.MountDev == "minimal" {
 		o.minimalDev(spec, add)
 	} else {
 		bind("dev", "/dev")
 	}
-	for _, path := range []string{"/etc/localtime", "/etc/hosts"} {
-		bind("bind-paths", path)
+	for _, entry := range o.site.BindPath {
+		source, target, found := strings.Cut(entry, ":")
+		if !found {
+			target = source
+		}
+		add("bind-paths", runtime.Mount{Source: source, Target: target, Optional: true})
 	}
 	if err := o.homeMount(p, add); err != nil {
 		return err
@@ -54,7 +58,7 @@ func (o *actionOptions) defaultMounts(spec *runtime.ContainerSpec, p place, ownP
 			}
 			add("tmp", runtime.Mount{Source: dir, Target: path})
 		default:
-			add("tmp", runtime.Mount{Type: "tmpfs", Target: path, Data: "mode=1777,size=64m", NoSuid: true, NoDev: true})
+			add("tmp", runtime.Mount{Type: "tmpfs", Target: path, Data: "mode=1777," + o.room(), NoSuid: true, NoDev: true})
 		}
 	}
 	if !o.contain && !within(p.cwd, p.home) && !systemDirectory(p.cwd) {
@@ -68,9 +72,9 @@ func (o *actionOptions) minimalDev(spec *runtime.ContainerSpec, add func(string,
 	if o.left("dev") {
 		return
 	}
-	add("dev", runtime.Mount{Type: "tmpfs", Target: "/dev", Data: "mode=755,size=64m", NoSuid: true})
+	add("dev", runtime.Mount{Type: "tmpfs", Target: "/dev", Data: "mode=755," + o.room(), NoSuid: true})
 	add("devpts", runtime.Mount{Type: "devpts", Target: "/dev/pts", Data: "newinstance,ptmxmode=0666,mode=0620,gid=5", NoSuid: true, NoExec: true})
-	add("dev", runtime.Mount{Type: "tmpfs", Target: "/dev/shm", Data: "mode=1777,size=64m", NoSuid: true, NoDev: true})
+	add("dev", runtime.Mount{Type: "tmpfs", Target: "/dev/shm", Data: "mode=1777," + o.room(), NoSuid: true, NoDev: true})
 	mode := os.FileMode(0o666)
 	for _, device := range []struct {
 		path         string
@@ -115,7 +119,7 @@ func (o *actionOptions) homeMount(p place, add func(string, runtime.Mount)) erro
 		}
 		add("home", runtime.Mount{Source: dir, Target: target})
 	case o.contain && !strings.Contains(o.home, ":"):
-		add("home", runtime.Mount{Type: "tmpfs", Target: target, Data: "mode=750,size=64m", NoSuid: true, NoDev: true})
+		add("home", runtime.Mount{Type: "tmpfs", Target: target, Data: "mode=750," + o.room(), NoSuid: true, NoDev: true})
 	case o.home != "":
 		if err := sourceExists(source); err != nil {
 			return err
@@ -163,7 +167,7 @@ func (o *actionOptions) userMounts(spec *runtime.ContainerSpec) error {
 			return usageError{text: fmt.Sprintf("--scratch %q must be an absolute path", target)}
 		}
 		if o.workdir == "" {
-			spec.Mounts = append(spec.Mounts, runtime.Mount{Type: "tmpfs", Target: target, Data: "mode=1777,size=64m", NoSuid: true, NoDev: true})
+			spec.Mounts = append(spec.Mounts, runtime.Mount{Type: "tmpfs", Target: target, Data: "mode=1777," + o.room(), NoSuid: true, NoDev: true})
 			continue
 		}
 		dir, err := o.workdirEntry(filepath.Join("scratch", target), 0o1777)
@@ -188,15 +192,16 @@ func (o *actionOptions) userMounts(spec *runtime.ContainerSpec) error {
 // its name servers.
 func (o *actionOptions) configFiles(spec *runtime.ContainerSpec, p place) {
 	who := o.feigned(p.user)
-	spec.Accounts = &program.Accounts{
-		Passwd: strings.Join([]string{who.Username, "x", who.Uid, who.Gid, who.Name, o.homeTarget(), "/bin/sh"}, ":"),
+	spec.Accounts = &program.Accounts{}
+	if o.site.ConfigPasswd {
+		spec.Accounts.Passwd = strings.Join([]string{who.Username, "x", who.Uid, who.Gid, who.Name, o.homeTarget(), "/bin/sh"}, ":")
 	}
 	groups, err := who.GroupIds()
 	if err != nil || o.feigns() {
 		groups = []string{who.Gid}
 	}
 	for _, id := range groups {
-		if group, err := user.LookupGroupId(id); err == nil {
+		if group, err := user.LookupGroupId(id); err == nil && o.site.ConfigGroup {
 			spec.Accounts.Groups = append(spec.Accounts.Groups, group.Name+":x:"+id+":"+who.Username)
 		}
 	}
@@ -206,7 +211,7 @@ func (o *actionOptions) configFiles(spec *runtime.ContainerSpec, p place) {
 			text.WriteString("nameserver " + strings.TrimSpace(server) + "\n")
 		}
 		spec.Files = append(spec.Files, program.File{Target: "/etc/resolv.conf", Data: text.String(), Mode: 0o644})
-	} else if !o.left("bind-paths") {
+	} else if !o.left("bind-paths") && o.site.ConfigResolvConf {
 		spec.Mounts = append(spec.Mounts, runtime.Mount{Source: "/etc/resolv.conf", Target: "/etc/resolv.conf", Optional: true})
 	}
 	if o.hostname != "" {

@@ -20,6 +20,9 @@ func (w *workshop) inImage(ctx context.Context, o *actionOptions, verb, ref stri
 	if err != nil {
 		return err
 	}
+	if err := o.allowImage(&img); err != nil {
+		return err
+	}
 	if verb == action.Test && withoutScripts(img) {
 		info(w.stderr, "%s", noTestScript)
 		return nil

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/siflet/siflet/cmd/internal/site"
 	"github.com/siflet/siflet/cmd/internal/unprivileged"
 	"github.com/siflet/siflet/runtime/linux"
 )
@@ -44,6 +45,7 @@ type actionOptions struct {
 	devices, cdiDirs                      []string
 	nv, rocm                              bool
 	fakeroot, userns                      bool
+	site                                  site.Conf
 	find                                  func() (unprivileged.Way, error)
 }
 
@@ -190,6 +192,9 @@ func (o *actionOptions) settle(cmd *cobra.Command) error {
 	}
 	if o.hostname != "" {
 		o.uts = true
+	}
+	if err := o.settleSite(cmd); err != nil {
+		return err
 	}
 	return o.check()
 }

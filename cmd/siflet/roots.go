@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"syscall"
@@ -70,9 +71,10 @@ func ownDirHint(err error) string {
 
 // workshop holds what commands need of the machine.
 type workshop struct {
-	stderr io.Writer
-	agent  roots  // of the node agent
-	asUser string // whose instances are meant; empty for the caller's
+	stderr    io.Writer
+	agent     roots // of the node agent
+	tellBound sync.Once
+	asUser    string // whose instances are meant; empty for the caller's
 }
 
 // logger complains to the person who called.

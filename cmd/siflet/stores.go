@@ -1,12 +1,16 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/siflet/siflet/cmd/internal/setup"
 	"github.com/siflet/siflet/runtime/image"
+	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/registry"
 	"github.com/siflet/siflet/runtime/source"
 	"github.com/siflet/siflet/runtime/trust"
@@ -18,10 +22,23 @@ func (w *workshop) sources() setup.Sources {
 	if hosts := envOr("SIFLET_REGISTRY_HOSTS", ""); hosts != "" {
 		s.Hosts = strings.Split(hosts, string(filepath.ListSeparator))
 	}
-	if policy := envOr("SIFLET_POLICY_FILE", ""); policy != "" {
+	if policy := envOr("SIFLET_POLICY_FILE", ""); policy != "" && !w.bound(s.Policy) {
 		s.Policy, s.PolicyNamed = policy, true
 	}
 	return s
+}
+
+// bound says that the machine has a policy, which users can't replace by one of their own.
+func (w *workshop) bound(policy string) bool {
+	if linux.IsRoot() {
+		return false
+	}
+	_, err := os.Lstat(policy)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	w.tellBound.Do(func() { warn(w.stderr, "SIFLET_POLICY_FILE is ignored: this machine has a policy, %s", policy) })
+	return true
 }
 
 // registryClient is a person's client of registries.

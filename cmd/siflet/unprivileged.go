@@ -37,7 +37,7 @@ func (o *actionOptions) privileges() (runtime.Security, error) {
 	s := runtime.Security{
 		Seccomp: "unconfined", MaskedPaths: []string{}, ReadonlyPaths: []string{},
 		User: program.User{Keep: true}, AllCaps: !o.noPrivs,
-		AddCaps: o.addCaps, DropCaps: o.dropCaps, HostDev: !o.contain,
+		AddCaps: o.addCaps, DropCaps: o.dropCaps, HostDev: !o.contain && o.site.MountDev != "minimal",
 	}
 	if o.noPrivs || os.Geteuid() != 0 && !o.fakeroot {
 		s.DropCaps = []string{"ALL"}
