@@ -104,7 +104,7 @@ func (j *job) keep(b *build.Build) error {
 func (j *job) unfinished(err error) error {
 	path, ok := errors.AsType[*os.PathError](err)
 	if errors.Is(err, linux.ENOSPC) || ok && isWithin(j.work.dir, path.Path) {
-		return fmt.Errorf("write temporary files in %s: %w; name another directory with --tmpdir", j.o.temporary(), unwrapPath(err))
+		return temporaryFailure(j.o.temporary(), err)
 	}
 	return err
 }

@@ -57,10 +57,16 @@ func (o *pullOptions) pullFailure(err error, uri, output, scratch string) error 
 		case isWithin(scratch, path.Path):
 			return fmt.Errorf("write %s: %w", output, path.Err)
 		case isWithin(o.tmp, path.Path):
-			return fmt.Errorf("write temporary files in %s: %w; name another directory with --tmpdir", o.tmp, path.Err)
+			return temporaryFailure(o.tmp, path)
 		}
 	}
 	return fmt.Errorf("pull %s: %w", source.Shown(uri), err)
+}
+
+// temporaryFailure is what a person should read when dir, where temporary files go, did
+// not take one.
+func temporaryFailure(dir string, err error) error {
+	return fmt.Errorf("write temporary files in %s: %w; name another directory with --tmpdir", dir, unwrapPath(err))
 }
 
 // isWithin says that path is dir or something in it.

@@ -132,7 +132,7 @@ func (w *workshop) push(ctx context.Context, out io.Writer, path, uri string, o 
 	}
 	scratch, err := newScratch(o.tmp)
 	if err != nil {
-		return noRoom(err, o.tmp)
+		return temporaryFailure(o.tmp, err)
 	}
 	defer func() { err = errors.Join(err, scratch.remove()) }()
 	from, err := w.pullSources(ctx, uri, scratch.dir, o.pullOptions)
@@ -145,6 +145,9 @@ func (w *workshop) push(ctx context.Context, out io.Writer, path, uri string, o 
 	}
 	if ctx.Err() != nil {
 		return messageError{text: "INFO:    stopped; nothing has got the name", code: exitInterrupted}
+	}
+	if failed, ok := errors.AsType[*os.PathError](err); ok && isWithin(scratch.dir, failed.Path) {
+		return temporaryFailure(o.tmp, failed)
 	}
 	if err != nil {
 		return fmt.Errorf("push %s: %w", source.Shown(uri), err)
