@@ -58,12 +58,13 @@ type Config struct {
 	Root string
 	// Units, if not nil, is the systemd that owns the tree; it must be cgroup v2.
 	Units Units
-	// None is for who may make no groups: theirs are names alone, without limits.
-	None bool
+	// Unprivileged is for who is not root: they limit no devices, and what they make in
+	// NoGroups are names alone. What else they may make the kernel says.
+	Unprivileged bool
 }
 
-// nowhere is where the groups are that are names alone.
-const nowhere = "/proc/self/no-cgroups"
+// NoGroups is the parent of groups that are not made, and limit nothing: for who may make none.
+const NoGroups = "/no-groups"
 
 // Manager makes groups in the hierarchies it found. It is safe for concurrent
 // use.
@@ -74,6 +75,8 @@ type Manager struct {
 	swap    bool
 	units   Units // or nil
 
+	unprivileged bool
+
 	mu      sync.Mutex
 	ensured map[string]bool // paths that EnsureParent made, never pruned
 }
@@ -81,9 +84,6 @@ type Manager struct {
 // New finds the hierarchies mounted at or below the configured root. Mounts
 // made later are not seen.
 func New(c Config) (*Manager, error) {
-	if c.None {
-		return &Manager{ensured: map[string]bool{"/": true}}, nil
-	}
 	root := c.Root
 	if root == "" {
 		root = "/sys/fs/cgroup"
@@ -97,7 +97,7 @@ func New(c Config) (*Manager, error) {
 	if len(tree) == 0 {
 		return nil, fmt.Errorf("find cgroup mounts: none at or below %s: %w", root, ErrNoController)
 	}
-	m := &Manager{version: 1, tree: tree, ensured: map[string]bool{"/": true}}
+	m := &Manager{version: 1, tree: tree, ensured: map[string]bool{"/": true}, unprivileged: c.Unprivileged}
 	if len(tree) == 1 && tree[0].unified {
 		m.version = 2
 		names, err := os.ReadFile(filepath.Join(tree[0].mount, "cgroup.controllers"))
@@ -118,8 +118,8 @@ func New(c Config) (*Manager, error) {
 	return m, nil
 }
 
-// Version is 2 when every controller is in the one cgroup2 hierarchy, 1 for v1 and
-// hybrid, and 0 for none.
+// Version is 2 when every controller is in the one cgroup2 hierarchy, and 1
+// for v1 and hybrid.
 func (m *Manager) Version() int { return m.version }
 
 // Swap reports whether the kernel can limit swap. Where it can't, a swap limit
@@ -195,9 +195,6 @@ func (m *Manager) primary() *hierarchy {
 		if h := m.find(name); h != nil {
 			return h
 		}
-	}
-	if len(m.tree) == 0 {
-		return &hierarchy{mount: nowhere}
 	}
 	return &m.tree[0]
 }

@@ -71,10 +71,13 @@ func (g *Group) Begin(name string) error {
 func (m *Manager) create(parent, name string, r *specs.LinuxResources) (*Group, error) {
 	g := &Group{m: m, path: path.Join(parent, name)}
 	settings, err := m.settings(r)
+	if err == nil && m.nameOnly(parent) && len(settings) > 0 {
+		err = fmt.Errorf("limits: %w", ErrNoController)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("create cgroup %s: %w", g.path, err)
 	}
-	if m.version == 0 {
+	if m.nameOnly(parent) {
 		return g, nil
 	}
 	made, err := m.makeGroup(parent, g.path)
@@ -237,6 +240,9 @@ func (m *Manager) delegate(p string) error {
 			continue
 		}
 		err = enable(dir, add)
+		if m.unprivileged && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM)) {
+			continue // above what is delegated to us; a limit that can't be set says so
+		}
 		if errors.Is(err, unix.EBUSY) {
 			return invalid("enable controllers %s in %s, which has processes of its own: %w", strings.Join(add, " "), p[:i], err)
 		}

@@ -44,7 +44,7 @@ func (g *Group) Path() string { return g.path }
 
 // Handle does no I/O. It is empty for a path that Load found invalid.
 func (g *Group) Handle() Handle {
-	if g.invalid != nil || g.m.version == 0 {
+	if g.invalid != nil || g.m.nameOnly(g.path) {
 		return Handle{}
 	}
 	var h Handle
@@ -70,7 +70,7 @@ func (g *Group) Supervisor() (Handle, error) {
 	if g.invalid != nil {
 		return Handle{}, g.invalid
 	}
-	if g.m.version != 2 {
+	if g.m.version == 1 || g.m.nameOnly(g.path) {
 		return g.Handle(), nil
 	}
 	leaf := &Group{m: g.m, path: path.Join(g.path, supervisorName)}

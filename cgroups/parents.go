@@ -14,7 +14,7 @@ func (m *Manager) EnsureParent(parent string) error {
 		return m.makeSlice(parent)
 	}
 	clean, err := cleanPath(parent)
-	if err != nil {
+	if err != nil || m.nameOnly(clean) {
 		return err
 	}
 	for i := range m.tree {

@@ -53,7 +53,7 @@ func (m *Manager) settings(r *specs.LinuxResources) ([]setting, error) {
 	b.unified(r.Unified)
 	// A cpuset with members can't be made empty again, so it comes last.
 	slices.SortStableFunc(b.out, func(x, y setting) int { return x.rank() - y.rank() })
-	if len(r.Devices) > 0 && m.version != 0 { // else a file's permissions say who may use a device
+	if len(r.Devices) > 0 && !m.unprivileged { // whose permissions say which they may use
 		rules, err := deviceRules(r.Devices)
 		if err != nil {
 			return nil, err

@@ -82,7 +82,7 @@ func (v *view) measure(c *container, out *ContainerStats, what scope) error {
 	c.inst.mu.Unlock()
 	var err error
 	group := v.cfg.Cgroups.Load(out.Container.Cgroup)
-	if out.Stats, err = group.Measure(what.container); err != nil {
+	if out.Stats, err = v.statistics(group, what.container, out.Container.PID); err != nil {
 		return err
 	}
 	if what.container&cgroups.Detailed != 0 {
@@ -144,7 +144,8 @@ func (v *view) measureInstance(i *instance, out *InstanceStats, what scope) erro
 		return errorf(ErrNotReady, "instance %s is not running", i.id)
 	}
 	var err error
-	if out.Stats, err = v.cfg.Cgroups.Load(out.Instance.Cgroup).Measure(what.instance); err != nil {
+	group := v.cfg.Cgroups.Load(out.Instance.Cgroup)
+	if out.Stats, err = v.statistics(group, what.instance, out.Instance.InitPID); err != nil {
 		return err
 	}
 	if r := out.Instance.Network; r != nil && what.traffic != nil {

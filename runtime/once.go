@@ -265,10 +265,7 @@ func (o *once) launch(ctx context.Context, p *planned) (supervisor.Exit, error) 
 	defer close(finished)
 	go passSignals(child, o.cfg.Signals, finished)
 	// EOF is the exec, or the end.
-	text, rerr := o.readReport(ours)
-	if rerr != nil {
-		_ = child.Kill() // it may have ended
-	}
+	text, rerr := o.readReport(ours, child)
 	cause := wait()
 	if cause == nil && len(text) == 0 {
 		if cause = o.afterStart(ctx, child.PID); cause != nil {
@@ -282,11 +279,7 @@ func (o *once) launch(ctx context.Context, p *planned) (supervisor.Exit, error) 
 		return supervisor.Exit{}, err
 	}
 	if len(text) > 0 {
-		failure := new(program.Failure)
-		if err := json.Unmarshal(text, failure); err != nil {
-			return supervisor.Exit{}, fmt.Errorf("read the stage's report: %w", err)
-		}
-		return supervisor.Exit{}, failure
+		return supervisor.Exit{}, reported(text)
 	}
 	if ctx.Err() != nil {
 		return supervisor.Exit{}, ctx.Err()
@@ -301,4 +294,13 @@ func (o *once) launch(ctx context.Context, p *planned) (supervisor.Exit, error) 
 		return supervisor.Exit{}, errors.New("start: " + program.ActionCrashed)
 	}
 	return supervisor.Exit{Version: supervisor.ProtocolVersion, Code: code, Signal: signal, At: time.Now()}, nil
+}
+
+// reported is the failure that a stage tells.
+func reported(text []byte) error {
+	failure := new(program.Failure)
+	if err := json.Unmarshal(text, failure); err != nil {
+		return fmt.Errorf("read the stage's report: %w", err)
+	}
+	return failure
 }

@@ -33,8 +33,15 @@ func (u *Unprivileged) openBinary(path string) (*os.File, error) {
 }
 
 // readReport reads what a stage says until its end, which is the exec, or its own. It
-// serves file systems that the stage asks for.
-func (o *once) readReport(report linux.FD) (text []byte, err error) {
+// serves file systems that the stage asks for, which is killed if that does not work.
+func (o *once) readReport(report linux.FD, child *linux.Child) (text []byte, err error) {
+	if text, err = o.listen(report); err != nil {
+		_ = child.Kill() // it may have ended
+	}
+	return text, err
+}
+
+func (o *once) listen(report linux.FD) (text []byte, err error) {
 	buffer := make([]byte, maxReport)
 	for {
 		if err := report.AwaitInput(-1); err != nil {

@@ -16,7 +16,7 @@ var mayImport = map[string][]string{
 	"cmd/siflet": {
 		"cmd/internal/config", "cmd/internal/notify", "cmd/internal/setup", "cmd/internal/site", "cmd/internal/unprivileged", "runtime", "runtime/action", "runtime/bootstrap", "runtime/build", "runtime/cdi", "runtime/contract", "runtime/convert", "runtime/definition", "runtime/image", "runtime/inspect", "runtime/program",
 		"runtime/publish", "runtime/registry", "runtime/sif", "runtime/source", "runtime/trust",
-		"runtime/supervisor", "runtime/linux", "runtime/record", "runtime/unsquash", "network", "cgroups",
+		"runtime/supervisor", "runtime/linux", "runtime/record", "runtime/unsquash", "network", "cgroups", "cgroups/systemd",
 	},
 	"cmd/siflet-agent": {
 		"cmd/internal/config", "cmd/internal/notify", "cmd/internal/setup", "cri", "cri/nri", "runtime", "runtime/image", "runtime/linux", "runtime/registry",

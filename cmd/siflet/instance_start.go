@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/siflet/siflet/cgroups"
 	"github.com/siflet/siflet/cmd/internal/notify"
 	"github.com/siflet/siflet/runtime"
 	"github.com/siflet/siflet/runtime/linux"
@@ -95,6 +96,11 @@ func (s *starting) run(cmd *cobra.Command, ref, name string, args []string) erro
 	if err != nil {
 		return err
 	}
+	if s.instance.Resources != nil || s.container.Resources != nil {
+		if s.instance.CgroupParent, err = s.parentWithLimits(ctx); err != nil {
+			return err
+		}
+	}
 	engine, err := s.w.open(ctx, s.roots, func(c *runtime.Config) { c.CDIDirs, c.Unprivileged = s.o.cdiDirs, way })
 	if err != nil {
 		return err
@@ -113,6 +119,18 @@ func (s *starting) run(cmd *cobra.Command, ref, name string, args []string) erro
 	}
 	end() // others have work to do
 	return s.stay(ctx, running)
+}
+
+// parentWithLimits is the parent of an instance's group if it is not that of all.
+func (s *starting) parentWithLimits(ctx context.Context) (string, error) {
+	if linux.IsRoot() {
+		return "", nil
+	}
+	groups, err := cgroups.New(cgroups.Config{Unprivileged: true})
+	if err != nil {
+		return "", err
+	}
+	return limited(ctx, groups)
 }
 
 // specify says what the instance and its container are made of.

