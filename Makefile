@@ -14,7 +14,7 @@ TOOL       := $(GO) tool -modfile=hack/tools/go.mod
 # Debian packages, by what needs them: building SIFs, tests, the virtual machine for cgroup v2.
 PACKAGES   := squashfs-tools busybox-static iproute2 nftables containernetworking-plugins curl \
 	docker-registry mmdebstrap squashfs-tools-ng attr gnupg zstd python3-seccomp apparmor criu crun e2fsprogs \
-	git poppler-utils
+	git poppler-utils squashfuse uidmap passt slirp4netns
 VMPACKAGES := qemu-system-x86 checkpolicy
 
 .PHONY: help

@@ -97,7 +97,7 @@ func interrupt(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	cmd := exec.Command(filepath.Join(os.Getenv(binVar), args[2]), args[3:]...)
 	cmd.Env = []string{
-		"HOME=/root", "PATH=" + ts.Getenv("PATH"), "SIFLET_CONFIGDIR=" + ts.Getenv("SIFLET_CONFIGDIR"), "TMPDIR=" + ts.Getenv("TMPDIR"),
+		"HOME=" + ts.Getenv("HOME"), "PATH=" + ts.Getenv("PATH"), "SIFLET_CONFIGDIR=" + ts.Getenv("SIFLET_CONFIGDIR"), "TMPDIR=" + ts.Getenv("TMPDIR"),
 		"SIFLET_CGROUP_PARENT=" + ts.Getenv("SIFLET_CGROUP_PARENT"),
 	}
 	cmd.Dir = ts.Getenv("WORK")

@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -66,7 +67,11 @@ func leftovers(t *testing.T, before map[string]string, parent string) []string {
 			left = append(left, "mount "+line)
 		}
 	}
-	for _, dir := range []string{"/run/netns", "/run/siflet-0/instances", "/run/siflet-0/once", "/run/node/instances"} {
+	dirs := []string{"/run/netns", "/run/node/instances"}
+	for _, run := range []string{"/run/siflet-0", fmt.Sprintf("/run/user/%d/siflet", userID)} {
+		dirs = append(dirs, run+"/instances", run+"/once")
+	}
+	for _, dir := range dirs {
 		entries, err := os.ReadDir(dir)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Error(err)

@@ -30,13 +30,16 @@ const (
 // TestMain builds what the scripts need, or prepares the namespaces of one.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if os.Geteuid() != 0 {
+	if os.Geteuid() != 0 && os.Getenv(userVar) == "" {
 		fmt.Fprintln(os.Stderr, "skipped: needs root, to make namespaces, mounts and cgroups")
 		os.Exit(0)
 	}
 	run := outside
 	if os.Getenv(scriptVar) != "" {
 		run = inside
+	}
+	if os.Geteuid() != 0 {
+		run = func(m *testing.M) (int, error) { return m.Run(), nil }
 	}
 	status, err := run(m)
 	if err != nil {
@@ -52,6 +55,9 @@ func outside(m *testing.M) (status int, err error) {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if err := os.Chmod(dir, 0o755); err != nil { // for users
+		return 1, err
+	}
 	bin := os.Getenv("SIFLET_BIN")
 	if bin == "" {
 		bin = filepath.Join(dir, "bin")
@@ -88,6 +94,11 @@ func inside(m *testing.M) (int, error) {
 	if err != nil {
 		return 1, fmt.Errorf("bring lo up: %w", err)
 	}
+	if os.Getenv(userVar) != "" {
+		if err := prepareUser(); err != nil {
+			return 1, fmt.Errorf("prepare for a user: %w", err)
+		}
+	}
 	return m.Run(), nil
 }
 
@@ -98,30 +109,47 @@ func TestScripts(t *testing.T) {
 		runScript(t, script)
 		return
 	}
-	scripts, err := filepath.Glob("*.txtar")
-	if err != nil || len(scripts) == 0 {
+	for _, script := range scripts(t) {
+		t.Run(strings.TrimSuffix(script, ".txtar"), func(t *testing.T) { again(t, "TestScripts", scriptVar+"="+script) })
+	}
+}
+
+func scripts(t *testing.T) []string {
+	t.Helper()
+	found, err := filepath.Glob("*.txtar")
+	if err != nil || len(found) == 0 {
 		t.Fatalf("no scripts: %v", err)
 	}
-	for _, script := range scripts {
-		t.Run(strings.TrimSuffix(script, ".txtar"), func(t *testing.T) {
-			again := exec.Command(os.Args[0], "-test.run=^TestScripts$", "-test.v="+strconv.FormatBool(testing.Verbose()))
-			again.Env = append(os.Environ(), scriptVar+"="+script)
-			again.SysProcAttr = &syscall.SysProcAttr{
-				Unshareflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS,
-				Pdeathsig:    syscall.SIGKILL,
-			}
-			if out, err := again.CombinedOutput(); err != nil {
-				t.Errorf("%v\n%s", err, out)
-			}
-		})
+	return found
+}
+
+// again runs a test of this file's in namespaces of its own, with more variables.
+func again(t *testing.T, test string, vars ...string) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run=^"+test+"$", "-test.v="+strconv.FormatBool(testing.Verbose()))
+	cmd.Env = append(os.Environ(), vars...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Unshareflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS,
+		Pdeathsig:    syscall.SIGKILL,
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 
 func runScript(t *testing.T, script string) {
 	t.Helper()
 	before := mounts(t)
-	parent := fmt.Sprintf("/siflet-cli-test-%d", os.Getpid())
+	parent := cgroupParent()
 	t.Cleanup(func() { checkNothingLeft(t, before, parent) })
+	runTestscript(t, script, parent)
+}
+
+// cgroupParent is the cgroup of a script's own.
+func cgroupParent() string { return fmt.Sprintf("/siflet-cli-test-%d", os.Getpid()) }
+
+func runTestscript(t *testing.T, script, parent string) {
+	t.Helper()
 	testscript.Run(t, testscript.Params{
 		Files: []string{script},
 		Setup: func(env *testscript.Env) error { return setUp(env, parent) },
@@ -137,10 +165,16 @@ func setUp(env *testscript.Env, parent string) error {
 	images := os.Getenv(imageVar)
 	env.Vars = []string{
 		"PATH=" + os.Getenv(binVar) + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-		"HOME=/root", "TERM=xterm", "USER=root", "WORK=" + env.WorkDir, "TMPDIR=" + env.WorkDir + "/.tmp", "exe=",
+		"TERM=xterm", "WORK=" + env.WorkDir, "TMPDIR=" + env.WorkDir + "/.tmp", "exe=",
 		"SIFLET_CONFIGDIR=" + env.WorkDir + "/.siflet", "SIFLET_CGROUP_PARENT=" + parent,
 		"SIFLET_STATE_DIR=" + env.WorkDir + "/.node", "SIFLET_RUN_DIR=/run/node",
 		"IMAGES=" + images, "BB=" + images + "/bb.sif", "WEB=" + images + "/web.sif", "APPS=" + images + "/apps.sif",
+	}
+	if os.Geteuid() == 0 {
+		env.Vars = append(env.Vars, "HOME=/root", "USER=root", "RUN=/run/siflet-0")
+	} else {
+		own := fmt.Sprintf("/run/user/%d", userID)
+		env.Vars = append(env.Vars, "HOME=/home/"+userName, "USER="+userName, "RUN="+own+"/siflet", "XDG_RUNTIME_DIR="+own)
 	}
 	data, err := filepath.Abs("../../../shared/testdata")
 	if err != nil {
@@ -151,8 +185,11 @@ func setUp(env *testscript.Env, parent string) error {
 }
 
 // condition knows [testdata], whether the files that others' programs made are
-// there, and [tool:NAME].
+// there, [tool:NAME], and who runs the script: [root] or [user].
 func condition(name string) (bool, error) {
+	if name == "root" || name == "user" {
+		return (os.Geteuid() == 0) == (name == "root"), nil
+	}
 	if tool, ok := strings.CutPrefix(name, "tool:"); ok {
 		_, err := exec.LookPath(tool)
 		return err == nil, nil

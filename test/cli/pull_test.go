@@ -160,7 +160,7 @@ func (r *registries) stop(ts *testscript.TestScript, signal os.Signal, want int,
 	})
 	defer r.server.ClearHooks()
 	cmd := exec.Command(filepath.Join(os.Getenv(binVar), args[0]), args[1:]...)
-	cmd.Env = []string{"HOME=/root", "PATH=" + ts.Getenv("PATH")}
+	cmd.Env = []string{"HOME=" + ts.Getenv("HOME"), "PATH=" + ts.Getenv("PATH")}
 	cmd.Dir = ts.Getenv("WORK")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	ts.Check(cmd.Start())
