@@ -73,7 +73,7 @@ func (v *view) running(id string) (*container, *supervisor.Client, error) {
 	switch state := c.stateLocked(); {
 	case legal(opExec, state), stays:
 	case state == ContainerExited && c.exit != nil:
-		return nil, nil, errorf(ErrNotReady, "container %s has exited (%d); it must be running", id, c.exit.Code)
+		return nil, nil, errorf(ErrNotReady, "container %s has exited (%d)%s; it must be running", id, c.exit.Code, afterColon(c.exit.Message))
 	default:
 		return nil, nil, errorf(ErrNotReady, "container %s is %s, not running", id, state)
 	}

@@ -25,7 +25,7 @@ func (c *container) overtaken(err error) error {
 	case c.gone, c.claim != nil && c.claim.what == claimRemove:
 		return errorf(ErrNotReady, "container %s is being removed", c.id)
 	case c.exit != nil:
-		return errorf(ErrNotReady, "container %s has exited (%d)", c.id, c.exit.Code)
+		return errorf(ErrNotReady, "container %s has exited (%d)%s", c.id, c.exit.Code, afterColon(c.exit.Message))
 	case errors.Is(err, supervisor.ErrGone):
 		return as(ErrUnavailable, err)
 	}
@@ -75,4 +75,12 @@ func (v *view) overtaken(id string, err error) error {
 		return errorf(ErrNotReady, "container %s has been removed", id)
 	}
 	return err
+}
+
+// afterColon adds more to say, if there is some.
+func afterColon(text string) string {
+	if text == "" {
+		return ""
+	}
+	return ": " + text
 }

@@ -17,7 +17,7 @@ const unlistedID = 2_000_004_242
 func TestWhoIsUnlistedIsToldWhatToSet(t *testing.T) {
 	if os.Getenv("SIFLET_TEST_UNLISTED") != "" {
 		r, err := callerRoots()
-		fmt.Fprintln(os.Stdout, r.base, r.user, err)
+		_, _ = fmt.Fprintln(os.Stdout, r.base, r.user, err)
 		return
 	}
 	if os.Geteuid() != 0 {

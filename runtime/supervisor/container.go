@@ -140,6 +140,9 @@ func (c *container) takeTerminal() error {
 // ended is told when the main process is gone.
 func (c *container) ended(e *Exit) {
 	c.s.loop.close(&c.main.terminal)
+	if reason := c.whyEnded(); reason != "" {
+		e.Message = reason
+	}
 	switch {
 	case c.main.failure != nil && c.svc != nil && c.svc.count > 0:
 		c.svc.failedAgain(c.main.failure.Reason)

@@ -3,6 +3,8 @@ package supervisor
 import (
 	"errors"
 	"fmt"
+	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -96,21 +98,59 @@ func (s *FUSEServer) said() string {
 // lone says that the supervisor has privileges in a user namespace of its own alone.
 func (s *server) lone() bool { return s.cfg.FUSE.Path != "" }
 
-// serveStage starts a server that a stage asks for, and collects it when it has ended: its
-// file system goes with the container's mounts.
-func (s *server) serveStage(message []byte, fds []linux.FD) error {
-	if len(fds) != 2 || !s.lone() {
+// serve starts a server that the stage asks for. Its file system goes with the
+// container's mounts, and it with that. A container that loses its image before is ended.
+func (st *stage) serve(message []byte, fds []linux.FD) error {
+	if len(fds) != 2 || !st.s.lone() {
 		return errors.New("a stage asks for FUSE")
 	}
-	server, err := s.cfg.FUSE.Serve(string(message[1:]), fds[0], fds[1])
+	server, err := st.s.cfg.FUSE.Serve(string(message[1:]), fds[0], fds[1])
 	if err != nil {
 		return err
 	}
-	p := &process{s: s, pid: server.PID, pidfd: server.pidfd, ended: func(e *Exit) {
-		if e.Code != 0 {
-			s.complain("squashfuse, which read an image, ended with " + exitText(e) + ": " + server.said())
-		}
+	p := &process{s: st.s, pid: server.PID, pidfd: server.pidfd}
+	p.ended = func(e *Exit) {
+		st.servers = slices.DeleteFunc(st.servers, func(q *process) bool { return q == p })
+		text := server.said()
 		_ = server.log.Close() // in memory
-	}}
-	return s.loop.watch(p.pidfd, linux.EventIn, p)
+		st.lose(path.Base(st.s.cfg.FUSE.Path) + " ended with " + strings.TrimSpace(exitText(e)+" "+text))
+	}
+	st.servers = append(st.servers, p)
+	return st.s.loop.watch(p.pidfd, linux.EventIn, p)
+}
+
+const imageLost = "the image can't be read any more: "
+
+// lose ends the container of a stage whose image is gone, if it is not about to end: those
+// of instances hold their mounts until then.
+func (st *stage) lose(reason string) {
+	c := st.s.containerOf(st)
+	if c == nil || c.ending != nil || c.mounts == linux.NoFD {
+		return
+	}
+	st.lost = imageLost + reason
+	st.s.complain(c.id + ": " + st.lost)
+	c.killAll(time.Now().Add(killTime), func(error) {})
+}
+
+// whyEnded is why the container's process ended if that is not its own doing.
+func (c *container) whyEnded() string {
+	if c.main.lost == "" && c.mounts != linux.NoFD {
+		for _, p := range c.main.servers {
+			if p.pidfd.Readable() { // which nobody has heard of yet
+				return imageLost + path.Base(c.s.cfg.FUSE.Path) + " ended"
+			}
+		}
+	}
+	return c.main.lost
+}
+
+// containerOf is the container that a stage is, or was, the main process of.
+func (s *server) containerOf(st *stage) *container {
+	for _, c := range s.containers {
+		if c.main == st {
+			return c
+		}
+	}
+	return nil
 }

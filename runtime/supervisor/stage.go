@@ -81,6 +81,8 @@ type stage struct {
 	failure  *program.Failure
 	restores bool
 	settled  bool
+	servers  []*process
+	lost     string // what became of the image that the container can't go on without
 	look     *timer // until it is settled
 	// settle is called once: nil when the program runs. The process of a
 	// failed stage may live a little longer; ended tells.
@@ -175,7 +177,7 @@ func (st *stage) read() {
 		b := st.s.inbuf
 		n, fds, err := st.sock.ReceiveFDs(b)
 		if n > 0 && err == nil && b[0] == program.FUSEMark && len(fds) > 0 {
-			err = st.s.serveStage(b[:n], fds)
+			err = st.serve(b[:n], fds)
 			for _, fd := range fds {
 				_ = fd.Close() // the server has them
 			}
