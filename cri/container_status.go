@@ -11,8 +11,12 @@ import (
 	"github.com/siflet/siflet/runtime"
 )
 
-// unknownExit is the exit code of a container whose end nobody saw.
-const unknownExit = 255
+// unknownExit and unknownReason are of a container whose end nobody saw, or that may
+// not have ended: the same as containerd's.
+const (
+	unknownExit   = 255
+	unknownReason = "Unknown"
+)
 
 func (s *Server) containerStatus(c *runtime.Container) *criapi.ContainerStatus {
 	out := &criapi.ContainerStatus{
@@ -34,7 +38,7 @@ func (s *Server) containerStatus(c *runtime.Container) *criapi.ContainerStatus {
 		out.Reason, out.Message = exitReason(c), printable(c.Reason)
 	case runtime.ContainerUnknown:
 		out.StartedAt, out.FinishedAt = nanoseconds(c.StartedAt), nanoseconds(c.FinishedAt)
-		out.ExitCode, out.Reason, out.Message = unknownExit, "Unknown", printable(c.Reason)
+		out.ExitCode, out.Reason, out.Message = unknownExit, unknownReason, printable(c.Reason)
 	}
 	return out
 }
@@ -48,6 +52,8 @@ func exitReason(c *runtime.Container) string {
 	switch {
 	case c.OOMKilled:
 		return "OOMKilled"
+	case c.Lost:
+		return unknownReason
 	case c.StartedAt.IsZero():
 		return "StartError"
 	case c.ExitCode == 0:

@@ -98,6 +98,9 @@ func TestContainerBecomesStatus(t *testing.T) {
 		"not-started": func(c *runtime.Container) {
 			c.State, c.StartedAt, c.FinishedAt, c.ExitCode, c.Reason = runtime.ContainerExited, time.Time{}, at(3), 128, "no such command"
 		},
+		"lost": func(c *runtime.Container) {
+			c.State, c.FinishedAt, c.ExitCode, c.Lost, c.Reason = runtime.ContainerExited, at(3), 255, true, "its supervisor ended"
+		},
 		"unknown": func(c *runtime.Container) { c.State, c.Reason = runtime.ContainerUnknown, "the supervisor is gone" },
 	} {
 		c := base

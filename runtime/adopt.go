@@ -101,7 +101,7 @@ func loadContainers(i *instance) error {
 			c.rec = containerRecord{ID: c.id, InstanceID: i.id, RemovingAt: time.Now(), Reason: err.Error()}
 		}
 		c.loadExit()
-		if c.exit != nil || !c.rec.FailedAt.IsZero() {
+		if c.stateLocked() == ContainerExited {
 			c.endLocked()
 		}
 		i.containers[c.id] = c
@@ -111,6 +111,9 @@ func loadContainers(i *instance) error {
 
 // loadExit reads how the container has ended, if it has.
 func (c *container) loadExit() {
+	if !c.rec.LostAt.IsZero() {
+		return // so it was told
+	}
 	var err error
 	if c.exit, err = readExit(c); err != nil {
 		c.rec.Reason = err.Error()
@@ -151,6 +154,8 @@ func (e *Engine) adoptOne(ctx context.Context, i *instance) error {
 		default:
 			e.lost(i) //nolint:contextcheck // what a dead supervisor left is killed whoever asks
 		}
+	default:
+		e.settleLost(i, i.listLocked()) // nothing of it is left
 	}
 	doubtAnswers(i)
 	e.thawLeft(i) //nolint:contextcheck // it goes on as long as the engine does
@@ -193,16 +198,9 @@ func (e *Engine) lost(i *instance) {
 	}
 	for _, c := range i.containers {
 		c.announced = !c.rec.StartedAt.IsZero()
-		c.endStartedLocked()
 	}
 	i.mu.Unlock()
 	e.sweep(i)
-}
-
-func (c *container) endStartedLocked() {
-	if !c.rec.StartedAt.IsZero() {
-		c.endLocked()
-	}
 }
 
 // believe takes a supervisor's word for its containers. A change that came
@@ -225,7 +223,7 @@ func believe(i *instance, status supervisor.Status) {
 				c.rec.StartedAt = s.StartedAt
 			}
 		}
-		if s.Exit != nil && c.exit == nil {
+		if s.Exit != nil && c.exit == nil && c.rec.LostAt.IsZero() {
 			c.exit = s.Exit
 			c.endLocked()
 		}

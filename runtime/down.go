@@ -117,7 +117,13 @@ func (e *Engine) down(ctx context.Context, i *instance) error {
 	errs := e.endSupervisor(ctx, i, group)
 	e.ended(i, "") //nolint:contextcheck // it waits for nothing here
 	if errs == nil {
+		i.mu.Lock()
+		list := i.listLocked()
+		i.mu.Unlock()
+		e.settleLost(i, list)
 		e.informStops(ctx, i)
+	} else {
+		i.endStarted()
 	}
 	if plugged {
 		close(told)

@@ -52,6 +52,7 @@ type containerRecord struct {
 	// FailedAt and Reason tell of a start that did not work.
 	FailedAt   time.Time             `json:"failed_at,omitzero"`
 	Reason     string                `json:"reason,omitempty"`
+	LostAt     time.Time             `json:"lost_at,omitzero"` // when nothing was left of it, and nobody to tell how it ended
 	PID        int                   `json:"pid,omitempty"`
 	LogPath    string                `json:"log_path,omitempty"`
 	StopSignal string                `json:"stop_signal,omitempty"`
@@ -202,7 +203,7 @@ func (c *container) endLocked() {
 func (c *container) stateLocked() ContainerState {
 	return containerState(facts{
 		started:  !c.rec.StartedAt.IsZero(),
-		finished: c.exit != nil || !c.rec.FailedAt.IsZero(),
+		finished: c.exit != nil || !c.rec.FailedAt.IsZero() || !c.rec.LostAt.IsZero(),
 		alive:    c.inst.alive,
 	})
 }
@@ -224,12 +225,15 @@ func (c *container) snapshotLocked() Container {
 	case ContainerRunning:
 		out.PID = r.PID
 	case ContainerExited:
-		if c.exit != nil {
+		switch {
+		case c.exit != nil:
 			out.ExitCode, out.OOMKilled, out.FinishedAt = c.exit.Code, c.exit.OOM, c.exit.At
 			if out.Reason == "" {
 				out.Reason = c.exit.Message
 			}
-		} else {
+		case !r.LostAt.IsZero():
+			out.ExitCode, out.FinishedAt, out.Lost = unseenExit, r.LostAt, true
+		default:
 			out.ExitCode, out.FinishedAt = startFailed, r.FailedAt
 		}
 	case ContainerUnknown:

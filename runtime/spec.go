@@ -270,6 +270,7 @@ type Container struct {
 	PID        int            `json:"pid,omitempty"`
 	ExitCode   int            `json:"exit_code"`
 	OOMKilled  bool           `json:"oom_killed,omitempty"`
+	Lost       bool           `json:"lost,omitempty"`   // it ended with its supervisor: the exit code means nothing
 	Reason     string         `json:"reason,omitempty"` // a start that did not work, an unknown end
 	// Volumes are the IDs of the images that mounts name.
 	Volumes    map[string]string     `json:"volumes,omitempty"`

@@ -5,15 +5,15 @@ import "time"
 // facts are all that a container's state depends on.
 type facts struct {
 	started  bool // it has run, or was told to
-	finished bool // its end is recorded, or its start did not work
+	finished bool // its end is recorded, seen or not, or its start did not work
 	alive    bool // its supervisor answers
 }
 
 // containerState derives a container's state:
 //
 //	created ──start──▶ running ──exit──▶ exited
-//	   │                  │
-//	   └─start fails──────┼────────────▶ exited
+//	   │                  │                ▲  ▲
+//	   └─start fails──────┼────────────────┘  │ no process is left
 //	                      └─supervisor─▶ unknown
 //	                        lost
 func containerState(f facts) ContainerState {

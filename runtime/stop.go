@@ -31,8 +31,12 @@ func (e *Engine) StopContainer(ctx context.Context, id string, grace time.Durati
 		return fmt.Errorf("stop container: %w", err)
 	}
 	running, client, err := c.settled(ctx)
-	if err == nil && running {
+	switch {
+	case err != nil:
+	case running:
 		err = e.stopRunning(ctx, c, client, grace, o.Signal)
+	default:
+		err = e.endLost(ctx, c)
 	}
 	if err != nil {
 		return fmt.Errorf("stop container: %w", err)
@@ -77,7 +81,7 @@ func (e *Engine) stopProcess(ctx context.Context, c *container) error {
 	running, client := c.stateLocked() == ContainerRunning, c.inst.client
 	c.inst.mu.Unlock()
 	if !running {
-		return nil
+		return e.endLost(ctx, c)
 	}
 	return e.kill(ctx, c, client)
 }

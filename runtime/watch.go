@@ -28,6 +28,8 @@ func (w *watch) close() {
 // One that takes longer hangs, and must not hang whoever asks.
 const answerTime = 5 * time.Second
 
+const supervisorEnded = "its supervisor ended"
+
 // errMute says that a supervisor is there and does not answer.
 var errMute = errors.New("its supervisor does not answer")
 
@@ -73,7 +75,7 @@ func (e *Engine) observe(i *instance) (supervisor.Status, error) {
 			e.happened(i, change) //nolint:contextcheck // an end is told of whoever began to watch
 		}
 		if life.Err() == nil {
-			e.ended(i, "its supervisor ended") //nolint:contextcheck // likewise
+			e.ended(i, supervisorEnded) //nolint:contextcheck // likewise
 		}
 	})
 	return status, nil
@@ -110,7 +112,7 @@ func (e *Engine) startedLocked(c *container, pid int) {
 }
 
 func (e *Engine) exitedLocked(c *container, exit *supervisor.Exit) {
-	if c.exit != nil {
+	if c.exit != nil || !c.rec.LostAt.IsZero() {
 		return
 	}
 	e.startedLocked(c, 0) // it ended before its start was heard of
@@ -134,45 +136,42 @@ func (e *Engine) ended(i *instance, reason string) {
 	}
 	list := i.listLocked()
 	i.mu.Unlock()
+	lost := false
 	for _, c := range list {
 		exit, err := readExit(c)
 		i.mu.Lock()
-		switch {
-		case exit != nil:
+		if exit != nil {
 			e.exitedLocked(c, exit)
-		case !c.rec.StartedAt.IsZero() && !c.ended && c.exit == nil:
+		} else if c.lostLocked() {
+			lost = true
 			if err != nil {
 				c.rec.Reason = err.Error()
 			}
-			c.endLocked()
-			e.tellLocked(EventStopped, i, c.id)
-			e.informEnd(c)
 		}
 		i.mu.Unlock()
 	}
 	if was && reason != "" {
-		i.mu.Lock()
-		asked := i.claim != nil || i.ending
-		i.mu.Unlock()
-		if !asked {
-			e.cfg.Log.Warn("supervisor ended", "instance", i.id)
-			e.sweep(i)
-			e.tellStopped(i)
-		}
+		e.endedUnasked(i, lost)
 	}
 }
 
-// sweep kills what a dead supervisor may have left.
-func (e *Engine) sweep(i *instance) {
-	ctx, cancel := detached(context.Background())
-	defer cancel()
-	if err := e.cfg.Cgroups.Load(i.rec.Cgroup).Kill(ctx); err != nil {
-		e.cfg.Log.Warn("processes of a dead supervisor can't be killed", "instance", i.id, "error", err)
-	}
+// endedUnasked goes on from the end of a supervisor that nobody brought about who does so
+// himself. The way down does.
+func (e *Engine) endedUnasked(i *instance, lost bool) {
 	i.mu.Lock()
-	rec := i.rec
+	down, asked := i.claim != nil && i.claim.what != claimUpdate, i.ending
 	i.mu.Unlock()
-	e.note(i.recordPath(), rec)
+	if down || asked && !lost {
+		return
+	}
+	e.cfg.Log.Warn("supervisor ended", "instance", i.id)
+	for _, c := range e.sweep(i) {
+		e.hooksAfterEnd(c)
+		e.informEnd(c)
+	}
+	if !asked {
+		e.tellStopped(i)
+	}
 }
 
 // readExit returns nil without an error when there is no exit file.
