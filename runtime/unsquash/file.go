@@ -154,15 +154,11 @@ func (f *file) fill() error {
 
 // fillRest reads the end of the file out of a fragment.
 func (f *file) fillRest(n int64) error {
-	const size = 16
-	if int64(f.info.fragment) >= f.s.fragmentsN {
-		return corrupt("fragment %d of %d", f.info.fragment, f.s.fragmentsN)
-	}
-	raw, err := f.s.lookup(f.s.fragments, int64(f.info.fragment)*size, size)
+	at, word, err := f.s.fragment(f.info)
 	if err != nil {
 		return err
 	}
-	all, err := f.s.data(binary.LittleEndian.Uint64(raw), binary.LittleEndian.Uint32(raw[8:]))
+	all, err := f.s.data(at, word)
 	if err != nil {
 		return err
 	}
@@ -179,9 +175,10 @@ func (s *Reader) data(at uint64, word uint32) ([]byte, error) {
 	if n > int64(s.blockSize) || int64(at) < 0 {
 		return nil, corrupt("a block of %d bytes at %d", n, at)
 	}
-	raw, err := s.bytesAt(int64(at), n)
-	if err != nil || word&storedBlock != 0 {
-		return raw, err
+	if word&storedBlock != 0 {
+		return s.bytesAt(int64(at), n)
 	}
-	return s.inflate(raw, s.blockSize)
+	out := make([]byte, s.blockSize)
+	size, err := s.unpackAt(out, at, word)
+	return out[:size], err
 }

@@ -12,6 +12,12 @@ type Info struct {
 	// Inode is the inode's number: names with the same one are links to one file.
 	Inode    uint32
 	UID, GID uint32
+	// Links is how many names it has, for a directory also those in itself and below.
+	Links uint32
+	// Ref is where the inode is: no other one has the same. See InodeAt.
+	Ref uint64
+	// Parent is the inode number of a directory's parent.
+	Parent uint32
 	// Target is where a symbolic link leads.
 	Target string
 	// Major and Minor are those of a device.
@@ -28,9 +34,10 @@ type Info struct {
 	start            uint64
 	fragment, offset uint32
 	blocks           cursor
-	// Of a directory: where its entries are.
-	block uint32
-	place int
+	// Of a directory: where its entries are. After the inode may come an index of them.
+	block   uint32
+	place   int
+	indexed uint16
 }
 
 // Name is the last element of the path by which it was found.
@@ -57,6 +64,28 @@ func (i *Info) Mode() fs.FileMode {
 		}
 	}
 	return mode | kindMode(i.kind)
+}
+
+// UnixMode is type and permissions as the kernel has them.
+func (i *Info) UnixMode() uint32 { return unixType(i.kind) | uint32(i.mode&0o7777) }
+
+func unixType(kind uint16) uint32 {
+	switch kind {
+	case typeDirectory:
+		return 0o040000
+	case typeSymlink:
+		return 0o120000
+	case typeBlock:
+		return 0o060000
+	case typeChar:
+		return 0o020000
+	case typeFIFO:
+		return 0o010000
+	case typeSocket:
+		return 0o140000
+	default:
+		return 0o100000
+	}
 }
 
 func kindMode(kind uint16) fs.FileMode {
@@ -90,7 +119,7 @@ func (s *Reader) inode(ref uint64, name string) (*Info, error) {
 		return nil, err
 	}
 	le := binary.LittleEndian
-	i := &Info{name: name, kind: le.Uint16(head), mode: le.Uint16(head[2:]), time: le.Uint32(head[8:]), Inode: le.Uint32(head[12:]), xattr: noXattrs}
+	i := &Info{name: name, Ref: ref, kind: le.Uint16(head), mode: le.Uint16(head[2:]), time: le.Uint32(head[8:]), Inode: le.Uint32(head[12:]), xattr: noXattrs}
 	uid, gid := int(le.Uint16(head[4:])), int(le.Uint16(head[6:]))
 	if uid >= len(s.ids) || gid >= len(s.ids) {
 		return nil, corrupt("an inode of owner %d:%d of %d", uid, gid, len(s.ids))
@@ -123,6 +152,7 @@ func (i *Info) readDirectory(c *cursor, extended bool) error {
 			return err
 		}
 		i.block, i.size, i.place = le.Uint32(b), uint64(le.Uint16(b[8:])), int(le.Uint16(b[10:]))
+		i.Links, i.Parent = le.Uint32(b[4:]), le.Uint32(b[12:])
 		return nil
 	}
 	b, err := c.take(24) //nolint:mnd // the same, longer
@@ -130,6 +160,8 @@ func (i *Info) readDirectory(c *cursor, extended bool) error {
 		return err
 	}
 	i.size, i.block, i.place, i.xattr = uint64(le.Uint32(b[4:])), le.Uint32(b[8:]), int(le.Uint16(b[18:])), le.Uint32(b[20:])
+	i.Links, i.Parent, i.indexed = le.Uint32(b), le.Uint32(b[12:]), le.Uint16(b[16:])
+	i.blocks = *c
 	return nil
 }
 
@@ -141,12 +173,13 @@ func (i *Info) readFile(c *cursor, extended bool) error {
 			return err
 		}
 		i.start, i.size = le.Uint64(b), le.Uint64(b[8:])
-		i.fragment, i.offset, i.xattr = le.Uint32(b[28:]), le.Uint32(b[32:]), le.Uint32(b[36:])
+		i.Links, i.fragment, i.offset, i.xattr = le.Uint32(b[24:]), le.Uint32(b[28:]), le.Uint32(b[32:]), le.Uint32(b[36:])
 	} else {
 		b, err := c.take(16) //nolint:mnd // the same, shorter
 		if err != nil {
 			return err
 		}
+		i.Links = 1
 		i.start, i.fragment, i.offset, i.size = uint64(le.Uint32(b)), le.Uint32(b[4:]), le.Uint32(b[8:]), uint64(le.Uint32(b[12:]))
 	}
 	if int64(i.size) < 0 {
@@ -161,6 +194,7 @@ func (i *Info) readLink(c *cursor, extended bool) error {
 	if err != nil {
 		return err
 	}
+	i.Links = binary.LittleEndian.Uint32(b)
 	n := binary.LittleEndian.Uint32(b[4:])
 	if n > maxTarget {
 		return corrupt("a link of %d bytes", n)
@@ -174,12 +208,13 @@ func (i *Info) readLink(c *cursor, extended bool) error {
 }
 
 func (i *Info) readSpecial(c *cursor, extended bool) error {
-	if _, err := c.take(4); err != nil { // links
+	b, err := c.take(4)
+	if err != nil {
 		return err
 	}
+	i.Links = binary.LittleEndian.Uint32(b)
 	if i.kind == typeBlock || i.kind == typeChar {
-		b, err := c.take(4)
-		if err != nil {
+		if b, err = c.take(4); err != nil {
 			return err
 		}
 		n := binary.LittleEndian.Uint32(b)

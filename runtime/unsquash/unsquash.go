@@ -1,5 +1,6 @@
 // Package unsquash reads squashfs 4.0 file systems without mounting them, and so without
-// root: gzip, zstd and lz4. It trusts nothing it reads, and writes nothing.
+// root, from the beginning to the end or at any place. It knows every compression that
+// the kernel does. It trusts nothing it reads, and writes nothing.
 package unsquash
 
 // The format's own numbers.
@@ -13,9 +14,13 @@ const (
 	noXattrs       = 0xffffffff
 	noTable        = 0xffffffffffffffff
 	maxTarget      = 4095
+	maxName        = 256
 	maxRun         = 256 // entries below one header of a directory
 
 	gzip      = 1
+	lzma      = 2
+	lzo1x     = 3
+	xzStreams = 4
 	lz4Blocks = 5
 	zstandard = 6
 )

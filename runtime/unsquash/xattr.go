@@ -132,3 +132,6 @@ func (c *cursor) value() ([]byte, error) {
 	}
 	return c.take(int(binary.LittleEndian.Uint32(head)))
 }
+
+// HasXattrs says that there are extended attributes at all.
+func (s *Reader) HasXattrs() bool { return s.xattrs.n > 0 }
