@@ -30,12 +30,13 @@ run-deps:
 	@hack/deps squashfs-tools busybox-static
 
 .PHONY: build
-build: ## the four programs, in bin
+build: ## the five programs, in bin
 	@mkdir -p $(BIN)
 	$(GO) build -trimpath -ldflags '$(LDFLAGS) -X main.version=$(VERSION)' -o $(BIN)/siflet ./cmd/siflet
 	$(GO) build -trimpath -ldflags '$(LDFLAGS) -X main.version=$(VERSION)' -o $(BIN)/siflet-agent ./cmd/siflet-agent
 	$(SMALL) $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/siflet-instance ./cmd/siflet-instance
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/siflet-action ./cmd/siflet-action
+	$(SMALL) $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/siflet-fuse ./cmd/siflet-fuse
 
 .PHONY: run
 run: run-deps build ## clone to a pod that answers: see README
@@ -90,6 +91,7 @@ install: build ## into PREFIX (default /usr/local)
 	install -D -m 0755 $(BIN)/siflet-agent $(DESTDIR)$(PREFIX)/libexec/siflet/siflet-agent
 	install -D -m 0755 $(BIN)/siflet-instance $(DESTDIR)$(PREFIX)/libexec/siflet/siflet-instance
 	install -D -m 0755 $(BIN)/siflet-action $(DESTDIR)$(PREFIX)/libexec/siflet/siflet-action
+	install -D -m 0755 $(BIN)/siflet-fuse $(DESTDIR)$(PREFIX)/libexec/siflet/siflet-fuse
 
 .PHONY: clean
 clean: ## remove what was built

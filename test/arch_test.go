@@ -29,6 +29,7 @@ var mayImport = map[string][]string{
 	"cmd/internal/unprivileged": {"runtime", "runtime/linux", "runtime/program", "runtime/supervisor"},
 	"cmd/siflet-instance": {"runtime/supervisor", "runtime/launch", "runtime/linux"},
 	"cmd/siflet-action":   {"runtime/action", "runtime/linux", "runtime/program"},
+	"cmd/siflet-fuse":     {"runtime/fuse", "runtime/linux", "runtime/unsquash"},
 
 	"cri": {
 		"cri/streaming", "runtime", "runtime/cdi", "runtime/image", "runtime/program", "runtime/registry", "runtime/supervisor", "runtime/trust",
@@ -59,6 +60,7 @@ var mayImport = map[string][]string{
 	"runtime/layer":      {"runtime/squashfs"},
 	"runtime/squashfs":   {},
 	"runtime/unsquash":   {},
+	"runtime/fuse":       {"runtime/linux", "runtime/unsquash"},
 	"runtime/publish":    {"runtime/inspect", "runtime/sif", "runtime/unsquash"},
 	"runtime/inspect":    {"runtime/contract", "runtime/linux", "runtime/sif", "runtime/unsquash"},
 	"runtime/supervisor": {"runtime/linux", "runtime/program", "runtime/record"},
@@ -107,6 +109,13 @@ func TestInstanceProcessStaysSmall(t *testing.T) {
 // image's environment: it adds the shell interpreter and nothing else.
 func TestActionStaysSmall(t *testing.T) {
 	onlyDependsOn(t, "cmd/siflet-action", "golang.org/x/sys/", "golang.org/x/term", "mvdan.cc/sh/v3/")
+}
+
+// TestFileServerStaysSmall does the same for the process that serves an image to those
+// who can't mount it: it adds what unpacks.
+func TestFileServerStaysSmall(t *testing.T) {
+	onlyDependsOn(t, "cmd/siflet-fuse", "golang.org/x/sys/", "github.com/klauspost/compress", "github.com/pierrec/lz4/",
+		"github.com/therootcompany/xz", "github.com/anchore/go-lzo")
 }
 
 func onlyDependsOn(t *testing.T, pkg string, prefixes ...string) {

@@ -64,6 +64,11 @@ func onlyKill() error {
 		return err
 	}
 	keep := uint32(permitted & (1 << unix.CAP_KILL))
+	return allThreadsKeep(keep)
+}
+
+// allThreadsKeep takes the capabilities but some of the first 32 from every thread.
+func allThreadsKeep(keep uint32) error {
 	header, data := capHeader(), [2]unix.CapUserData{{Effective: keep, Permitted: keep}}
 	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET,
 		uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])), 0)
@@ -83,6 +88,33 @@ func waitFilter() []byte {
 		unix.SYS_MMAP, unix.SYS_MUNMAP, unix.SYS_MADVISE, unix.SYS_CLONE, unix.SYS_TGKILL, unix.SYS_SCHED_YIELD,
 		unix.SYS_GETPID, unix.SYS_GETTID, unix.SYS_EXIT, unix.SYS_EXIT_GROUP,
 	}
+	return allowOnly(calls)
+}
+
+// ConfineServer leaves a process that reads files and answers on descriptors which it has
+// open no capability, and no system call that opens, sends, traces, executes or changes anything.
+func ConfineServer() error {
+	if err := HideMemory(); err != nil {
+		return err
+	}
+	if err := allThreadsKeep(0); err != nil {
+		return err
+	}
+	if err := NoNewPrivs(); err != nil {
+		return err
+	}
+	return Seccomp(allowOnly([]uint32{
+		unix.SYS_READ, unix.SYS_PREAD64, unix.SYS_WRITE, unix.SYS_CLOSE,
+		unix.SYS_FUTEX, unix.SYS_NANOSLEEP, unix.SYS_CLOCK_NANOSLEEP, unix.SYS_CLOCK_GETTIME, unix.SYS_RESTART_SYSCALL,
+		unix.SYS_RT_SIGRETURN, unix.SYS_RT_SIGPROCMASK, unix.SYS_RT_SIGACTION, unix.SYS_SIGALTSTACK,
+		unix.SYS_MMAP, unix.SYS_MUNMAP, unix.SYS_MADVISE, unix.SYS_CLONE, unix.SYS_TGKILL, unix.SYS_SCHED_YIELD,
+		unix.SYS_EPOLL_CREATE1, unix.SYS_EPOLL_CTL, unix.SYS_EPOLL_PWAIT, unix.SYS_EVENTFD2,
+		unix.SYS_GETPID, unix.SYS_GETTID, unix.SYS_EXIT, unix.SYS_EXIT_GROUP,
+	}), unix.SECCOMP_FILTER_FLAG_TSYNC)
+}
+
+// allowOnly lets some system calls through and answers EPERM to the rest.
+func allowOnly(calls []uint32) []byte {
 	arch := uint32(unix.AUDIT_ARCH_X86_64)
 	if goruntime.GOARCH == "arm64" {
 		arch = unix.AUDIT_ARCH_AARCH64
