@@ -166,7 +166,7 @@ func FuzzAnswer(f *testing.F) {
 				if op == opLookUp {
 					body = []byte("small\x00")
 				}
-				numberOf(t, w.answer(ask(op, node, body)))
+				_ = numberOf(t, w.answer(ask(op, node, body))) // any will do
 			}
 		}
 		if len(request) <= requestSize {

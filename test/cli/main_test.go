@@ -61,7 +61,7 @@ func outside(m *testing.M) (status int, err error) {
 	bin := os.Getenv("SIFLET_BIN")
 	if bin == "" {
 		bin = filepath.Join(dir, "bin")
-		for _, name := range []string{"siflet", "siflet-agent", "siflet-instance", "siflet-action"} {
+		for _, name := range []string{"siflet", "siflet-agent", "siflet-instance", "siflet-action", "siflet-fuse"} {
 			build := exec.Command("go", "build", "-o", filepath.Join(bin, name), "github.com/siflet/siflet/cmd/"+name)
 			build.Env = append(os.Environ(), "CGO_ENABLED=0")
 			if out, err := build.CombinedOutput(); err != nil {

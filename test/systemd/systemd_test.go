@@ -45,7 +45,7 @@ func setUp(t *testing.T) {
 	if _, err := os.Stat("/run/systemd/system"); err != nil || os.Getenv("SIFLET_BIN") == "" {
 		t.Skip("systemd does not run this machine, or SIFLET_BIN is not set: see make test-systemd")
 	}
-	for _, name := range []string{"siflet", "siflet-agent", "siflet-instance", "siflet-action"} {
+	for _, name := range []string{"siflet", "siflet-agent", "siflet-instance", "siflet-action", "siflet-fuse"} {
 		to := filepath.Join("/usr/local/bin", name)
 		if _, err := os.Lstat(to); err == nil {
 			continue
