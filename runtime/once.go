@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	goruntime "runtime"
-	"strings"
 	"time"
 
 	"github.com/siflet/siflet/cgroups"
@@ -219,18 +218,6 @@ func (o *once) enter(ctx context.Context) error {
 	return <-done
 }
 
-// diedEarly waits for the end of a process with limits. It tells whether that was
-// before the image's program ran: they may be the cause.
-func (o *once) diedEarly(child *linux.Child) bool {
-	if o.group == nil || child.Await() != nil {
-		return false
-	}
-	const longest = 64
-	name, err := linux.Slurp(fmt.Sprintf("/proc/%d/comm", child.PID), longest)
-	comm := strings.TrimSpace(string(name))
-	return err == nil && (comm == supervisor.StageName || comm == program.ActionName)
-}
-
 // launch forks the stage and sees it through.
 func (o *once) launch(ctx context.Context, p *planned) (supervisor.Exit, error) {
 	binary, err := o.cfg.Unprivileged.openBinary(o.cfg.InstanceBinary)
@@ -287,11 +274,8 @@ func (o *once) launch(ctx context.Context, p *planned) (supervisor.Exit, error) 
 	if rerr != nil {
 		return supervisor.Exit{}, fmt.Errorf("read the stage's report: %w", rerr)
 	}
-	switch {
-	case died && signal == linux.SignalKill:
-		return supervisor.Exit{}, errors.New("launch: killed on the way")
-	case died && signal == 0 && code == program.ActionCrash:
-		return supervisor.Exit{}, errors.New("start: " + program.ActionCrashed)
+	if err := earlyEnd(died, code, signal); err != nil {
+		return supervisor.Exit{}, err
 	}
 	return supervisor.Exit{Version: supervisor.ProtocolVersion, Code: code, Signal: signal, At: time.Now()}, nil
 }

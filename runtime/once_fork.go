@@ -1,7 +1,10 @@
 package runtime
 
 import (
+	"errors"
+	"fmt"
 	"os"
+	"strings"
 
 	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/program"
@@ -61,4 +64,27 @@ func passSignals(to *linux.Child, signals <-chan os.Signal, finished <-chan stru
 			return
 		}
 	}
+}
+
+// diedEarly waits for the end of a process with limits. It tells whether that was
+// before the image's program ran: they may be the cause.
+func (o *once) diedEarly(child *linux.Child) bool {
+	if o.group == nil || child.Await() != nil {
+		return false
+	}
+	const longest = 64
+	name, err := linux.Slurp(fmt.Sprintf("/proc/%d/comm", child.PID), longest)
+	comm := strings.TrimSpace(string(name))
+	return err == nil && (comm == supervisor.StageName || comm == program.ActionName)
+}
+
+// earlyEnd says that a process which ended before the program ran did so for a limit.
+func earlyEnd(early bool, code, signal int) error {
+	switch {
+	case early && signal == linux.SignalKill:
+		return errors.New("launch: killed on the way")
+	case early && signal == 0 && code == program.ActionCrash:
+		return errors.New("start: " + program.ActionCrashed)
+	}
+	return nil
 }
