@@ -16,6 +16,8 @@ import (
 type checkpoints interface {
 	CheckpointContainer(ctx context.Context, id, location string) error
 	CheckpointInstance(ctx context.Context, id, dir string, containers []string) error
+	CheckpointedContainers(dir string) (map[string]string, error)
+	IsCheckpoint(ref string) bool
 }
 
 // CheckpointContainer saves a running container as an archive. Where criu is not
@@ -80,7 +82,7 @@ func (s *Server) RestorePod(ctx context.Context, r *criapi.RestorePodRequest) (*
 	if err := checkLocation("checkpoint_path", r.GetCheckpointPath()); err != nil {
 		return nil, err
 	}
-	archives, err := runtime.CheckpointedContainers(r.GetCheckpointPath())
+	archives, err := s.engine.CheckpointedContainers(r.GetCheckpointPath())
 	if err != nil {
 		return nil, err
 	}
@@ -134,8 +136,8 @@ func (s *Server) restore(ctx context.Context, id string, c *criapi.ContainerConf
 }
 
 // fromCheckpoint makes a container whose image is the path of a checkpoint go on from that.
-func fromCheckpoint(spec *runtime.ContainerSpec) {
-	if runtime.IsCheckpoint(spec.Image) {
+func (s *Server) fromCheckpoint(spec *runtime.ContainerSpec) {
+	if s.engine.IsCheckpoint(spec.Image) {
 		spec.Checkpoint, spec.Image = spec.Image, ""
 	}
 }

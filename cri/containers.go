@@ -28,7 +28,7 @@ func (s *Server) CreateContainer(ctx context.Context, r *criapi.CreateContainerR
 			return nil, err
 		}
 	}
-	fromCheckpoint(&spec)
+	s.fromCheckpoint(&spec)
 	made, err := s.engine.CreateContainer(ctx, pod.ID, spec)
 	if err != nil {
 		return nil, mountError(err)

@@ -27,6 +27,7 @@ func code(err error) codes.Code {
 		{runtime.ErrInvalid, codes.InvalidArgument},
 		{runtime.ErrDenied, codes.PermissionDenied},
 		{trust.ErrPolicy, codes.PermissionDenied},
+		{image.ErrDenied, codes.PermissionDenied},
 		{registry.ErrReference, codes.InvalidArgument},
 		{registry.ErrNotFound, codes.NotFound},
 		{registry.ErrDenied, codes.PermissionDenied},

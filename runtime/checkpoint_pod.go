@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/siflet/siflet/runtime/checkpoint"
+	"github.com/siflet/siflet/runtime/image"
 )
 
 // CheckpointInstance saves running containers of an instance in the directory dir, which
@@ -142,9 +143,12 @@ func clearDir(dir string) error {
 
 // CheckpointedContainers are the archives in the checkpoint of an instance, by the
 // names of their containers.
-func CheckpointedContainers(dir string) (map[string]string, error) {
+func (e *Engine) CheckpointedContainers(dir string) (map[string]string, error) {
 	if !filepath.IsAbs(dir) {
 		return nil, errorf(ErrInvalid, "%q is not an absolute path", dir)
+	}
+	if _, err := e.cfg.ImageDirs.Find(filepath.Join(dir, checkpoint.PodFile)); errors.Is(err, image.ErrDenied) {
+		return nil, as(ErrDenied, fmt.Errorf("checkpoint %s: %w", dir, err))
 	}
 	pod, err := checkpoint.ReadPod(dir)
 	if err != nil {

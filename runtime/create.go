@@ -125,7 +125,7 @@ func (e *Engine) prepare(ctx context.Context, c *container) error {
 	if rec.CDI, err = namedDevices(e.cfg.CDIDirs, rec.Spec.CDI); err != nil {
 		return err
 	}
-	if err := e.permitAll(ctx, c, &rec); err != nil {
+	if err := errors.Join(e.mountable(&rec), e.permitAll(ctx, c, &rec)); err != nil {
 		return err
 	}
 	if rec.StopSignal, err = stopSignal(rec.Spec.StopSignal, image.StopSignal); err != nil {

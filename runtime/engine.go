@@ -20,6 +20,7 @@ import (
 
 	"github.com/siflet/siflet/cgroups"
 	"github.com/siflet/siflet/network"
+	"github.com/siflet/siflet/runtime/image"
 	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/selinux"
 )
@@ -31,6 +32,13 @@ type Config struct {
 	// InstanceBinary and ActionBinary are siflet-instance and siflet-action.
 	InstanceBinary, ActionBinary string
 	Images                       Images
+	// ImageDirs are where archives of checkpoints must be; nil is anywhere. Images keeps to
+	// them by itself.
+	ImageDirs *image.Dirs
+	// RefuseExt3 refuses images with an ext3 file system: what they hold is none of
+	// the kernel's business then. The kernel's driver for those takes a file system to be
+	// what its own tools made.
+	RefuseExt3 bool
 	// Trust is asked whether an image may run when a container is created and
 	// each time one starts; nil lets every image run.
 	Trust Trust

@@ -48,6 +48,8 @@ func (v *view) resolve(_ context.Context, ref string) (resolvedImage, error) {
 	}
 	found, err := v.cfg.Images.Lookup(ref)
 	switch {
+	case errors.Is(err, image.ErrDenied):
+		return resolvedImage{}, as(ErrDenied, err)
 	case errors.Is(err, image.ErrNotFound):
 		return resolvedImage{}, as(ErrNotFound, err)
 	case errors.Is(err, image.ErrInvalid), errors.Is(err, image.ErrUnsupported):
@@ -66,7 +68,9 @@ func resolved(i image.Image) resolvedImage {
 		References: i.Names(), Manifests: i.Manifests, Signatures: i.Signatures,
 	}
 	for _, e := range i.Extents {
-		out.Extents = append(out.Extents, program.Extent{Path: e.Path, Offset: e.Offset, Size: e.Size, FS: e.FS})
+		out.Extents = append(out.Extents, program.Extent{
+			Path: e.Path, Offset: e.Offset, Size: e.Size, FS: e.FS, Exact: i.InPlace && e.FS != "directory",
+		})
 	}
 	return out
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/siflet/siflet/runtime/checkpoint"
+	"github.com/siflet/siflet/runtime/image"
 	"github.com/siflet/siflet/runtime/layer"
 	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/program"
@@ -32,21 +33,31 @@ const (
 )
 
 // IsCheckpoint says whether what a container names as its image is the path of a checkpoint.
-func IsCheckpoint(ref string) bool { return filepath.IsAbs(ref) && checkpoint.IsArchive(ref) }
+func (e *Engine) IsCheckpoint(ref string) bool {
+	if !filepath.IsAbs(ref) {
+		return false
+	}
+	f, err := e.cfg.ImageDirs.Open(ref)
+	if err != nil {
+		return false // that of an image has more to say
+	}
+	defer f.Close() //nolint:errcheck // read only
+	return checkpoint.IsArchive(f)
+}
 
 // restoreArchive is restore of the archive that rec names.
 func (e *Engine) restoreArchive(ctx context.Context, c *container, rec *containerRecord) error {
 	path := rec.Spec.Checkpoint
 	// What was a process's memory nobody has signed.
 	source := resolvedImage{References: []string{path}}
-	err := e.restore(ctx, c, rec, &source, func(dir string) error {
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
+	f, err := e.cfg.ImageDirs.Open(path)
+	if err == nil {
 		defer f.Close() //nolint:errcheck // read only
-		return checkpoint.Unpack(f, dir)
-	})
+		err = e.restore(ctx, c, rec, &source, func(dir string) error { return checkpoint.Unpack(f, dir) })
+	}
+	if errors.Is(err, image.ErrDenied) {
+		err = as(ErrDenied, err)
+	}
 	if err != nil {
 		return fmt.Errorf("checkpoint %s: %w", path, err)
 	}

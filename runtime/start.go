@@ -56,7 +56,7 @@ func (e *Engine) start(ctx context.Context, c *container) error {
 	case !ready:
 		return errorf(ErrNotReady, "instance %s is not running", i.id)
 	}
-	if err := errors.Join(e.unchanged(&rec), e.permitAll(ctx, c, &rec), relabel(c, &rec)); err != nil {
+	if err := errors.Join(e.unchanged(&rec), e.mountable(&rec), e.permitAll(ctx, c, &rec), relabel(c, &rec)); err != nil {
 		return e.startFailed(ctx, c, err)
 	}
 	if planned == nil { // created by a former engine

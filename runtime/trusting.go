@@ -53,6 +53,33 @@ func (e *Engine) permitAll(ctx context.Context, c *container, rec *containerReco
 	return nil
 }
 
+// mountable says whether this node mounts all that a container's images consist of.
+func (e *Engine) mountable(rec *containerRecord) error {
+	if !e.cfg.RefuseExt3 {
+		return nil
+	}
+	if err := refuseExt3(&rec.Image); err != nil {
+		return err
+	}
+	for ref := range rec.Images {
+		mounted := rec.Images[ref]
+		if err := refuseExt3(&mounted); err != nil {
+			return fmt.Errorf("image volume %s: %w", ref, err)
+		}
+	}
+	return nil
+}
+
+func refuseExt3(i *resolvedImage) error {
+	for n := range i.Extents {
+		if e := &i.Extents[n]; e.FS == "ext3" {
+			return errorf(ErrDenied, "image %s: partition %d is an ext3 file system, which the kernel of this node mounts for no pod: "+
+				"its configuration says mount_ext3 = false. Build the image with squashfs", e.Path, n+1)
+		}
+	}
+	return nil
+}
+
 // unchanged says that the files in place of a container's images still are what
 // they were when it was created: what was checked then is what runs.
 func (e *Engine) unchanged(rec *containerRecord) error {
@@ -73,6 +100,9 @@ func (e *Engine) same(i *resolvedImage) error {
 		return nil
 	}
 	_, err := e.cfg.Images.Lookup(i.Path + "@" + i.ID)
+	if errors.Is(err, image.ErrDenied) {
+		return as(ErrDenied, err)
+	}
 	if errors.Is(err, image.ErrNotFound) || errors.Is(err, image.ErrInvalid) {
 		return as(ErrNotFound, fmt.Errorf("the image has changed since the container was created: %w", err))
 	}

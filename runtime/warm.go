@@ -48,7 +48,7 @@ func holdImage(extents []program.Extent, direct bool) (mounts []*os.File, err er
 		if e.FS != "squashfs" {
 			continue
 		}
-		mount, merr := linux.HoldImage(e.Path, e.FS, e.Offset, e.Size, direct, e.Label)
+		mount, merr := linux.HoldImage(e.Path, e.FS, e.Offset, e.Size, direct, e.Label, e.Exact)
 		if merr != nil {
 			err = errors.Join(err, merr)
 			continue

@@ -189,8 +189,9 @@ func openEngine(ctx context.Context, l *live, bins setup.Programs, nets *network
 	// One that is of no use is in the log now. The agent serves all the same: pods go on,
 	// and a mended one counts from the next pull or start on.
 	_ = l.policy.Err()
+	l.dirs = image.NewDirs(c.ImageDirs)
 	images := setup.NewImages(filepath.Join(c.StateDir, "images"), func() image.Options {
-		return image.Options{Registry: l.registry, Policy: l.policy, Log: log, Parallel: c.ParallelLayers}
+		return image.Options{Registry: l.registry, Policy: l.policy, Dirs: l.dirs, Log: log, Parallel: c.ParallelLayers}
 	})
 	drain := c.ExecDrainTimeout
 	if drain == 0 {
@@ -200,6 +201,7 @@ func openEngine(ctx context.Context, l *live, bins setup.Programs, nets *network
 		StateDir: c.StateDir, RunDir: c.RunDir, InstanceBinary: bins.Instance, ActionBinary: bins.Action,
 		Images: images, Trust: l.policy, Cgroups: groups, CgroupParent: c.CgroupParent, CDIDirs: c.CDIDirs, Network: nets, Log: log,
 		ExecDrain: drain, Criu: c.Criu, RestoreImages: c.RestoreImages,
+		ImageDirs: l.dirs, RefuseExt3: !c.MountExt3,
 		SELinux: labels(c, log), SELinuxCategories: c.SELinuxCategories,
 	}
 	if relay != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/siflet/siflet/cmd/internal/config"
 	"github.com/siflet/siflet/cmd/internal/setup"
+	"github.com/siflet/siflet/runtime/image"
 	"github.com/siflet/siflet/runtime/registry"
 	"github.com/siflet/siflet/runtime/trust"
 )
@@ -20,6 +21,7 @@ type live struct {
 	log      *logbook
 	registry *registry.Client
 	policy   *trust.Policy
+	dirs     *image.Dirs
 	meter    *metrics
 
 	mu  sync.Mutex
@@ -76,6 +78,7 @@ func (l *live) reload(ctx context.Context, load func() (*config.Config, error)) 
 	from := sources(next)
 	l.registry.Change(from.Hosts, setup.Keychain(from.Auth))
 	l.policy.Change(from.PolicyFile(l.log.Logger))
+	l.dirs.Change(next.ImageDirs)
 	_ = l.policy.Err() // one that is of no use is in the log now
 	l.mu.Lock()
 	l.now = next

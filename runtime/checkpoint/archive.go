@@ -145,17 +145,9 @@ func unpackFile(root *os.Root, name string, r io.Reader) error {
 	return errors.Join(err, f.Close())
 }
 
-// IsArchive says whether the file at path is an archive of a container: a tar that holds
+// IsArchive says whether a regular file is an archive of a container: a tar that holds
 // what describes one.
-func IsArchive(path string) bool {
-	f, err := os.Open(path)
-	if err != nil {
-		return false
-	}
-	defer f.Close() //nolint:errcheck // read only
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return false
-	}
+func IsArchive(f io.Reader) bool {
 	const most = 1 << 16
 	in := tar.NewReader(f)
 	for range most {

@@ -61,7 +61,12 @@ func TestUnpackGivesBackWhatPackTook(t *testing.T) {
 		t.Fatal(err)
 	}
 	archive := filepath.Join(lay(t, map[string]string{"a.tar": packed.String()}), "a.tar")
-	if !IsArchive(archive) {
+	f, err := os.Open(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if !IsArchive(f) {
 		t.Error("IsArchive() = false")
 	}
 	dir := t.TempDir()

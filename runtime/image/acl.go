@@ -101,7 +101,7 @@ func (l *losses) add(why error) {
 
 // copyProtected makes aclRoot in a directory.
 func copyProtected(ctx context.Context, from Extent, dir string, acls []layer.ACL) (lost losses, err error) {
-	held, err := linux.HoldImage(from.Path, from.FS, from.Offset, from.Size, true, "")
+	held, err := linux.HoldImage(from.Path, from.FS, from.Offset, from.Size, true, "", false)
 	if err != nil {
 		if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, errors.ErrUnsupported) {
 			return losses{len(acls), err}, nil

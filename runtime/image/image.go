@@ -42,6 +42,8 @@ var (
 	// ErrDamaged says that files of an image in the store are gone or cut short. It
 	// is ErrNotFound too: pulling the image makes it whole.
 	ErrDamaged = errors.New("damaged image")
+	// ErrDenied says that the configuration of this node lets nobody name the file.
+	ErrDenied = errors.New("image denied")
 	// ErrUnsupported says that siflet can't do that yet.
 	ErrUnsupported = errors.New("not supported")
 )

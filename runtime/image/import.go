@@ -51,7 +51,7 @@ func (s *Store) Import(ctx context.Context, path, tag string, progress func(done
 		return Image{}, err
 	}
 	// Know before copying gigabytes that they are of use.
-	if _, err := s.files.open(path); err != nil {
+	if _, err := s.files.open(path, s.options.Dirs); err != nil {
 		return Image{}, err
 	}
 	temp, id, err := s.ingest(ctx, path, progress)

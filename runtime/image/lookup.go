@@ -20,7 +20,7 @@ func FileFor(path, arch string) (Image, error) {
 		return Image{}, err
 	}
 	p := parser{arch: arch, parsed: map[string]parsedFile{}}
-	return p.open(path)
+	return p.open(path, nil)
 }
 
 // Lookup finds an image by path ("/abs/x.sif", "sif:///abs/x.sif"), by name in
@@ -37,7 +37,7 @@ func (s *Store) Lookup(ref string) (Image, error) {
 		return Image{}, err
 	}
 	if ok {
-		image, err := s.files.open(path)
+		image, err := s.files.open(path, s.options.Dirs)
 		if err != nil {
 			return Image{}, err
 		}
@@ -46,10 +46,42 @@ func (s *Store) Lookup(ref string) (Image, error) {
 		}
 		return s.inPlace(image, name), nil
 	}
+	if err := s.readable(ref); err != nil {
+		return Image{}, err
+	}
 	if e, ok := s.byName(ref); ok {
 		return s.image(e)
 	}
 	return s.byID(ref)
+}
+
+// readable says of a reference to an archive whether it is one that may be read.
+func (s *Store) readable(ref string) error {
+	if !isArchive(ref) {
+		return nil
+	}
+	full, err := located(ref)
+	if err != nil {
+		return err
+	}
+	return s.options.Dirs.reference(full)
+}
+
+// usable says whether an image that the store has may be used by its ID: if it has a name
+// that may be used, or none any more.
+func (s *Store) usable(e entry) error {
+	if e.InPlace || len(e.Digests) > 0 {
+		return nil
+	}
+	var denied error
+	for _, ref := range e.References {
+		err := s.readable(ref)
+		if err == nil {
+			return nil
+		}
+		denied = err
+	}
+	return denied
 }
 
 // List returns the images that have been pulled or imported. One whose file is
@@ -57,8 +89,8 @@ func (s *Store) Lookup(ref string) (Image, error) {
 func (s *Store) List() ([]Image, error) {
 	var list []Image
 	for _, e := range s.snapshot() {
-		image, err := s.image(e)
-		lost := errors.Is(err, ErrNotFound) || errors.Is(err, ErrInvalid) || errors.Is(err, ErrUnsupported)
+		image, err := s.imageByID(e)
+		lost := errors.Is(err, ErrDenied) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrInvalid) || errors.Is(err, ErrUnsupported)
 		if err != nil && !e.InPlace && !lost {
 			return nil, err
 		}
@@ -74,7 +106,7 @@ func (s *Store) image(e entry) (image Image, err error) {
 	if e.OCI != nil {
 		image, err = s.ociImage(e)
 	} else {
-		image, err = s.files.open(e.Path)
+		image, err = s.files.open(e.Path, s.dirsOf(e))
 		if err != nil && !e.InPlace && errors.Is(err, ErrNotFound) {
 			err = damaged(err)
 		}
@@ -88,6 +120,14 @@ func (s *Store) image(e entry) (image Image, err error) {
 	}
 	image.Pinned = s.pinned(image.ID)
 	return image, nil
+}
+
+// dirsOf are the directories that a record's file must be in.
+func (s *Store) dirsOf(e entry) *Dirs {
+	if e.InPlace {
+		return s.options.Dirs
+	}
+	return nil
 }
 
 // describe adds what a record knows of an image.
@@ -157,20 +197,22 @@ func (e entry) hasDigest(ref registry.Reference) bool {
 // byID finds an image by its ID or the beginning of it: those with a record, and
 // files in place that were looked up by path before.
 func (s *Store) byID(ref string) (Image, error) {
-	notFound := &kindError{ErrNotFound, fmt.Errorf("image %q: not found", ref)}
 	digits, ok := idDigits(ref)
 	if !ok {
-		return Image{}, notFound
+		return only(ref, nil, nil)
 	}
 	found := map[string]Image{}
+	var denied error
 	for _, e := range s.snapshot() {
 		if e.InPlace || matches(e.ID, digits) {
 			// Whether a file in place matches depends on what it is now.
-			image, err := s.image(e)
+			image, err := s.imageByID(e)
 			if err == nil && matches(image.ID, digits) {
 				found[image.ID] = image
 			}
-			if err != nil && !e.InPlace {
+			if errors.Is(err, ErrDenied) && matches(e.ID, digits) {
+				denied = err
+			} else if err != nil && !e.InPlace {
 				return Image{}, err
 			}
 		}
@@ -179,18 +221,38 @@ func (s *Store) byID(ref string) (Image, error) {
 		if strings.HasPrefix(path, s.dir+"/") {
 			continue
 		}
-		image, err := s.files.open(path)
+		image, err := s.files.open(path, s.options.Dirs)
+		if errors.Is(err, ErrDenied) {
+			denied = err
+		}
 		if _, known := found[image.ID]; err == nil && !known && matches(image.ID, digits) {
 			found[image.ID] = s.inPlace(image, path)
 		}
 	}
+	return only(ref, found, denied)
+}
+
+// imageByID is the image of a record, if it may be used by its ID.
+func (s *Store) imageByID(e entry) (Image, error) {
+	if err := s.usable(e); err != nil {
+		return Image{}, err
+	}
+	return s.image(e)
+}
+
+// only is the one image that a reference means, by its ID; denied says that there is one that
+// may not be used.
+func only(ref string, found map[string]Image, denied error) (Image, error) {
 	if len(found) > 1 {
 		return Image{}, &kindError{ErrInvalid, fmt.Errorf("image %q: %d images have IDs that begin so", ref, len(found))}
 	}
 	for _, image := range found {
 		return image, nil
 	}
-	return Image{}, notFound
+	if denied != nil {
+		return Image{}, denied
+	}
+	return Image{}, &kindError{ErrNotFound, fmt.Errorf("image %q: not found", ref)}
 }
 
 func matches(id, digits string) bool { return strings.HasPrefix(id, idScheme+digits) }

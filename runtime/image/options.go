@@ -30,6 +30,9 @@ type Options struct {
 	// Sandboxes makes paths of directories images. Whoever may name such an image may read
 	// what is in the directory, as root.
 	Sandboxes bool
+	// Dirs are where files must be that are named as images: SIF files, archives and
+	// layouts. What the store has made of others stays there and may not be used.
+	Dirs *Dirs
 	// Parallel bounds the layers of an image that are worked on at once; zero is 3.
 	Parallel int
 }

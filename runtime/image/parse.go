@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	goruntime "runtime"
 	"sync"
 
@@ -40,10 +39,14 @@ func (p parsedFile) is(info os.FileInfo) bool {
 	return os.SameFile(p.info, info) && p.info.Size() == info.Size() && p.info.ModTime().Equal(info.ModTime())
 }
 
-// open returns the image in the file at path. For a file that was opened before
-// it costs one stat.
-func (p *parser) open(path string) (Image, error) {
-	info, err := os.Stat(path)
+// open returns the image in the file at path, which must lead into the directories. For
+// a file that was opened before it costs looks at the path's components.
+func (p *parser) open(path string, in *Dirs) (Image, error) {
+	where, err := in.Find(path)
+	if err != nil {
+		return Image{}, err
+	}
+	info, err := os.Lstat(where)
 	if err != nil {
 		return Image{}, pathError(path, err)
 	}
@@ -57,18 +60,14 @@ func (p *parser) open(path string) (Image, error) {
 	p.mu.Lock()
 	known, ok := p.parsed[path]
 	p.mu.Unlock()
-	if ok && known.is(info) {
+	if ok && known.is(info) && known.image.Path == where {
 		return known.image, nil
 	}
-	resolved, err := filepath.EvalSymlinks(path)
+	image, err := parseExact(where, info, p.arch)
 	if err != nil {
 		return Image{}, pathError(path, err)
 	}
-	image, err := parse(resolved, info, p.arch)
-	if err != nil {
-		return Image{}, pathError(path, err)
-	}
-	after, err := os.Stat(resolved)
+	after, err := os.Lstat(where)
 	if err != nil {
 		return Image{}, pathError(path, err)
 	}
@@ -102,6 +101,23 @@ func (p *parser) byID(digits string) []string {
 	return paths
 }
 
+// parseExact is parse of the file at a path without symbolic links.
+func parseExact(path string, info os.FileInfo, arch string) (Image, error) {
+	if !info.Mode().IsRegular() { // the same words for this as for all others
+		return parse(path, info, arch)
+	}
+	raw, err := openExact(path)
+	if err != nil {
+		return Image{}, err
+	}
+	defer raw.Close() //nolint:errcheck // read only
+	f, err := sif.Parse(raw, info.Size())
+	if err != nil {
+		return Image{}, err
+	}
+	return imageIn(f, path, info, arch)
+}
+
 // parse opens a file and checks that a machine of the architecture, this one if it is
 // empty, can run what is in it.
 func parse(path string, info os.FileInfo, arch string) (image Image, err error) {
@@ -110,6 +126,10 @@ func parse(path string, info os.FileInfo, arch string) (image Image, err error) 
 		return Image{}, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
+	return imageIn(f, path, info, arch)
+}
+
+func imageIn(f *sif.File, path string, info os.FileInfo, arch string) (Image, error) {
 	if err := f.CheckArch(cmp.Or(arch, goruntime.GOARCH)); err != nil {
 		return Image{}, err
 	}
@@ -121,7 +141,7 @@ func parse(path string, info os.FileInfo, arch string) (image Image, err error) 
 	if err != nil {
 		return Image{}, err
 	}
-	image = Image{
+	image := Image{
 		ID: inPlaceID(path, info, head), Path: path, InPlace: true, Size: info.Size(),
 		Arch: content.Arch, Native: content.Native, Config: Config(content.Config), CreatedAt: info.ModTime(),
 	}

@@ -152,7 +152,7 @@ func (s *Store) currentID(e entry) string {
 	if !e.InPlace {
 		return e.ID
 	}
-	image, err := s.files.open(e.Path)
+	image, err := s.files.open(e.Path, nil)
 	if err != nil {
 		return ""
 	}

@@ -57,6 +57,9 @@ func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (Image, err
 		}
 	}
 	full, err := located(ref)
+	if err == nil {
+		err = s.readable(ref)
+	}
 	if err != nil {
 		return Image{}, err
 	}
@@ -97,7 +100,7 @@ func (s *Store) permitted(ctx context.Context, ref string, o PullOptions) (Image
 // pullPath remembers a file in place.
 func (s *Store) pullPath(ctx context.Context, path, ref string, o PullOptions) (Image, error) {
 	// A file system that hangs must not keep others waiting: look first.
-	image, err := s.files.open(path)
+	image, err := s.files.open(path, s.options.Dirs)
 	if err != nil {
 		return Image{}, err
 	}
@@ -139,6 +142,7 @@ type pulling struct {
 func (s *Store) pull(ctx context.Context, ref string, called func(*source.Image) []string, o PullOptions) (image Image, err error) {
 	found, err := source.Open(ctx, ref, source.Options{
 		Registry: s.options.Registry, Auth: o.Auth, Arch: s.options.Arch, Library: s.options.Library, Spool: filepath.Join(s.dir, ingestDir), Log: s.log,
+		Reach: s.options.Dirs.Reach,
 	})
 	if err != nil {
 		return Image{}, withKind(fmt.Errorf("pull image %s: %w", source.Shown(ref), err))

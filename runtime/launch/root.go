@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"strconv"
 
@@ -121,7 +120,7 @@ func (s *stage) mountExtent(e *program.Extent, noSuid, noDev bool) (name string,
 	if e.Label != "" {
 		options = append(options, "context="+e.Label)
 	}
-	image, err := linux.Open(e.Path, os.O_RDONLY)
+	image, err := linux.OpenImage(e.Path, e.Exact)
 	if err != nil {
 		return "", -1, err
 	}

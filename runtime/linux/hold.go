@@ -9,9 +9,9 @@ import (
 // nobody sees the mount, but what others read through mounts of the same bytes
 // stays in the page cache until the file returned is closed. The loop device is
 // made for direct reads or not, if there is none yet, and for one SELinux label
-// (see AttachLoop).
-func HoldImage(name, fsType string, offset, size int64, direct bool, label string) (*os.File, error) {
-	image, err := Open(name, os.O_RDONLY)
+// (see AttachLoop). For exact see OpenImage.
+func HoldImage(name, fsType string, offset, size int64, direct bool, label string, exact bool) (*os.File, error) {
+	image, err := OpenImage(name, exact)
 	if err != nil {
 		return nil, err
 	}

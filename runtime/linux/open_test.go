@@ -128,3 +128,29 @@ func TestSeccompRefusesBrokenPrograms(t *testing.T) {
 		}
 	}
 }
+
+func TestOpenExactFollowsNoLinkAndWaitsForNoWriter(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	must(t, err)
+	must(t, os.Mkdir(dir+"/in", 0o755))
+	must(t, os.WriteFile(dir+"/in/file", []byte("exact"), 0o644))
+	must(t, os.Symlink("in", dir+"/link"))
+	must(t, os.Symlink("file", dir+"/in/last"))
+	must(t, unix.Mkfifo(dir+"/in/fifo", 0o644))
+	fd, err := linux.OpenExact(dir + "/in/file")
+	must(t, err)
+	defer linux.Close(fd)
+	if data, err := linux.ReadAll(fd, 100); err != nil || string(data) != "exact" {
+		t.Errorf("OpenExact(file) reads %q, %v", data, err)
+	}
+	for _, name := range []string{dir + "/link/file", dir + "/in/last", "/proc/self/root" + dir + "/in/file"} {
+		if fd, err := linux.OpenExact(name); !errors.Is(err, linux.ELOOP) {
+			t.Errorf("OpenExact(%s) = %d, %v, want ELOOP", name, fd, err)
+		}
+	}
+	for _, name := range []string{"/in", "/in/fifo", "/in/none"} {
+		if fd, err := linux.OpenExact(dir + name); err == nil {
+			t.Errorf("OpenExact(%s) = %d, want an error", name, fd)
+		}
+	}
+}

@@ -165,6 +165,8 @@ func (s *Reader) extent(e *Extent) {
 			e.FS = s.Text()
 		case "label":
 			e.Label = s.Text()
+		case "exact":
+			e.Exact = s.Bool()
 		default:
 			s.Skip()
 		}

@@ -159,6 +159,9 @@ type Extent struct {
 	// Label is SELinux's, which the kernel asks about even below an overlay that has one
 	// of its own. It is the same for everybody, who share what is mounted.
 	Label string `json:"label,omitempty"`
+	// Exact says that there was no symlink in Path when it was decided that the file may
+	// be used, so there may be none when it is opened.
+	Exact bool `json:"exact,omitempty"`
 }
 
 // Mount is one mount inside the root.

@@ -136,7 +136,7 @@ func openArchive(ctx context.Context, scheme, rest string, o Options) (*Image, e
 		return nil, err
 	}
 	called := called(scheme, name, choice)
-	f, err := openPlain(ctx, name, o.Spool)
+	f, err := reach(o, name, func(name string) (*os.File, error) { return openPlain(ctx, name, o.Spool) })
 	if err != nil {
 		return nil, err
 	}

@@ -55,7 +55,7 @@ func openLayout(ctx context.Context, rest string, o Options) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	root, err := os.OpenRoot(name)
+	root, err := reach(o, name, os.OpenRoot)
 	if err != nil {
 		return nil, err
 	}

@@ -75,12 +75,28 @@ type Options struct {
 	// Spool is a directory for an archive that must be decompressed to be read; empty is
 	// that of os.TempDir. The file there has no name and goes with the Blobs.
 	Spool string
+	// Reach gives the name by which to open a file or directory that a reference names, good
+	// until it is released; nil is the name itself.
+	Reach func(path string) (name string, release func() error, err error)
 	// Transport is the connection for https:// and library://; nil is a good default.
 	Transport http.RoundTripper
 	// Wait lets time pass between attempts at those, for tests; nil waits.
 	Wait func(ctx context.Context, pause time.Duration) error
 	// Log hears of what is dubious; nil discards it.
 	Log *slog.Logger
+}
+
+// reach opens, by the name that counts, what a reference names.
+func reach[T any](o Options, path string, open func(name string) (T, error)) (out T, err error) {
+	if o.Reach == nil {
+		return open(path)
+	}
+	name, release, err := o.Reach(path)
+	if err != nil {
+		return out, err
+	}
+	out, err = open(name)
+	return out, errors.Join(err, release())
 }
 
 func (o Options) log() *slog.Logger {

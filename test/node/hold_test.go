@@ -19,13 +19,13 @@ func TestHeldImageKeepsItsLoopDevice(t *testing.T) {
 		return
 	}
 	image := squashfs(t, nil)
-	held, err := linux.HoldImage(image.Path, image.FS, 0, image.Size, true, "")
+	held, err := linux.HoldImage(image.Path, image.FS, 0, image.Size, true, "", false)
 	must(t, err)
 	first := loopsOf(t, image.Path)
 	if len(first) != 1 {
 		t.Errorf("loop devices of a held image = %v, want one", first)
 	}
-	again, err := linux.HoldImage(image.Path, image.FS, 0, image.Size, true, "")
+	again, err := linux.HoldImage(image.Path, image.FS, 0, image.Size, true, "", false)
 	must(t, err)
 	if both := loopsOf(t, image.Path); len(both) != 1 {
 		t.Errorf("loop devices of an image held twice = %v, want one", both)
@@ -52,7 +52,7 @@ func TestHeldImageHasNoDevices(t *testing.T) {
 			t.Skipf("needs devices: %v", err)
 		}
 	})
-	held, err := linux.HoldImage(image.Path, image.FS, 0, image.Size, false, "")
+	held, err := linux.HoldImage(image.Path, image.FS, 0, image.Size, false, "", false)
 	must(t, err)
 	defer closeAll(t, held)
 	f, err := os.Open(linux.DescriptorPath(held) + "/bin/zero")
@@ -96,7 +96,7 @@ func TestHeldImageIsReadDirectlyWhereItCanBe(t *testing.T) {
 		image := packed
 		image.Path, image.Offset = filepath.Join(disk, "image"), offset
 		must(t, os.WriteFile(image.Path, append(make([]byte, offset), data...), 0o644))
-		held, err := linux.HoldImage(image.Path, image.FS, offset, image.Size, true, "")
+		held, err := linux.HoldImage(image.Path, image.FS, offset, image.Size, true, "", false)
 		must(t, err)
 		loops := loopsOf(t, image.Path)
 		if len(loops) != 1 {

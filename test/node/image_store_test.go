@@ -50,7 +50,7 @@ func stack(t *testing.T, img image.Image) string {
 	for i, e := range img.Extents {
 		at := filepath.Join(dir, strconv.Itoa(i))
 		must(t, os.Mkdir(at, 0o755))
-		held, err := linux.HoldImage(e.Path, e.FS, e.Offset, e.Size, true, "")
+		held, err := linux.HoldImage(e.Path, e.FS, e.Offset, e.Size, true, "", false)
 		must(t, err)
 		target, err := os.Open(at)
 		must(t, err)

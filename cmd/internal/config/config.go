@@ -37,6 +37,8 @@ type Config struct {
 	LogLevel, LogFormat, MetricsListen string
 	// Images.
 	RegistryHosts    []string
+	ImageDirs        []string
+	MountExt3        bool
 	AuthFile, Policy string
 	ParallelLayers   int
 	// Network and streams.

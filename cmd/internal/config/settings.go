@@ -13,8 +13,8 @@ func Defaults() *Config {
 	return &Config{
 		StateDir: "/var/lib/siflet", RunDir: "/run/siflet",
 		LogLevel: "info", LogFormat: "text",
-		RegistryHosts: []string{"/etc/siflet/certs.d", "/etc/containerd/certs.d"},
-		Network:       "auto", CNIConfDir: "/etc/cni/net.d", CNIBinDirs: []string{"/opt/cni/bin", "/usr/lib/cni"}, CNITimeout: 90 * time.Second,
+		RegistryHosts: []string{"/etc/siflet/certs.d", "/etc/containerd/certs.d"}, MountExt3: true,
+		Network: "auto", CNIConfDir: "/etc/cni/net.d", CNIBinDirs: []string{"/opt/cni/bin", "/usr/lib/cni"}, CNITimeout: 90 * time.Second,
 		Bridge: "siflet0", Subnets: []string{"10.213.0.0/16", "fd51:f1e7:a213::/64"}, StreamAddress: "127.0.0.1:0",
 		UnprivilegedPorts: true, UnprivilegedICMP: true,
 		StreamIdleTimeout: 4 * time.Hour, ExecDrainTimeout: time.Second,
@@ -88,6 +88,17 @@ func imageSettings() []setting[Config] {
 			doc: "file that says whose signatures images need, at every pull and every start; one that is\n" +
 				"named but not there, or has a mistake in it, lets none run",
 			unset: "/etc/siflet/policy.toml; without that file every image runs", example: `"/etc/siflet/policy.toml"`,
+		},
+		{
+			name: "image_dirs", kind: directory(lookDirectory), reload: true, value: func(c *Config) any { return &c.ImageDirs },
+			doc: "let pods name no file as an image (a SIF file, an archive, a layout, a checkpoint) but below these directories;\n" +
+				"a file counts where it is, not where a symbolic link to it is",
+			unset: "any file that root can read", example: `["/shared/images"]`,
+		},
+		{
+			name: "mount_ext3", value: func(c *Config) any { return &c.MountExt3 },
+			doc: "mount ext3 file systems in images of pods. The kernel trusts those it mounts: who makes one that is corrupt may\n" +
+				"crash the node, or take it over; squashfs, which is read only, offers less",
 		},
 		{
 			name: "max_parallel_layers", unit: "layers", most: 1000, value: func(c *Config) any { return &c.ParallelLayers },
