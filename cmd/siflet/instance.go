@@ -28,6 +28,8 @@ type instanceAttributes struct {
 	Start []string `json:"start,omitempty"`
 	// Dir is where it was given: its paths may be relative.
 	Dir string `json:"dir,omitempty"`
+	// Fakeroot says that root is who started it.
+	Fakeroot bool `json:"fakeroot,omitempty"`
 }
 
 func attributes(i runtime.Instance) instanceAttributes {

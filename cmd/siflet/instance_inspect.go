@@ -118,7 +118,15 @@ func (w *workshop) restart(ctx context.Context, name string, grace time.Duration
 	if err != nil {
 		return err
 	}
-	engine, err := w.open(ctx, r)
+	fakeroot, err := w.startedAsRoot(ctx, r, name)
+	if err != nil {
+		return err
+	}
+	way, err := (&actionOptions{fakeroot: fakeroot}).way(w.stderr)
+	if err != nil {
+		return err
+	}
+	engine, err := w.open(ctx, r, func(c *runtime.Config) { c.Unprivileged = way })
 	if err != nil {
 		return err
 	}
@@ -147,4 +155,15 @@ func (w *workshop) restart(ctx context.Context, name string, grace time.Duration
 	}
 	info(w.stderr, "instance started successfully")
 	return nil
+}
+
+// startedAsRoot says whether an instance was started with --fakeroot. One that there is
+// not was not.
+func (w *workshop) startedAsRoot(ctx context.Context, r roots, name string) (bool, error) {
+	reader, err := w.reader(ctx, r)
+	if err != nil {
+		return false, err
+	}
+	i, err := reader.InstanceByName(name)
+	return err == nil && attributes(i).Fakeroot, nil
 }

@@ -4,6 +4,8 @@ import (
 	"io"
 	"os"
 	"os/user"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/siflet/siflet/cmd/internal/unprivileged"
@@ -39,8 +41,10 @@ func (o *actionOptions) privileges() (runtime.Security, error) {
 		User: program.User{Keep: true}, AllCaps: !o.noPrivs,
 		AddCaps: o.addCaps, DropCaps: o.dropCaps, HostDev: !o.contain && o.site.MountDev != "minimal",
 	}
-	if o.noPrivs || os.Geteuid() != 0 && !o.fakeroot {
+	if o.noPrivs {
 		s.DropCaps = []string{"ALL"}
+	} else if os.Geteuid() != 0 && !o.fakeroot {
+		s.AmbientCaps, s.DropCaps = o.ambient(), []string{"ALL"}
 	}
 	if o.feigns() {
 		way, err := o.found()
@@ -52,6 +56,25 @@ func (o *actionOptions) privileges() (runtime.Security, error) {
 		}
 	}
 	return s, nil
+}
+
+// ambient are the capabilities of a user who is not root in the container either: over
+// what belongs to the container alone.
+func (o *actionOptions) ambient() []string {
+	all := o.addCaps
+	if o.writableTmpfs || slices.ContainsFunc(o.overlays, func(s string) bool { return !strings.HasSuffix(s, ":ro") }) {
+		// Whose changes these are may make them, also where an image's files are its root's.
+		all = append(slices.Clone(all), "CAP_DAC_OVERRIDE")
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(name string) bool { return slices.ContainsFunc(o.dropCaps, sameCapability(name)) })
+}
+
+// sameCapability compares names of capabilities, which may be without their CAP_.
+func sameCapability(name string) func(string) bool {
+	return func(other string) bool {
+		plain := func(s string) string { return strings.TrimPrefix(strings.ToUpper(s), "CAP_") }
+		return plain(name) == plain(other)
+	}
 }
 
 // feigned is the user in the container: the caller, or root with --fakeroot.

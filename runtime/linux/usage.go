@@ -2,8 +2,8 @@ package linux
 
 import (
 	"bytes"
-	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -27,29 +27,37 @@ const ticksPerSecond = 100
 // UsageOf adds up the processes in the PID namespace of a process, which may not be the
 // caller's own. The error for one that is gone wraps fs.ErrNotExist.
 func UsageOf(pid int) (ProcessUsage, error) {
-	space, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid))
+	pids, err := ProcessesWith(pid)
 	if err != nil {
 		return ProcessUsage{}, err
-	}
-	own, err := os.Readlink("/proc/self/ns/pid")
-	if err != nil {
-		return ProcessUsage{}, err
-	}
-	pids := []int{pid} // at least
-	if space != own {
-		if pids, err = Processes(); err != nil {
-			return ProcessUsage{}, err
-		}
 	}
 	var sum ProcessUsage
 	for _, one := range pids {
-		dir := "/proc/" + strconv.Itoa(one) + "/"
-		if in, err := os.Readlink(dir + "ns/pid"); err == nil && in == space {
-			sum.add(dir)
-		}
+		sum.add("/proc/" + strconv.Itoa(one) + "/")
 	}
 	return sum, nil
 }
+
+// ProcessesWith lists the processes in the PID namespace of a process: that one alone if
+// it is the caller's own. The error for one that is gone wraps fs.ErrNotExist.
+func ProcessesWith(pid int) ([]int, error) {
+	space, err := pidNamespace(strconv.Itoa(pid))
+	if err != nil {
+		return nil, err
+	}
+	own, err := pidNamespace("self")
+	if err != nil || space == own {
+		return []int{pid}, err
+	}
+	pids, err := Processes()
+	return slices.DeleteFunc(pids, func(one int) bool {
+		in, err := pidNamespace(strconv.Itoa(one))
+		return err != nil || in != space
+	}), err
+}
+
+// pidNamespace names that of a process.
+func pidNamespace(pid string) (string, error) { return os.Readlink("/proc/" + pid + "/ns/pid") }
 
 // add adds what is known of a process, which may be gone.
 func (u *ProcessUsage) add(dir string) {

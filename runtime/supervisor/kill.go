@@ -34,14 +34,38 @@ func members(procs string) ([]int, error) {
 	return pids, nil
 }
 
-// signalMembers signals every process of a cgroup except those in spare, and
-// returns how many there were.
-func signalMembers(procs string, sig int, spare []int) (int, error) {
-	before, err := members(procs)
+// members lists the container's processes: those of its cgroup or, where users have
+// none, of its PID namespace but sinit, which they all see.
+func (c *container) members() ([]int, error) {
+	procs, init := c.cgroup().Procs, c.s.sinit
+	if procs != "" || !c.s.lone() {
+		return members(procs)
+	}
+	if c.booted() {
+		init = &c.main.process
+	}
+	if init == nil || !init.alive() {
+		return nil, nil // it takes all others with it
+	}
+	pids, err := linux.ProcessesWith(init.pid)
+	return slices.DeleteFunc(pids, func(pid int) bool {
+		st, ok := readStat(pid)
+		return !ok || st.dead
+	}), err
+}
+
+// signalMembers signals every process of the container except our own, and returns
+// how many there were.
+func (c *container) signalMembers(sig int) (int, error) {
+	spare := c.s.own()
+	list := func() ([]int, error) {
+		pids, err := c.members()
+		return slices.DeleteFunc(pids, func(pid int) bool { return slices.Contains(spare, pid) }), err
+	}
+	before, err := list()
 	if err != nil {
 		return 0, err
 	}
-	before = slices.DeleteFunc(before, func(pid int) bool { return slices.Contains(spare, pid) })
 	fds := make([]linux.FD, len(before))
 	for i, pid := range before {
 		if fds[i], err = linux.OpenProcess(pid); err != nil {
@@ -51,7 +75,7 @@ func signalMembers(procs string, sig int, spare []int) (int, error) {
 	defer closeAll(fds)
 	// A PID may have been given to another process before we opened it. Who
 	// is still listed now is who we opened, or both are dead.
-	after, err := members(procs)
+	after, err := list()
 	if err != nil {
 		return 0, err
 	}
@@ -70,8 +94,8 @@ func (c *container) signalAll(sig int) (int, error) {
 		left, err := members(cg.Procs)
 		return len(left), err
 	}
-	if cg.Procs != "" {
-		return signalMembers(cg.Procs, sig, c.s.own())
+	if cg.Procs != "" || c.s.lone() && c.svc != nil {
+		return c.signalMembers(sig)
 	}
 	if !c.main.alive() {
 		return 0, nil

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -143,7 +144,7 @@ func (v *service) look() {
 // killLeft kills one by one, until none is left or the deadline has come. In a cgroup
 // that was killed as a whole the kernel (6.15) kills what is born there later, too.
 func (v *service) killLeft(deadline time.Time) {
-	left, err := signalMembers(v.c.cgroup().Procs, linux.SignalKill, v.c.s.own())
+	left, err := v.c.signalMembers(linux.SignalKill)
 	if v.killing = err == nil && left > 0 && time.Now().Before(deadline); v.killing {
 		v.c.s.loop.after(killInterval, func() { v.killLeft(deadline) })
 		return
@@ -153,8 +154,8 @@ func (v *service) killLeft(deadline time.Time) {
 
 // left says that something runs in the container besides its main process.
 func (v *service) left() bool {
-	pids, err := members(v.c.cgroup().Procs)
-	return err != nil || len(pids) > 0
+	pids, err := v.c.members()
+	return err != nil || slices.ContainsFunc(pids, func(pid int) bool { return !slices.Contains(v.c.s.own(), pid) })
 }
 
 // over starts the service again, or ends it for good.

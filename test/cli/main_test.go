@@ -29,6 +29,14 @@ const (
 
 // TestMain builds what the scripts need, or prepares the namespaces of one.
 func TestMain(m *testing.M) {
+	if os.Getenv(askVar) != "" {
+		code, err := ask()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = max(code, 1)
+		}
+		os.Exit(code)
+	}
 	flag.Parse()
 	if os.Geteuid() != 0 && os.Getenv(userVar) == "" {
 		fmt.Fprintln(os.Stderr, "skipped: needs root, to make namespaces, mounts and cgroups")
@@ -154,7 +162,7 @@ func runTestscript(t *testing.T, script, parent string) {
 		Files: []string{script},
 		Setup: func(env *testscript.Env) error { return setUp(env, parent) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": code, "fetch": fetch, "retry": retry, "interrupt": interrupt, "agent": (&agents{}).command, "cgroup": cgroup, "datagram": datagram, "registry": (&registries{t: t}).command,
+			"code": code, "fetch": fetch, "retry": retry, "interrupt": interrupt, "root": asRoot, "agent": (&agents{}).command, "cgroup": cgroup, "datagram": datagram, "registry": (&registries{t: t}).command,
 		},
 		Condition: condition,
 	})
