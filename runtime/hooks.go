@@ -19,7 +19,6 @@ import (
 
 // The parts of a bundle, which is there for hooks alone.
 const (
-	bundleDir  = "bundle"
 	rootfsDir  = "rootfs"  // where hooks find the container's root
 	scratchDir = "scratch" // where the launch stage mounts what the root is made of
 	configFile = "config.json"

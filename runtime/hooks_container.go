@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"path/filepath"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -11,12 +12,19 @@ import (
 	"github.com/siflet/siflet/runtime/supervisor"
 )
 
+// bundleSuffix is of the bundle's name. There is an environment in it, as hooks want to see
+// that of the container: like secrets, it is in memory, for the engine's user alone, and
+// goes with the container.
+const bundleSuffix = ".bundle"
+
+func (c *container) bundle() string { return filepath.Join(c.inst.run, c.id+bundleSuffix) }
+
 // hookRun is the hooks of a container; nil is none.
 func (c *container) hookRun() (*hookRun, error) {
 	if c.rec.Hooks == nil {
 		return nil, nil //nolint:nilnil // most have none
 	}
-	dir := filepath.Join(c.dir, bundleDir)
+	dir := c.bundle()
 	state, err := hookState(c.id, dir, c.rec.Spec.Metadata.Annotations)
 	return &hookRun{hooks: c.rec.Hooks, state: state, dir: dir}, err
 }
@@ -98,6 +106,10 @@ func (e *Engine) endHooks(ctx context.Context, c *container) {
 	hooks, err := c.hookRun()
 	if err != nil {
 		return // it could not have been started
+	}
+	// After a restart of the machine nothing is left in it.
+	if err := os.MkdirAll(filepath.Join(hooks.dir, rootfsDir), 0o700); err != nil {
+		e.cfg.Log.Warn("hooks have no bundle", "container", c.id, "error", err)
 	}
 	list := hooks.hooks.Poststop
 	for n := range list {

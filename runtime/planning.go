@@ -67,7 +67,7 @@ func (v *view) join(c *container, rec *containerRecord) (plan.Input, plan.Extra,
 	if extra.Restore, err = v.restoring(rec.Restore); err != nil {
 		return in, extra, err
 	}
-	extra.Bundle = filepath.Join(c.dir, bundleDir)
+	extra.Bundle = c.bundle()
 	extra.State, err = hookState(c.id, extra.Bundle, rec.Spec.Metadata.Annotations)
 	return in, extra, err
 }

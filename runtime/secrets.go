@@ -29,14 +29,14 @@ func (c *container) secretsPath() string {
 }
 
 // clearRun removes the run files of an instance that has ended, but for what its records
-// are not complete without. They go with those.
+// are not complete without, and what hooks that are still to run read. They go with those.
 func (i *instance) clearRun() error {
 	entries, err := os.ReadDir(i.run)
 	if err != nil {
 		return missing(err)
 	}
 	for _, entry := range entries {
-		if !strings.HasSuffix(entry.Name(), secretsSuffix) {
+		if name := entry.Name(); !strings.HasSuffix(name, secretsSuffix) && !strings.HasSuffix(name, bundleSuffix) {
 			err = errors.Join(err, os.RemoveAll(filepath.Join(i.run, entry.Name())))
 		}
 	}

@@ -232,7 +232,7 @@ func (e *Engine) forget(ctx context.Context, c *container) error {
 		e.unpin(c),
 	)
 	if err == nil {
-		err = errors.Join(os.RemoveAll(c.dir), linux.Unlink(c.secretsPath()))
+		err = errors.Join(os.RemoveAll(c.dir), os.RemoveAll(c.bundle()), linux.Unlink(c.secretsPath()))
 	}
 	if err != nil {
 		return err
