@@ -26,7 +26,7 @@ var mayImport = map[string][]string{
 	"cmd/internal/notify": {},
 	"cmd/internal/setup":  {"runtime/image", "runtime/linux", "runtime/registry", "runtime/trust"},
 	"cmd/internal/site":         {},
-	"cmd/internal/unprivileged": {"runtime", "runtime/linux", "runtime/program", "runtime/supervisor"},
+	"cmd/internal/unprivileged": {"cmd/internal/setup", "runtime", "runtime/linux", "runtime/program", "runtime/supervisor"},
 	"cmd/siflet-instance": {"runtime/supervisor", "runtime/launch", "runtime/linux"},
 	"cmd/siflet-action":   {"runtime/action", "runtime/linux", "runtime/program"},
 	"cmd/siflet-fuse":     {"runtime/fuse", "runtime/linux", "runtime/unsquash"},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"time"
@@ -188,20 +187,6 @@ func each(pods []*pod, f func(*pod) error) error {
 		}
 	}
 	return nil
-}
-
-func cliExec(ctx context.Context, b *bench) ([]result, error) {
-	var taken []time.Duration
-	for range samples {
-		cmd := exec.CommandContext(ctx, filepath.Join(b.bin, "siflet"), "exec", b.image, "true")
-		cmd.Dir = b.dir
-		began := time.Now()
-		if text, err := cmd.CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("siflet exec: %v: %s", err, text) //nolint:errorlint // not the exit status of this program
-		}
-		taken = append(taken, time.Since(began))
-	}
-	return []result{{Name: "siflet exec image.sif true", Value: median(taken), Unit: "ms", Bar: 15}}, nil
 }
 
 // pageCache reads a large image in many pods and watches how much memory its

@@ -5,6 +5,7 @@
 package unprivileged
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -13,7 +14,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
+	"github.com/siflet/siflet/cmd/internal/setup"
 	"github.com/siflet/siflet/runtime"
 	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/supervisor"
@@ -123,15 +126,44 @@ func find(name string) string {
 	return ""
 }
 
-// serving finds the fastest squashfuse.
+// ServerVar names a program to serve images by, instead of the one that is found.
+const ServerVar = "SIFLET_SQUASHFUSE"
+
+// serving finds what serves images: siflet-fuse or, where that is not installed, the
+// fastest squashfuse. With no ids but the caller's own everything is theirs.
 func (w *Way) serving() error {
+	options := ""
+	if w.Alone != nil {
+		uid, gid := 0, 0
+		if !w.Root {
+			uid, gid = os.Geteuid(), os.Getegid()
+		}
+		options = fmt.Sprintf("uid=%d,gid=%d", uid, gid)
+	}
+	if own, err := setup.Program(os.Getenv(ServerVar), "siflet-fuse"); err == nil {
+		w.FUSE = supervisor.FUSE{Path: own, Options: options}
+		return nil
+	} else if os.Getenv(ServerVar) != "" {
+		return fmt.Errorf("%s: %w", ServerVar, err)
+	}
 	path := find("squashfuse_ll") // with several threads
 	if path == "" {
 		path = find("squashfuse")
 	}
 	if path == "" {
-		return errors.New("to run images without root siflet needs squashfuse: install the package of that name")
+		return errors.New("to run images without root siflet needs siflet-fuse, which belongs to it, or squashfuse: install the package of that name")
 	}
-	w.FUSE = supervisor.FUSE{Path: path}
+	if options != "" && !knows(path, "uid=") {
+		options = "" // what is not the caller's is nobody's then, and can't be changed
+	}
+	w.FUSE = supervisor.FUSE{Path: path, Options: options}
 	return nil
+}
+
+// knows says that a squashfuse has an option.
+func knows(path, option string) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	help, _ := exec.CommandContext(ctx, path, "-h").CombinedOutput() //nolint:gosec // it was found above; its status is no matter
+	return strings.Contains(string(help), option)
 }
