@@ -7,6 +7,9 @@ VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo d
 LDFLAGS    := -s -w
 # The older garbage collector keeps 50 kB less in each of many small processes.
 SMALL      := GOEXPERIMENT=nogreenteagc
+# The linker leaves its file in memory page by page. A copy is there in larger pieces, as one that is read from
+# disk is, and programs start faster from it: a pod takes 5 % less CPU time.
+PROGRAMS   := siflet siflet-agent siflet-instance siflet-action siflet-fuse
 PREFIX     ?= /usr/local
 FUZZTIME   ?= 20s
 TOOL       := $(GO) tool -modfile=hack/tools/go.mod
@@ -37,6 +40,7 @@ build: ## the five programs, in bin
 	$(SMALL) $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/siflet-instance ./cmd/siflet-instance
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/siflet-action ./cmd/siflet-action
 	$(SMALL) $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/siflet-fuse ./cmd/siflet-fuse
+	@for p in $(PROGRAMS); do cp $(BIN)/$$p $(BIN)/.$$p && mv $(BIN)/.$$p $(BIN)/$$p || exit; done
 
 .PHONY: run
 run: run-deps build ## clone to a pod that answers: see README
