@@ -135,7 +135,7 @@ func (m *Manager) makeGroup(parent, group string) (made []string, err error) {
 		}
 		made = append(made, dir)
 		if slices.Contains(h.controllers, "cpuset") && m.version == 1 {
-			if err := inheritCpuset(h.mount, group); err != nil {
+			if err := inheritCpuset(h.mount, group, true); err != nil {
 				return made, err
 			}
 		}
@@ -162,7 +162,7 @@ func (m *Manager) makeAll(h *hierarchy, p string) (made []string, err error) {
 			made = append(made, dir)
 		}
 		if slices.Contains(h.controllers, "cpuset") && m.version == 1 {
-			if err := inheritCpuset(h.mount, p[:i]); err != nil {
+			if err := inheritCpuset(h.mount, p[:i], err == nil); err != nil {
 				return made, err
 			}
 		}
@@ -172,17 +172,19 @@ func (m *Manager) makeAll(h *hierarchy, p string) (made []string, err error) {
 
 // inheritCpuset copies CPUs and memory nodes from above: a new v1 cpuset has
 // none, and takes no process until it has both.
-func inheritCpuset(mount, group string) error {
+func inheritCpuset(mount, group string, isNew bool) error {
 	if group == "/" {
 		return nil
 	}
 	for _, file := range []string{"/cpuset.cpus", "/cpuset.mems"} {
-		own, err := readFile(mount + group + file)
-		if err != nil {
-			return err
-		}
-		if strings.TrimSpace(string(own)) != "" {
-			continue
+		if !isNew {
+			own, err := readFile(mount + group + file)
+			if err != nil {
+				return err
+			}
+			if strings.TrimSpace(string(own)) != "" {
+				continue
+			}
 		}
 		parent := path.Dir(group)
 		above, err := readFile(strings.TrimSuffix(mount+parent, "/") + file)
@@ -190,7 +192,7 @@ func inheritCpuset(mount, group string) error {
 			return err
 		}
 		if strings.TrimSpace(string(above)) == "" {
-			if err := inheritCpuset(mount, parent); err != nil {
+			if err := inheritCpuset(mount, parent, false); err != nil {
 				return err
 			}
 			if above, err = readFile(mount + parent + file); err != nil {
