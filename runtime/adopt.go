@@ -208,6 +208,7 @@ func (e *Engine) lost(i *instance) {
 func believe(i *instance, status supervisor.Status) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	i.netLost = status.NetworkLost
 	known := map[string]bool{}
 	for _, s := range status.Containers {
 		c := i.containers[s.ID]

@@ -77,12 +77,13 @@ type instance struct {
 
 	mu         sync.Mutex
 	rec        instanceRecord
-	alive      bool // the supervisor answers
-	gone       bool // removed: not to be used any more
-	ending     bool // its init was told to end
-	unheard    bool // its ID may have reached nobody yet
-	left       bool // nobody waits for it to be made
-	announced  bool // its end was told
+	alive      bool   // the supervisor answers
+	gone       bool   // removed: not to be used any more
+	ending     bool   // its init was told to end
+	unheard    bool   // its ID may have reached nobody yet
+	netLost    string // why its network is no more, as of when it was asked for
+	left       bool   // nobody waits for it to be made
+	announced  bool   // its end was told
 	claim      *claim
 	watch      *watch
 	client     *supervisor.Client
@@ -249,7 +250,7 @@ func (i *instance) snapshotLocked() Instance {
 	r := &i.rec
 	out := Instance{
 		ID: i.id, Spec: r.Spec, State: instanceState(r.ReadyAt, r.StoppedAt, i.alive), CreatedAt: r.CreatedAt,
-		Network: r.Network, Netns: r.Netns, Cgroup: r.Cgroup, Reason: r.Reason, Labels: r.Labels, BootID: r.BootID,
+		Network: r.Network, Netns: r.Netns, Cgroup: r.Cgroup, Reason: r.Reason, Labels: r.Labels, BootID: r.BootID, NetworkLost: i.netLost,
 	}
 	if i.alive {
 		out.SupervisorPID, out.InitPID = r.SupervisorPID, r.InitPID

@@ -44,8 +44,12 @@ type OnceConfig struct {
 	Network        *network.Network
 	BuiltInNetwork bool
 	Ports          []Port
-	DNS            *DNS
-	Dir            string
+	// UserNetwork attaches it without privileges. NetworkLost, if not nil, is told when that
+	// network ends before the run, and why.
+	UserNetwork bool
+	NetworkLost func(why string)
+	DNS         *DNS
+	Dir         string
 	// CDIDirs are as in Config.
 	CDIDirs []string
 	// Unprivileged is how to do without root's privileges; nil is with them.
@@ -65,6 +69,8 @@ type once struct {
 	init   *onceInit
 	hook   *hookRun
 	own    *linux.OwnNamespaces
+	keeper *supervisor.Keeper
+	kept   chan struct{} // closed when nobody listens to it any more
 	served []*supervisor.FUSEServer
 	owner  *os.File // locked as long as the run goes on
 }
@@ -189,8 +195,10 @@ func (o *once) enter(ctx context.Context) error {
 	flags := cloneFlags(o.spaces)
 	if u := o.cfg.Unprivileged; u != nil && !u.Inside {
 		var err error
-		o.own, err = linux.NewOwnNamespaces(u.MapIDs, u.Root, flags)
-		return err
+		if o.own, err = linux.NewOwnNamespaces(u.MapIDs, u.Root, flags); err != nil {
+			return err
+		}
+		return o.attachUser(ctx)
 	}
 	if flags == 0 {
 		return nil

@@ -129,8 +129,9 @@ func (o *once) undo(ctx context.Context) error {
 	if o.hook != nil {
 		errs = os.RemoveAll(o.hook.dir)
 	}
+	errs = errors.Join(errs, o.detachUser()) //nolint:contextcheck // it has a time of its own
 	if o.net != nil {
-		errs = errors.Join(o.cfg.Network.Detach(ctx, *o.net, o.res), network.Unpin(o.net.Netns))
+		errs = errors.Join(errs, o.cfg.Network.Detach(ctx, *o.net, o.res), network.Unpin(o.net.Netns))
 	}
 	if o.group != nil {
 		errs = errors.Join(errs, o.group.Kill(ctx), o.group.Delete(ctx))

@@ -150,6 +150,14 @@ func (e *Engine) startSupervisor(ctx context.Context, i *instance, group *cgroup
 		}
 		defer own.Close() //nolint:errcheck // a process of ours that waits
 		attr.Own, attr.CloneFlags, cfg.FUSE = own, linux.CloneNewMount, u.FUSE
+		keeper, err := e.networkOf(ctx, i, own)
+		if err != nil {
+			return err
+		}
+		if keeper != nil {
+			defer keeper.Unlink() //nolint:errcheck // the supervisor has a copy, or it is to end
+			attr.Link, cfg.Linked = keeper.Link(), true
+		}
 	}
 	leave, err := bornIn(&cfg.Cgroup, &attr, i.rec.Cgroup)
 	if err != nil {

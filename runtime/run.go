@@ -132,7 +132,7 @@ func (e *Engine) reserve(spec InstanceSpec) (*instance, *claim, error) {
 		},
 	}
 	i.rec.Cgroup = place
-	if spec.Namespaces.Network != ModeHost && !spec.LoopbackOnly {
+	if spec.Namespaces.Network != ModeHost && !spec.LoopbackOnly && e.cfg.Unprivileged == nil {
 		i.rec.Netns = e.cfg.Network.PinPath("siflet-" + id)
 	}
 	e.mu.Lock()

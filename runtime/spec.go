@@ -116,9 +116,11 @@ type Instance struct {
 	InitPID       int             `json:"init_pid,omitempty"`
 	Network       *network.Result `json:"network,omitempty"`
 	Addresses     []netip.Addr    `json:"addresses,omitempty"`
-	Netns         string          `json:"netns,omitempty"` // pin; empty for the host's
-	Cgroup        string          `json:"cgroup,omitempty"`
-	Labels        Labels          `json:"labels,omitzero"`
+	// NetworkLost says why a network in user mode has ended before the instance.
+	NetworkLost string `json:"network_lost,omitempty"`
+	Netns       string `json:"netns,omitempty"` // pin; empty for the host's
+	Cgroup      string `json:"cgroup,omitempty"`
+	Labels      Labels `json:"labels,omitzero"`
 	// BootID is the kernel's when it was made.
 	BootID string `json:"boot_id,omitempty"`
 	// Reason is why a not-ready instance is not ready, when there is a reason to tell.

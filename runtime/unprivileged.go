@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/siflet/siflet/network"
 	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/program"
 	"github.com/siflet/siflet/runtime/supervisor"
@@ -19,8 +20,9 @@ type Unprivileged struct {
 	MapIDs func(proc string) error
 	// Inside says that the caller is in such a user namespace already, as its root, and
 	// has a mount namespace that belongs to it.
-	Inside bool
-	FUSE   supervisor.FUSE
+	Inside  bool
+	FUSE    supervisor.FUSE
+	Network network.UserMode
 }
 
 // openBinary opens siflet-instance. Root keeps its containers from writing to it; others

@@ -8,6 +8,7 @@
 //	exec       becomes a further process of a container
 //	prepare    opens and mounts what a container in a user namespace needs,
 //	inside     which becomes that container
+//	network    keeps a program that gives an instance without privileges its network
 //	hold       waits for the end of its input: systemd wants a scope to begin
 //	           with a process
 //
@@ -68,6 +69,8 @@ func run() int {
 		if err = supervisor.PrepareStage(false); err == nil {
 			return launch.InsideMain()
 		}
+	case "network":
+		err = supervisor.Keep(os.Args[2:])
 	case "hold":
 		buffer := make([]byte, 1)
 		for n, err := 1, error(nil); n > 0 && err == nil; {

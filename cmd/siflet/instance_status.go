@@ -15,6 +15,7 @@ const (
 	stateRunning    = "running"
 	stateRestarting = "restarting"
 	stateExited     = "exited"
+	stateCutOff     = "no network" // it has lost it
 )
 
 // status is how an instance is.
@@ -44,6 +45,8 @@ func statusOf(i runtime.Instance, c *runtime.Container) status {
 		}
 	case !c.Service.Again.IsZero():
 		s.state, s.code = stateRestarting, &c.Service.LastExit
+	case i.NetworkLost != "":
+		s.state = stateCutOff
 	case c.Service.Health != "":
 		s.state = c.Service.Health
 	}

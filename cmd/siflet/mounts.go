@@ -205,12 +205,15 @@ func (o *actionOptions) configFiles(spec *runtime.ContainerSpec, p place) {
 			spec.Accounts.Groups = append(spec.Accounts.Groups, group.Name+":x:"+id+":"+who.Username)
 		}
 	}
+	resolver, differs := o.userResolver()
 	if len(o.dns) > 0 {
 		var text strings.Builder
 		for _, server := range o.dns {
 			text.WriteString("nameserver " + strings.TrimSpace(server) + "\n")
 		}
 		spec.Files = append(spec.Files, program.File{Target: "/etc/resolv.conf", Data: text.String(), Mode: 0o644})
+	} else if differs && o.site.ConfigResolvConf {
+		spec.Files = append(spec.Files, program.File{Target: "/etc/resolv.conf", Data: resolver, Mode: 0o644})
 	} else if !o.left("bind-paths") && o.site.ConfigResolvConf {
 		spec.Mounts = append(spec.Mounts, runtime.Mount{Source: "/etc/resolv.conf", Target: "/etc/resolv.conf", Optional: true})
 	}

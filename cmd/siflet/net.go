@@ -2,12 +2,15 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/siflet/siflet/network"
 	"github.com/siflet/siflet/runtime"
+	"github.com/siflet/siflet/runtime/linux"
 )
 
 // own is the mode of a namespace that was asked for, or was not.
@@ -16,6 +19,21 @@ func own(namespace bool) runtime.Mode {
 		return runtime.ModeInstance
 	}
 	return runtime.ModeHost
+}
+
+// attaches says that the container gets a network beside loopback that is not the host's.
+func (o *actionOptions) attaches() bool { return o.net && o.network != "none" }
+
+// userResolver is the resolv.conf of a network in user mode, if it can't be the host's.
+func (o *actionOptions) userResolver() (text string, differs bool) {
+	if !o.attaches() || linux.IsRoot() {
+		return "", false
+	}
+	host, err := os.ReadFile("/etc/resolv.conf")
+	if err != nil {
+		return "", false
+	}
+	return network.UserResolvConf(string(host))
 }
 
 // ports reads --network-args.
@@ -29,22 +47,30 @@ func (o *actionOptions) ports() ([]network.Port, error) {
 			}
 			port, ok := portmap(value)
 			if !ok {
-				return nil, usageError{text: fmt.Sprintf("--network-args %q: want portmap=HOST:CONTAINER/tcp with ports from 1 to 65535", arg)}
+				return nil, usageError{text: fmt.Sprintf("--network-args %q: want portmap=[ADDRESS:]HOST:CONTAINER/tcp with ports from 1 to 65535", arg)}
 			}
 			ports = append(ports, port)
 		}
 	}
-	if len(ports) > 0 && (!o.net || o.network == "none") {
+	if len(ports) > 0 && !o.attaches() {
 		return nil, usageError{text: "--network-args portmap=... needs --net and a network"}
 	}
 	return ports, nil
 }
 
-// portmap reads HOST:CONTAINER[/PROTOCOL].
+// portmap reads [ADDRESS:]HOST:CONTAINER[/PROTOCOL], an IPv6 address in brackets.
 func portmap(text string) (port network.Port, ok bool) {
 	numbers, protocol, named := strings.Cut(text, "/")
 	if !named {
 		protocol = "tcp"
+	}
+	if n := strings.LastIndexByte(numbers, ':'); n > 0 && strings.ContainsRune(numbers[:n], ':') {
+		n = strings.LastIndexByte(numbers[:n], ':')
+		address, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(numbers[:n], "["), "]"))
+		if bracketed := strings.HasPrefix(numbers, "[") && numbers[n-1] == ']'; err != nil || bracketed != address.Is6() {
+			return port, false
+		}
+		port.HostIP, numbers = address, numbers[n+1:]
 	}
 	host, inside, two := strings.Cut(numbers, ":")
 	from, err1 := strconv.ParseUint(host, 10, 16)
@@ -52,5 +78,6 @@ func portmap(text string) (port network.Port, ok bool) {
 	if !two || err1 != nil || err2 != nil || from == 0 || to == 0 || !slices.Contains([]string{"tcp", "udp", "sctp"}, protocol) {
 		return port, false
 	}
-	return network.Port{Host: uint16(from), Container: uint16(to), Protocol: protocol}, true
+	port.Host, port.Container, port.Protocol = uint16(from), uint16(to), protocol
+	return port, true
 }

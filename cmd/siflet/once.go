@@ -85,7 +85,7 @@ func (w *workshop) onceConfig(o *actionOptions) (runtime.OnceConfig, error) {
 
 // onceResources adds what limits and a network take.
 func (w *workshop) onceResources(ctx context.Context, cfg *runtime.OnceConfig, o *actionOptions, limits bool) error {
-	attach := o.net && o.network != "none"
+	attach := o.attaches()
 	if !limits && !attach {
 		return nil
 	}
@@ -105,7 +105,11 @@ func (w *workshop) onceResources(ctx context.Context, cfg *runtime.OnceConfig, o
 			return err
 		}
 	}
-	if attach {
+	switch {
+	case attach && cfg.Unprivileged != nil:
+		cfg.UserNetwork = true
+		cfg.NetworkLost = func(why string) { warn(w.stderr, "the network has ended: %s", why) }
+	case attach:
 		cfg.Network, err = network.New(network.Config{StateDir: filepath.Join(r.state, "network"), Log: w.logger()})
 	}
 	return err

@@ -89,9 +89,9 @@ func (o *actionOptions) registerNamespaces(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.noInit, "no-init", false, "with --pid: no init process, the command is PID 1")
 	flags.BoolVarP(&o.ipc, "ipc", "i", false, "a new IPC namespace")
 	flags.BoolVar(&o.uts, "uts", false, "a new UTS namespace")
-	flags.BoolVarP(&o.net, "net", "n", false, "a new network namespace")
+	flags.BoolVarP(&o.net, "net", "n", false, "a new network namespace, with a way out (without root by pasta or slirp4netns)")
 	flags.StringVar(&o.network, "network", "bridge", "network with --net: bridge or none")
-	flags.StringArrayVar(&o.networkArgs, "network-args", nil, "portmap=HOST:CONTAINER[/tcp|/udp], with --net")
+	flags.StringArrayVar(&o.networkArgs, "network-args", nil, "portmap=[ADDRESS:]HOST:CONTAINER[/tcp|/udp], with --net")
 	flags.StringVar(&o.hostname, "hostname", "", "host name in the container (implies --uts)")
 	flags.StringSliceVar(&o.dns, "dns", nil, "name servers, comma separated")
 }

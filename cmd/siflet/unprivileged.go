@@ -20,6 +20,9 @@ func (o *actionOptions) way(warnings io.Writer) (*runtime.Unprivileged, error) {
 		return nil, nil //nolint:nilnil // root's own way
 	}
 	way, err := o.found()
+	if err == nil && way.Inside && o.attaches() {
+		return nil, usageError{text: "--net: not in a user namespace that somebody else has made; leave it out, or use --network none with it"}
+	}
 	if err == nil && o.fakeroot && way.Alone != nil {
 		warn(warnings, "--fakeroot: root is the only user in the container, because %v: giving files to others and changing user "+
 			"only seem to work; an administrator can change that: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER", way.Alone)

@@ -18,6 +18,7 @@ func (s *stage) readyNamespaces() error {
 		}
 	}
 	if n.Loopback {
+		linux.LowPorts()
 		return linux.LoopbackUp()
 	}
 	return nil

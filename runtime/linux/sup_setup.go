@@ -46,6 +46,10 @@ func LoopbackUp() error {
 	return nil
 }
 
+// LowPorts has nobody in the network namespace need a privilege for ports below 1024, if
+// that can be: nothing of the host's listens there.
+func LowPorts() { _ = Put("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0") }
+
 // SetSysctl writes a kernel parameter such as net.ipv4.ip_forward.
 func SetSysctl(key, value string) error {
 	path := key

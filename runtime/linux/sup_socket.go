@@ -107,6 +107,9 @@ func (f FD) Accept() (FD, error) {
 	return FD(n), nil
 }
 
+// EndOutput tells the other end of a socket that no more will come.
+func (f FD) EndOutput() error { return unix.Shutdown(int(f), unix.SHUT_WR) }
+
 // Send is Write for a socket: it never waits and raises no signal.
 func (f FD) Send(p []byte) (int, error) {
 	if len(p) == 0 {

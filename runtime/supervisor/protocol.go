@@ -11,10 +11,12 @@ import (
 // the supervisor's; a newer engine keeps talking to an older supervisor.
 const ProtocolVersion = 1
 
-// The versions of a Config with a user namespace, and with FUSE, which is the newest.
+// The versions of a Config with a user namespace, with FUSE, and with a network in user
+// mode, which is the newest.
 const (
 	configMapped = 2
 	configFUSE   = 3
+	configLinked = 4
 )
 
 // Config is what the engine hands a new supervisor on its standard input, as
@@ -55,10 +57,15 @@ type Config struct {
 	// FUSE, if it has a path, is for a supervisor that was born without privileges in a
 	// user namespace of its own, and serves what its stages mount.
 	FUSE FUSE `json:"fuse,omitzero"`
+	// Linked says that descriptor 4 is the link to the keeper of its network.
+	Linked bool `json:"linked,omitempty"`
 }
 
 // lowest is the lowest version whose supervisors do all that c asks for.
 func (c *Config) lowest() int {
+	if c.Linked {
+		return configLinked
+	}
 	if c.FUSE.Path != "" {
 		return configFUSE
 	}
@@ -246,6 +253,8 @@ type Status struct {
 	PID        int               `json:"pid"`
 	InitPID    int               `json:"init_pid,omitempty"`
 	Containers []ContainerStatus `json:"containers,omitempty"`
+	// NetworkLost says why a network in user mode is no more.
+	NetworkLost string `json:"network_lost,omitempty"`
 }
 
 // ContainerStatus is one container of a Status.

@@ -44,6 +44,7 @@ type server struct {
 	// garbage estimates the heap's; it is collected above collectAt.
 	garbage, collectAt int
 	end                ending
+	link               netLink
 }
 
 func (s *server) container(id string) *container {
@@ -72,7 +73,7 @@ func (s *server) tell(e *Event) {
 }
 
 func (s *server) status() *Status {
-	st := &Status{Version: ProtocolVersion, ID: s.cfg.ID, PID: linux.PID()}
+	st := &Status{Version: ProtocolVersion, ID: s.cfg.ID, PID: linux.PID(), NetworkLost: s.link.lost}
 	if s.sinit != nil && s.sinit.alive() {
 		st.InitPID = s.sinit.pid
 	}

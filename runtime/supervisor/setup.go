@@ -19,11 +19,14 @@ func (s *server) setup() error {
 	if s.cfg, err = decodeConfig(b); err != nil {
 		return fmt.Errorf("read config: %w", err)
 	}
-	if s.cfg.Version > configFUSE {
+	if s.cfg.Version > configLinked {
 		return errors.New("config: version " + strconv.Itoa(s.cfg.Version) + " is newer than this siflet-instance knows; install the agent's own")
 	}
 	if s.cfg.ID == "" || s.cfg.Dir == "" {
 		return errors.New("config: no ID or directory")
+	}
+	if err := s.holdNetwork(); err != nil {
+		return err
 	}
 	if err := linux.NullStdin(); err != nil {
 		return err
@@ -54,7 +57,7 @@ func (s *server) setup() error {
 	if s.loop, err = newLoop(); err != nil {
 		return err
 	}
-	if err := s.signals(); err != nil {
+	if err := errors.Join(s.signals(), s.watchNetwork()); err != nil {
 		return err
 	}
 	if s.cfg.SharedPID {
@@ -88,6 +91,9 @@ func (s *server) namespaces() error {
 	if s.cfg.Loopback {
 		if err := linux.LoopbackUp(); err != nil {
 			return err
+		}
+		if s.lone() {
+			linux.LowPorts()
 		}
 	}
 	for k, v := range s.cfg.Sysctls {

@@ -115,6 +115,7 @@ func (s *server) finished() {
 		return
 	}
 	s.loop.done = true
+	s.link.end()
 	for _, c := range s.end.clients {
 		if s.end.err != nil {
 			c.fail(failed("shutdown", s.end.err))

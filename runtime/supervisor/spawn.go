@@ -50,6 +50,8 @@ type SpawnAttr struct {
 	// Forked is told the PID as soon as the process and its namespaces exist,
 	// while it makes itself ready.
 	Forked func(pid int)
+	// Link, if above 0, leads to the keeper of its network; see Config.Linked.
+	Link linux.FD
 	// Argv0 is what ps shows; Config.Title if empty.
 	Argv0 string
 	// Stderr takes complaints; nil drops them.
@@ -110,11 +112,15 @@ func spawn(binary *os.File, doc []byte, hello *os.File, cfg *Config, attr *Spawn
 	if argv0 == "" {
 		argv0 = cfg.Title
 	}
+	files := []linux.FD{in, null, stderr, linux.FD(hello.Fd())}
+	if cfg.Linked {
+		files = append(files, attr.Link)
+	}
 	pid, pidfd, err := forkIn(attr, &linux.ForkAttr{
 		Exe:          linux.FD(binary.Fd()),
 		Args:         []string{argv0},
 		Env:          []string{"GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=16MiB"},
-		Files:        []linux.FD{in, null, stderr, linux.FD(hello.Fd())},
+		Files:        files,
 		CloneFlags:   attr.CloneFlags,
 		PIDNamespace: linux.NoFD,
 		CgroupFD:     linux.FD(attr.CgroupFD),

@@ -48,6 +48,8 @@ func decodeConfig(b []byte) (Config, error) {
 			c.Owned = r.Uint(64)
 		case "fuse":
 			r.Object(func(k string) { c.FUSE.field(r, k) })
+		case "linked":
+			c.Linked = r.Bool()
 		default:
 			r.Skip()
 		}

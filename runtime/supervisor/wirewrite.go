@@ -80,6 +80,7 @@ func (w *writer) status(s *Status) {
 		}
 		w.close(']')
 	}
+	w.string("network_lost", s.NetworkLost)
 	w.close('}')
 }
 

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/siflet/siflet/cmd/internal/setup"
+	"github.com/siflet/siflet/network"
 	"github.com/siflet/siflet/runtime"
 	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/supervisor"
@@ -41,6 +42,7 @@ type Way struct {
 // Find looks around.
 func Find(o Options) (Way, error) {
 	way := Way{Unprivileged: &runtime.Unprivileged{Root: o.Root}}
+	way.Network = network.UserMode{Pasta: find("pasta"), Slirp: find("slirp4netns")}
 	if os.Geteuid() == 0 {
 		way.Root, way.Inside, way.Alone = true, true, alone()
 		return way, way.serving()
