@@ -158,7 +158,8 @@ func (e *Engine) adoptOne(ctx context.Context, i *instance) error {
 		e.settleLost(i, i.listLocked()) // nothing of it is left
 	}
 	doubtAnswers(i)
-	e.thawLeft(i) //nolint:contextcheck // it goes on as long as the engine does
+	e.thawLeft(i)     //nolint:contextcheck // it goes on as long as the engine does
+	e.rejoinStarts(i) //nolint:contextcheck // likewise
 	return e.finishContainers(ctx, i)
 }
 

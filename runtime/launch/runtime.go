@@ -55,6 +55,9 @@ func (s *stage) runDelegate() error {
 	if err != nil {
 		return err
 	}
+	if err := begin(); err != nil {
+		return err
+	}
 	if err := s.call("start", d.ID); err != nil {
 		return err
 	}
@@ -76,6 +79,18 @@ func (s *stage) runDelegate() error {
 	}
 	linux.Close(statusFD) // it runs
 	os.Exit(s.attend(pid, signals))
+	return nil
+}
+
+// begin tells the supervisor that the program is about to run, and waits until it knows.
+func begin() error {
+	status, answer := linux.FD(statusFD), []byte{program.BeginMark}
+	if err := linux.WriteAll(statusFD, answer); err != nil {
+		return err
+	}
+	if n, err := status.Read(answer); n != 1 || err != nil {
+		return errors.Join(errors.New("the supervisor is gone"), err)
+	}
 	return nil
 }
 

@@ -215,6 +215,7 @@ const (
 	SignalKill      = int(unix.SIGKILL)
 	SignalBadCall   = int(unix.SIGSYS)
 	SignalStop      = int(unix.SIGSTOP)
+	SignalContinue  = int(unix.SIGCONT)
 	SignalTerminate = int(unix.SIGTERM)
 )
 

@@ -62,6 +62,11 @@ type Program struct {
 // served. The rest are options of squashfuse; the device and the image come with it.
 const FUSEMark = 'F'
 
+// BeginMark is sent by a stage that is about to have a delegated runtime begin the
+// container's program, and is the supervisor's answer that it may. From then on the start
+// comes to its end, whoever leaves, and is never repeated.
+const BeginMark = 'B'
+
 // Restore says what criu is to make a process from. See criu(8).
 type Restore struct {
 	Criu   string `json:"criu"`   // the program's path

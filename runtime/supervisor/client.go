@@ -48,10 +48,17 @@ func (c *Client) Ready(ctx context.Context, container string, r StartRequest) er
 }
 
 // Start starts a container and returns its PID once its program runs. When
-// ctx ends before, the start is undone. A failed start leaves nothing behind
-// but its log file.
+// ctx ends before, the start is undone, unless another runtime is about to begin the
+// program: then it goes on. A failed start leaves nothing behind but its log file, and an
+// exit file if nobody heard of it and the program may have run.
 func (c *Client) Start(ctx context.Context, container string, r StartRequest) (pid int, err error) {
 	return c.StartWithHooks(ctx, container, r, nil)
+}
+
+// JoinStart waits for a start that goes on although the client who asked for it has left,
+// as that client would have. If there is none the failure's kind is not_found.
+func (c *Client) JoinStart(ctx context.Context, container string) (pid int, err error) {
+	return c.Start(ctx, container, StartRequest{})
 }
 
 // StartWithHooks is Start with a socket on which the launch stage asks for hooks.

@@ -14,6 +14,8 @@ const (
 	// drainTime is how long an exit waits for output that a grandchild may
 	// hold open for ever.
 	drainTime = 100 * time.Millisecond
+	// failedStart is the exit code of a container that did not start, or not for long.
+	failedStart = 128
 	// drainChunks bounds what is read at the exit without looking elsewhere.
 	drainChunks = 64
 )
@@ -146,6 +148,10 @@ func (c *container) ended(e *Exit) {
 	switch {
 	case c.main.failure != nil && c.svc != nil && c.svc.count > 0:
 		c.svc.failedAgain(c.main.failure.Reason)
+	case c.main.failure != nil && c.main.begun && c.starter == nil:
+		// Nobody hears of it, and the program may have run.
+		e.Code, e.Signal, e.Message = failedStart, 0, c.main.failure.Error()
+		c.conclude(e)
 	case c.main.failure != nil:
 		c.startFailed()
 	case c.svc != nil:

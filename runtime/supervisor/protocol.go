@@ -128,7 +128,7 @@ const (
 // StartRequest starts a container.
 type StartRequest struct {
 	// Program is passed to the launch stage unread.
-	Program json.RawMessage `json:"program"`
+	Program json.RawMessage `json:"program,omitempty"`
 	// The fields the supervisor itself needs, lifted out of the program:
 	PID    program.PIDMode `json:"pid"`
 	Target string          `json:"target,omitempty"`

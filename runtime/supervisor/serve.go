@@ -149,7 +149,9 @@ func (s *server) serveForget(conn *conn, q *Request) {
 		s.drop(c)
 		conn.reply(&Reply{})
 	case c.startedAt.IsZero(): // whoever started it does not wait any more
-		c.main.abandon()
+		if !c.main.left {
+			c.main.abandon()
+		}
 		c.wait(conn)
 	default:
 		conn.fail(invalid(q.Op, "container has not ended"))
@@ -157,7 +159,11 @@ func (s *server) serveForget(conn *conn, q *Request) {
 }
 
 func (s *server) serveStart(conn *conn, q *Request) {
-	if q.Start == nil || q.Container == "" || len(q.Start.Program) == 0 {
+	if q.Start != nil && q.Container != "" && len(q.Start.Program) == 0 {
+		s.serveJoin(conn, q)
+		return
+	}
+	if q.Start == nil || q.Container == "" {
 		conn.fail(invalid(q.Op, "incomplete"))
 		return
 	}
@@ -187,11 +193,7 @@ func (s *server) serveStart(conn *conn, q *Request) {
 		return
 	}
 	s.containers = append(s.containers, c)
-	c.starter = conn
-	conn.gone = func() {
-		c.starter = nil
-		c.main.abandon()
-	}
+	c.startedBy(conn)
 }
 
 // start makes the streams and forks the launch stage for the first time.

@@ -82,6 +82,8 @@ type stage struct {
 	restores bool
 	settled  bool
 	servers  []*process
+	left     bool   // nobody waits any longer
+	begun    bool   // see program.BeginMark
 	lost     string // what became of the image that the container can't go on without
 	look     *timer // until it is settled
 	// settle is called once: nil when the program runs. The process of a
@@ -202,6 +204,7 @@ func (st *stage) read() {
 			st.conclude(&program.Failure{Step: "read the stage's report", Reason: "too long"})
 		case n > 0:
 			st.report = append(st.report, b[:n]...)
+			st.takeMarks()
 		default:
 			st.eof()
 		}
@@ -238,9 +241,27 @@ func (st *stage) conclude(f *program.Failure) {
 	st.settle(f)
 }
 
-// abandon kills a stage that nobody waits for any more.
+// abandon kills a stage whose container is not wanted any more.
 func (st *stage) abandon() {
-	st.conclude(&program.Failure{Step: "launch", Reason: "the client left"})
+	st.begun = false
+	st.conclude(&program.Failure{Step: "launch", Reason: "the instance or the container ended"})
+}
+
+// takeMarks takes what is no failure off the report.
+func (st *stage) takeMarks() {
+	for len(st.report) > 0 {
+		switch st.report[0] {
+		case program.BeginMark:
+			if !st.left && !st.settled {
+				_, err := st.sock.Send(st.report[:1])
+				st.begun = err == nil
+			}
+		case terminalMark:
+		default:
+			return
+		}
+		st.report = st.report[1:]
+	}
 }
 
 // PrepareStage undoes what a stage inherits from the supervisor. The calling

@@ -17,9 +17,6 @@ const (
 
 // told settles a stage that has said what failed.
 func (st *stage) told() bool {
-	for len(st.report) > 0 && st.report[0] == terminalMark {
-		st.report = st.report[1:]
-	}
 	if len(st.report) == 0 {
 		return false
 	}

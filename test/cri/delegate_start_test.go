@@ -1,6 +1,8 @@
 package cri_test
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -156,32 +158,87 @@ func TestARuntimeThatHangsIsKilledWithItsChildren(t *testing.T) {
 	}
 }
 
-func TestADelegatedStartThatTheAgentWasKilledInCanBeRepeated(t *testing.T) {
+// killedInStart has the agent killed while it starts a container with a runtime that does
+// what when it is to start it for the first time, and run anew. Each run of the program
+// adds a line to a file.
+func killedInStart(t *testing.T, command, what string) (a *agent, id string, starts func() int) {
+	t.Helper()
 	needCrun(t)
-	reached := filepath.Join(t.TempDir(), "reached")
-	slow := script(t, "slow", `case " $* " in *" start "*)
-	if [ ! -e `+reached+` ]; then touch `+reached+`; while kill -0 $PPID; do sleep 0.1; done; exit 1; fi;;
-esac
-exec `+crun+` "$@"`)
-	a := delegating(t, slow)
+	dir := t.TempDir()
+	reached, ran := filepath.Join(dir, "reached"), filepath.Join(dir, "ran")
+	runtime := script(t, "runtime", `crun=`+crun+` dir=`+dir+`
+case " $* " in *" `+command+` "*) if [ ! -e `+reached+` ]; then `+what+`; fi;; esac
+exec $crun "$@"`)
+	a = delegating(t, runtime)
 	p := podConfig(a, "p")
 	pod := a.handledPod("p", "other", p)
-	id := a.create(pod, containerConfig("c", busybox(t), "sleep", "1000"), p)
+	c := containerConfig("c", busybox(t), "sh", "-c", "echo run >> /data/ran; exec sleep 1000")
+	c.Mounts = []*criapi.Mount{{HostPath: dir, ContainerPath: "/data"}}
+	id = a.create(pod, c, p)
 	done := make(chan error, 1)
 	go func() {
 		_, err := a.StartContainer(within(t), &criapi.StartContainerRequest{ContainerId: id})
 		done <- err
 	}()
-	eventually(t, "the runtime's start", func() bool { _, err := os.Stat(reached); return err == nil })
+	eventually(t, "the runtime's "+command, func() bool { _, err := os.Stat(reached); return err == nil })
 	a.end(syscall.SIGKILL)
 	if err := <-done; err == nil {
 		t.Error("StartContainer = nil of an agent that was killed")
 	}
 	a.run()
+	writeFile(t, filepath.Join(dir, "go"), "")
+	return a, id, func() int {
+		text, err := os.ReadFile(ran)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		return strings.Count(string(text), "run")
+	}
+}
+
+const untilGo = `while [ ! -e $dir/go ]; do sleep 0.1; done`
+
+func TestADelegatedStartThatTheAgentWasKilledInCanBeRepeated(t *testing.T) {
+	a, id, starts := killedInStart(t, "create", `touch $dir/reached; while kill -0 $PPID; do sleep 0.1; done; exit 1`)
 	if _, err := a.StartContainer(within(t), &criapi.StartContainerRequest{ContainerId: id}); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "the program's start", func() bool { return starts() == 1 })
 	if got := a.execSync(id, "echo", "fine"); string(got.Stdout) != "fine\n" {
 		t.Errorf("exec = %v", got)
+	}
+}
+
+// Whoever repeats a start finds that the program runs, and it has begun once.
+func TestADelegatedProgramIsStartedOnceThoughTheAgentIsKilled(t *testing.T) {
+	for name, what := range map[string]string{
+		"before it begins": `touch $dir/reached; ` + untilGo,
+		"when it has":      `$crun "$@" || exit; touch $dir/reached; ` + untilGo + `; exit 0`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, id, starts := killedInStart(t, "start", what)
+			_, err := a.StartContainer(within(t), &criapi.StartContainerRequest{ContainerId: id})
+			wantRefusal(t, "another start", err, "FailedPrecondition", "is running, not created")
+			eventually(t, "the program's start", func() bool { return starts() > 0 })
+			if got := a.execSync(id, "echo", "fine"); string(got.Stdout) != "fine\n" {
+				t.Errorf("exec = %v", got)
+			}
+			if n := starts(); n != 1 {
+				t.Errorf("the program has begun %d times", n)
+			}
+		})
+	}
+}
+
+// A start that fails when the program may have run is told as one, by whatever agent runs.
+func TestADelegatedStartThatFailsWithoutAnAgentIsNotRepeated(t *testing.T) {
+	a, id, starts := killedInStart(t, "start", `$crun "$@" || exit; touch $dir/reached; `+untilGo+`; exit 7`)
+	_, err := a.StartContainer(within(t), &criapi.StartContainerRequest{ContainerId: id})
+	wantRefusal(t, "another start", err, "FailedPrecondition", "is exited, not created")
+	if s := a.status(id); s.State != criapi.ContainerState_CONTAINER_EXITED || s.ExitCode != 128 || !strings.Contains(s.Message, "status 7") {
+		t.Errorf("status = %v, want a start that failed", s)
+	}
+	if n := starts(); n > 1 {
+		t.Errorf("the program has begun %d times", n)
 	}
 }
