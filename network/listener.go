@@ -17,6 +17,16 @@ func Listener(protocol string, port uint16) string {
 	return listener(mapping{Protocol: protocol, Host: netip.AddrPortFrom(netip.IPv4Unspecified(), port)})
 }
 
+// Listens says whether somebody waits for others at a TCP port in the network namespace of
+// a process, which need not be entered for that.
+func Listens(pid int, port uint16) bool {
+	sockets := map[string]bool{}
+	for _, table := range []string{"tcp", "tcp6"} {
+		addBound(sockets, fmt.Sprintf("/proc/%d/net/%s", pid, table), port)
+	}
+	return len(sockets) > 0
+}
+
 // listener names, for an error message, the process that has bound what m maps.
 func listener(m mapping) string {
 	const unknown = "another process"

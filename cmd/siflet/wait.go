@@ -11,6 +11,7 @@ import (
 
 	"github.com/siflet/siflet/network"
 	"github.com/siflet/siflet/runtime"
+	"github.com/siflet/siflet/runtime/linux"
 )
 
 // What --wait can wait for.
@@ -182,13 +183,32 @@ func dialIn(ctx context.Context, i runtime.Instance, address string) error {
 	defer cancel()
 	var conn net.Conn
 	var err error
-	if i.Spec.Namespaces.Network == runtime.ModeHost {
+	switch {
+	case i.Spec.Namespaces.Network != runtime.ModeHost && !linux.IsRoot():
+		return listensIn(i, address)
+	case i.Spec.Namespaces.Network == runtime.ModeHost:
 		conn, err = (&net.Dialer{}).DialContext(ctx, "tcp", address)
-	} else {
+	default:
 		conn, err = network.Dial(ctx, fmt.Sprintf("/proc/%d/ns/net", i.SupervisorPID), "tcp", address)
 	}
 	if err == nil {
 		_ = conn.Close() // nothing was said
+	}
+	return err
+}
+
+// listensIn does for dialIn where no program with threads can enter the instance's network.
+func listensIn(i runtime.Instance, address string) error {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return err
+	}
+	if ip := net.ParseIP(host); host != "localhost" && !ip.IsLoopback() {
+		return fmt.Errorf("%s: without root and with --net only ports of localhost can be waited for", host)
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err == nil && !network.Listens(i.SupervisorPID, uint16(number)) {
+		err = fmt.Errorf("nobody listens on port %s", port)
 	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -85,7 +86,7 @@ func leftovers(t *testing.T, before map[string]string, parent string) []string {
 		t.Error(err)
 	}
 	for _, link := range links {
-		if link.Type() == "veth" {
+		if link.Type() == "veth" && !slices.Contains([]string{uplink, uplinkPeer}, link.Attrs().Name) {
 			left = append(left, "link "+link.Attrs().Name)
 		}
 	}

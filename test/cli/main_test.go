@@ -193,7 +193,7 @@ func setUp(env *testscript.Env, parent string) error {
 }
 
 // condition knows [testdata], whether the files that others' programs made are
-// there, [tool:NAME], and who runs the script: [root] or [user].
+// there, [tool:NAME], [usernet], whether users can have networks, and who runs the script: [root] or [user].
 func condition(name string) (bool, error) {
 	if name == "root" || name == "user" {
 		return (os.Geteuid() == 0) == (name == "root"), nil
@@ -201,6 +201,9 @@ func condition(name string) (bool, error) {
 	if tool, ok := strings.CutPrefix(name, "tool:"); ok {
 		_, err := exec.LookPath(tool)
 		return err == nil, nil
+	}
+	if name == "usernet" {
+		return canNetwork(), nil
 	}
 	if name == "configured" {
 		entries, _ := filepath.Glob("/etc/siflet/*.toml") // a pattern that is right

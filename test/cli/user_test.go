@@ -48,7 +48,6 @@ var pending = map[string]string{
 	"isolation":   "capabilities and limits of root's",
 	"overlay":     "ext3 images",
 	"peers":       "images in squashfs without extended attributes",
-	"wait":        "networks",
 }
 
 // TestScriptsAsUser runs the scripts again for a user who has no privileges.
@@ -126,7 +125,7 @@ func prepareUser() error {
 			err = errors.Join(err, os.MkdirAll(filepath.Dir(own), 0o755), os.Mkdir(own, 0o700), os.Chown(own, uid, uid))
 		}
 	}
-	return errors.Join(err, os.Setenv(binVar, stage+"/bin"), os.Setenv(imageVar, stage+"/images"), os.Setenv("TMPDIR", "/tmp"))
+	return errors.Join(err, prepareNetwork(), os.Setenv(binVar, stage+"/bin"), os.Setenv(imageVar, stage+"/images"), os.Setenv("TMPDIR", "/tmp"))
 }
 
 // accounts makes the users and, for one of them, a range of ids.
