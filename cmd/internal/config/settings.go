@@ -93,6 +93,7 @@ func imageSettings() []setting[Config] {
 			name: "image_dirs", kind: directory(lookDirectory), reload: true, value: func(c *Config) any { return &c.ImageDirs },
 			doc: "let pods name no file as an image (a SIF file, an archive, a layout, a checkpoint) but below these directories;\n" +
 				"a file counts where it is, not where a symbolic link to it is",
+			more:  "An empty list is no bound: any file can be named then",
 			unset: "any file that root can read", example: `["/shared/images"]`,
 		},
 		{
