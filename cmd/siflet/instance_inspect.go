@@ -114,7 +114,7 @@ func (w *workshop) restartCommand() *cobra.Command {
 }
 
 func (w *workshop) restart(ctx context.Context, name string, grace time.Duration) error {
-	r, err := w.roots()
+	r, err := callerRoots()
 	if err != nil {
 		return err
 	}

@@ -68,17 +68,17 @@ func (w *workshop) listCommand() *cobra.Command {
 type listColumns struct{ logs, pods, users bool }
 
 func (w *workshop) list(cmd *cobra.Command, glob string, pods, everybody bool) ([]listed, error) {
-	views, err := w.views(cmd.Context(), pods)
-	if err == nil && everybody {
-		var all []roots
-		if all, err = everyone(); err == nil {
-			views, err = w.viewsOf(cmd.Context(), all)
+	out := []listed{}
+	if everybody {
+		var err error
+		if out, err = w.everyone(cmd.Context(), glob); err != nil {
+			return nil, err
 		}
 	}
+	views, err := w.views(cmd.Context(), pods && !everybody)
 	if err != nil {
 		return nil, err
 	}
-	out := []listed{}
 	for _, view := range views {
 		instances, err := matching(view.Instances(), glob)
 		if err != nil {
@@ -88,7 +88,7 @@ func (w *workshop) list(cmd *cobra.Command, glob string, pods, everybody bool) (
 			if thisBoot(i) {
 				entry := describe(view, i)
 				if everybody {
-					entry.User = view.user
+					entry.User = "root"
 				}
 				out = append(out, entry)
 			}

@@ -93,7 +93,7 @@ func (w *workshop) findLog(ctx context.Context, name string) (logReader, error) 
 }
 
 func (w *workshop) keptLog(name string, cause error) (logReader, error) {
-	r, err := w.roots()
+	r, err := callerRoots()
 	if err != nil || !validInstanceName(name) {
 		return logReader{}, errors.Join(err, cause)
 	}

@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/siflet/siflet/runtime"
@@ -84,6 +82,6 @@ func only(containers []runtime.Container, id string) *runtime.Container {
 // thisBoot says that an instance was made since the machine was started. Others are
 // records of what is no more.
 func thisBoot(i runtime.Instance) bool {
-	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return err != nil || i.BootID == strings.TrimSpace(string(text))
+	now := bootID()
+	return now == "" || i.BootID == now
 }

@@ -64,7 +64,7 @@ func (w *workshop) stop(ctx context.Context, o stopOptions, glob string) error {
 	if o.timeout < 0 {
 		return usageError{text: "--timeout must not be negative"}
 	}
-	r, err := w.roots()
+	r, err := callerRoots()
 	if err != nil {
 		return err
 	}

@@ -94,6 +94,9 @@ func (w *workshop) onceResources(ctx context.Context, cfg *runtime.OnceConfig, o
 		return err
 	}
 	cfg.Dir = filepath.Join(r.run, "once")
+	if err := r.makeRun(); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return err
 	}

@@ -43,13 +43,20 @@ func callerRoots() (roots, error) {
 		return roots{}, fmt.Errorf("find the host name: %w", err)
 	}
 	base := os.Getenv(configDirVar)
+	if base == "" && os.Getenv(notedVar) != "" {
+		base = notedBase(who.Uid, who.Username)
+	}
 	if base == "" {
 		base = filepath.Join(who.HomeDir, ".siflet")
 	}
 	if !filepath.IsAbs(base) {
 		return roots{}, usageError{text: configDirVar + " must be an absolute path"}
 	}
-	return rootsBelow(base, host, runDir(who.Uid), who.Username), nil
+	r := roots{
+		state: filepath.Join(base, "hosts", host), logs: filepath.Join(base, "logs", host, who.Username), base: base, user: who.Username,
+	}
+	r.findRun(who.Uid, who.Username)
+	return r, nil
 }
 
 // ownDirHint says what to do about an error that comes of the directory of the caller's
@@ -73,7 +80,6 @@ type workshop struct {
 	stderr    io.Writer
 	agent     roots // of the node agent
 	tellBound sync.Once
-	asUser    string // whose instances are meant; empty for the caller's
 }
 
 // logger complains to the person who called.
@@ -86,6 +92,11 @@ func cgroupParent() string { return envOr("SIFLET_CGROUP_PARENT", "/siflet") }
 
 // config is what an engine or a reader on r works with.
 func (w *workshop) config(r roots) (runtime.Config, error) {
+	if r.user != "" {
+		if err := r.checkRun(); err != nil {
+			return runtime.Config{}, err
+		}
+	}
 	bins, err := setup.Programs{}.Complete()
 	if err != nil {
 		return runtime.Config{}, err

@@ -14,14 +14,13 @@ import (
 // view is read access to the instances of one owner.
 type view struct {
 	*runtime.Reader
-	pods bool   // the node agent's
-	user string // of the others'
+	pods bool // the node agent's
 }
 
 // views are the caller's instances and, when asked, the node agent's pods. An
 // owner who never ran anything has none.
 func (w *workshop) views(ctx context.Context, pods bool) ([]view, error) {
-	r, err := w.roots()
+	r, err := callerRoots()
 	if err != nil {
 		return nil, err
 	}

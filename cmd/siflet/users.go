@@ -1,147 +1,180 @@
 package main
 
 import (
+	"bytes"
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/siflet/siflet/runtime/linux"
 )
 
-// configFile says, in a user's run directory, where that user's records are.
-const configFile = "configdir"
+// What a process that is another user for root's sake is told, and how long it may take
+// to list what there is.
+const (
+	notedVar    = "SIFLET_AS_NOTED" // the directory of the records is the one that is noted
+	longestList = 10 * time.Second
+	mostListed  = 1 << 20 // bytes
+)
 
-// registerUser adds Singularity's flag for the instances of another user.
+// registerUser adds Singularity's flag for the instances of another user. All that is
+// theirs is theirs to change at any time: root looks at it and acts on it as the user.
 func (w *workshop) registerUser(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&w.asUser, "user", "u", "", "the instances of this user, for root")
-	cmd.PreRunE = func(*cobra.Command, []string) error {
-		if w.asUser != "" && !linux.IsRoot() {
+	name := cmd.Flags().StringP("user", "u", "", "the instances of this user, for root")
+	run := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if *name == "" {
+			return run(cmd, args)
+		}
+		if !linux.IsRoot() {
 			return messageError{text: "FATAL:   Only root user can list user's instances", code: exitFatal}
 		}
-		return nil
+		who, err := user.Lookup(*name)
+		if err != nil {
+			return fmt.Errorf("--user: %w", err)
+		}
+		if who.Uid == "0" {
+			return run(cmd, args)
+		}
+		return w.actAs(cmd, who, args)
 	}
 }
 
-// roots are those of the user whose instances are meant: the caller, unless --user
-// names another.
-func (w *workshop) roots() (roots, error) {
-	if w.asUser == "" {
-		return callerRoots()
-	}
-	who, err := user.Lookup(w.asUser)
+// actAs runs the command again as the user.
+func (w *workshop) actAs(cmd *cobra.Command, who *user.User, args []string) error {
+	line := strings.Fields(cmd.CommandPath())[1:]
+	cmd.Flags().Visit(func(flag *pflag.Flag) {
+		if flag.Name != "user" {
+			line = append(line, "--"+flag.Name+"="+flag.Value.String())
+		}
+	})
+	child, err := asUser(cmd.Context(), who, append(append(line, "--"), args...))
 	if err != nil {
-		return roots{}, fmt.Errorf("--user: %w", err)
-	}
-	return userRoots(who)
-}
-
-// userRoots are those of any user, as found in the run directory that is the user's.
-func userRoots(who *user.User) (roots, error) {
-	host, err := os.Hostname()
-	if err != nil {
-		return roots{}, fmt.Errorf("find the host name: %w", err)
-	}
-	run := runDir(who.Uid)
-	base := filepath.Join(who.HomeDir, ".siflet")
-	if text, err := os.ReadFile(filepath.Join(run, configFile)); err == nil && filepath.IsAbs(string(text)) {
-		base = filepath.Clean(string(text))
-	}
-	return rootsBelow(base, host, run, who.Username), nil
-}
-
-// runDir is the run directory of a user: below /run for root, who alone can make it
-// there; for others where the system keeps such files of theirs, or in /tmp.
-func runDir(uid string) string {
-	if uid == "0" {
-		return "/run/siflet-0"
-	}
-	if own := filepath.Join("/run/user", uid); ownedBy(own, uid) {
-		return filepath.Join(own, "siflet")
-	}
-	return filepath.Join("/tmp", "siflet-"+uid)
-}
-
-func rootsBelow(base, host, run, name string) roots {
-	return roots{
-		state: filepath.Join(base, "hosts", host), run: run, logs: filepath.Join(base, "logs", host, name), base: base, user: name,
-	}
-}
-
-// noteRoots lets root find the records of the user's instances.
-func noteRoots(r roots) error {
-	if err := os.MkdirAll(r.run, 0o711); err != nil {
 		return err
 	}
-	path := filepath.Join(r.run, configFile)
-	if text, err := os.ReadFile(path); err == nil && string(text) == r.base {
-		return nil
+	child.Stdout, child.Stderr = throughPipe{cmd.OutOrStdout()}, throughPipe{w.stderr}
+	if err := child.Run(); child.ProcessState == nil {
+		return fmt.Errorf("--user: %w", err)
 	}
-	return linux.Overwrite(path, []byte(r.base), 0o600)
+	if code := child.ProcessState.ExitCode(); code != 0 {
+		return statusError{code: code}
+	}
+	return nil
 }
 
-// everyone are the roots of all users who have run instances since the machine was
-// started.
-func everyone() ([]roots, error) {
+// throughPipe keeps a process from having root's own output, which may be a terminal.
+type throughPipe struct{ io.Writer }
+
+// asUser prepares siflet for another user: without root's terminal, environment and open files.
+func asUser(ctx context.Context, who *user.User, args []string) (*exec.Cmd, error) {
+	groups, err := who.GroupIds()
+	if err != nil {
+		return nil, fmt.Errorf("groups of %s: %w", who.Username, err)
+	}
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", args...)
+	cmd.Dir = "/"
+	cmd.Env = []string{
+		"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + who.HomeDir, "USER=" + who.Username, "LOGNAME=" + who.Username, notedVar + "=1",
+	}
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = time.Second
+	cmd.SysProcAttr, err = linux.OtherUser(who.Uid, who.Gid, groups)
+	return cmd, err
+}
+
+// everyone lists the instances of all users who have run some since the machine was
+// started. Who can't be asked is complained of.
+func (w *workshop) everyone(ctx context.Context, glob string) ([]listed, error) {
 	if !linux.IsRoot() {
 		return nil, messageError{text: "FATAL:   Only root user can list user's instances", code: exitFatal}
 	}
-	dirs, err := filepath.Glob(runDir("*"))
+	users := usersOfOurs()
+	found := make([][]listed, len(users))
+	var wait sync.WaitGroup
+	for n, who := range users {
+		wait.Go(func() {
+			var err error
+			if found[n], err = instancesOf(ctx, who, glob); err != nil {
+				warn(w.stderr, "the instances of %s can't be listed: %v", who.Username, err)
+			}
+		})
+	}
+	wait.Wait()
+	return slices.Concat(found...), nil
+}
+
+// usersOfOurs are those who have a run directory, root left out, in the order of their names.
+func usersOfOurs() []*user.User {
+	seen := map[string]bool{"0": true}
+	var users []*user.User
+	for _, pattern := range []string{"/run/user/*/siflet", "/tmp/siflet-*"} {
+		dirs, _ := filepath.Glob(pattern) // a pattern that is right
+		for _, dir := range dirs {
+			uid := strings.TrimPrefix(filepath.Base(dir), "siflet-")
+			if uid == "siflet" {
+				uid = filepath.Base(filepath.Dir(dir))
+			}
+			if _, err := strconv.ParseUint(uid, 10, 32); err != nil || seen[uid] || !ownedBy(dir, uid) {
+				continue // not what a user of ours has made
+			}
+			seen[uid] = true
+			if who, err := user.LookupId(uid); err == nil { // else a user who is no more
+				users = append(users, who)
+			}
+		}
+	}
+	slices.SortFunc(users, func(a, b *user.User) int { return strings.Compare(a.Username, b.Username) })
+	return users
+}
+
+// instancesOf has a user list instances. The answer is the user's, and so nothing to trust.
+func instancesOf(ctx context.Context, who *user.User, glob string) ([]listed, error) {
+	ctx, cancel := context.WithTimeout(ctx, longestList)
+	defer cancel()
+	cmd, err := asUser(ctx, who, []string{"instance", "list", "--json", "--", glob})
 	if err != nil {
 		return nil, err
 	}
-	var all []roots
-	for _, dir := range dirs {
-		uid := strings.TrimPrefix(dir, runDir(""))
-		info, err := os.Lstat(dir)
-		if _, perr := strconv.ParseUint(uid, 10, 32); perr != nil || err != nil || !info.IsDir() || !ownedBy(dir, uid) {
-			continue // not what a user of ours has made
-		}
-		who, err := user.LookupId(uid)
-		if err != nil {
-			continue // a user who is no more
-		}
-		r, err := userRoots(who)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, r)
+	cmd.Cancel = func() error { return cmd.Process.Kill() }
+	var out, complaints limitedBuffer
+	cmd.Stdout, cmd.Stderr = &out, &complaints
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("%w: %s", err, printable(strings.TrimSpace(complaints.String())))
 	}
-	slices.SortFunc(all, func(a, b roots) int { return strings.Compare(a.user, b.user) })
-	return all, nil
+	var answer struct {
+		Instances []listed `json:"instances"`
+	}
+	if err := json.Unmarshal(out.Bytes(), &answer); err != nil {
+		return nil, err
+	}
+	for n := range answer.Instances {
+		i := &answer.Instances[n]
+		for _, text := range []*string{&i.Instance, &i.Image, &i.IP, &i.LogErr, &i.LogOut, &i.Status} {
+			*text = printable(*text)
+		}
+		i.Pod, i.User = "", who.Username
+		i.statusText = status{state: i.Status, code: i.ExitCode}.String()
+	}
+	return answer.Instances, nil
 }
 
-func ownedBy(dir, uid string) bool {
-	f, err := openDirectory(dir)
-	if err != nil {
-		return false
-	}
-	defer f.Close() //nolint:errcheck // read only
-	stat, err := linux.Fstat(int(f.Fd()))
-	return err == nil && strconv.FormatUint(uint64(stat.UID), 10) == uid
-}
+// limitedBuffer forgets what is more than anybody would list.
+type limitedBuffer struct{ bytes.Buffer }
 
-// viewsOf are the instances below each of some roots. Who never ran anything has none.
-func (w *workshop) viewsOf(ctx context.Context, all []roots) ([]view, error) {
-	var views []view
-	var errs error
-	for _, one := range all {
-		if _, err := os.Stat(filepath.Join(one.state, "instances")); err != nil {
-			continue
-		}
-		reader, err := w.reader(ctx, one)
-		if err != nil {
-			errs = errors.Join(errs, err)
-			continue
-		}
-		views = append(views, view{Reader: reader, user: one.user})
-	}
-	return views, errs
+func (b *limitedBuffer) Write(p []byte) (int, error) {
+	_, _ = b.Buffer.Write(p[:min(len(p), max(0, mostListed-b.Len()))]) // it has no errors
+	return len(p), nil
 }

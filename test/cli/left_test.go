@@ -69,7 +69,7 @@ func leftovers(t *testing.T, before map[string]string, parent string) []string {
 		}
 	}
 	dirs := []string{"/run/netns", "/run/node/instances"}
-	for _, run := range []string{"/run/siflet-0", fmt.Sprintf("/run/user/%d/siflet", userID)} {
+	for _, run := range []string{"/run/siflet-0", fmt.Sprintf("/tmp/siflet-%d", userID), fmt.Sprintf("/tmp/siflet-%d", otherID)} {
 		dirs = append(dirs, run+"/instances", run+"/once")
 	}
 	for _, dir := range dirs {

@@ -162,7 +162,7 @@ func runTestscript(t *testing.T, script, parent string) {
 		Files: []string{script},
 		Setup: func(env *testscript.Env) error { return setUp(env, parent) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": code, "fetch": fetch, "retry": retry, "interrupt": interrupt, "root": asRoot, "agent": (&agents{}).command, "cgroup": cgroup, "datagram": datagram, "registry": (&registries{t: t}).command,
+			"code": code, "fetch": fetch, "retry": retry, "interrupt": interrupt, "root": asRoot, "other": asOther, "agent": (&agents{}).command, "cgroup": cgroup, "datagram": datagram, "registry": (&registries{t: t}).command,
 		},
 		Condition: condition,
 	})
@@ -182,7 +182,7 @@ func setUp(env *testscript.Env, parent string) error {
 		env.Vars = append(env.Vars, "HOME=/root", "USER=root", "RUN=/run/siflet-0")
 	} else {
 		own := fmt.Sprintf("/run/user/%d", userID)
-		env.Vars = append(env.Vars, "HOME=/home/"+userName, "USER="+userName, "RUN="+own+"/siflet", "XDG_RUNTIME_DIR="+own)
+		env.Vars = append(env.Vars, "HOME=/home/"+userName, "USER="+userName, fmt.Sprintf("RUN=/tmp/siflet-%d", userID), "XDG_RUNTIME_DIR="+own)
 	}
 	data, err := filepath.Abs("../../../shared/testdata")
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -44,6 +45,17 @@ func asRoot(ts *testscript.TestScript, neg bool, args []string) {
 	if err := ts.Exec(args[0], args[1:]...); (err != nil) != neg {
 		ts.Fatalf("root %q: %v", args, err)
 	}
+}
+
+// asOther runs a command as another user, in that user's home:
+//
+//	other COMMAND...
+func asOther(ts *testscript.TestScript, neg bool, args []string) {
+	id := strconv.Itoa(otherID)
+	asRoot(ts, neg, append([]string{
+		"setpriv", "--reuid", id, "--regid", id, "--clear-groups", "env", "-C", "/home/" + otherName, "-u", "SIFLET_CONFIGDIR", "-u", "TMPDIR",
+		"HOME=/home/" + otherName, "USER=" + otherName, "XDG_RUNTIME_DIR=/run/user/" + id,
+	}, args...))
 }
 
 // ask has a command run by root, and ends as it does.

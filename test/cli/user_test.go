@@ -45,9 +45,7 @@ var forRoot = map[string]string{
 // pending are the scripts that a user ought to have, and what is in the way.
 var pending = map[string]string{
 	"build_links": "hard links to the files of a base",
-	"isolation":   "capabilities and limits of root's",
 	"overlay":     "ext3 images",
-	"peers":       "images in squashfs without extended attributes",
 }
 
 // TestScriptsAsUser runs the scripts again for a user who has no privileges.
@@ -136,7 +134,7 @@ func accounts(ids bool) error {
 		"subuid": "", "subgid": "",
 	}
 	if ids {
-		added["subuid"] = userName + ":300000:65536\n"
+		added["subuid"] = fmt.Sprintf("%s:300000:65536\n%s:400000:65536\n", userName, otherName)
 		added["subgid"] = added["subuid"]
 	}
 	for name, lines := range added {
