@@ -56,6 +56,9 @@ func (u UserMode) Helpers(proc, api string, ports []Port) ([]Helper, error) {
 	if err := checkUserPorts(ports); err != nil {
 		return nil, err
 	}
+	if err := checkDevice(); err != nil {
+		return nil, err
+	}
 	result := Result{
 		Interface: userLink, Ports: ports, DNS: DNS{Servers: []string{UserResolver}},
 		Addresses: []netip.Prefix{netip.MustParsePrefix(userAddress + "/" + userBits)}, Gateways: []netip.Addr{netip.MustParseAddr(userGateway)},
@@ -85,6 +88,16 @@ func (u UserMode) Helpers(proc, api string, ports []Port) ([]Helper, error) {
 		}
 	}
 	return all, nil
+}
+
+// checkDevice makes sure that an interface can be made in a namespace.
+func checkDevice() error {
+	const device = "/dev/net/tun"
+	file, err := os.OpenFile(device, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("%w; an administrator can mend that: modprobe tun; chmod 666 %s", err, device)
+	}
+	return file.Close()
 }
 
 // pastaArgs keep to options that the oldest packaged version has. What it would do by

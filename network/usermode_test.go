@@ -66,6 +66,9 @@ func TestUserPortsThatCanNotBe(t *testing.T) {
 }
 
 func TestOnlyPastaPublishesIPv6(t *testing.T) {
+	if err := checkDevice(); err != nil {
+		t.Skip(err)
+	}
 	ports := []Port{{Host: 65002, Container: 80, HostIP: netip.MustParseAddr("::1")}}
 	both, err := UserMode{Pasta: "/bin/pasta", Slirp: "/bin/slirp4netns"}.Helpers("/proc/7", "/run/api", ports)
 	if err != nil || len(both) != 1 || both[0].Name != "pasta" {

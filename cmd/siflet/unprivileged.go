@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"os"
 	"os/user"
@@ -21,7 +22,7 @@ func (o *actionOptions) way(warnings io.Writer) (*runtime.Unprivileged, error) {
 	}
 	way, err := o.found()
 	if err == nil && way.Inside && o.attaches() {
-		return nil, usageError{text: "--net: not in a user namespace that somebody else has made; leave it out, or use --network none with it"}
+		return nil, errors.New("--net: not in a user namespace that somebody else has made; leave it out, or use --network none with it")
 	}
 	if err == nil && o.fakeroot && way.Alone != nil {
 		warn(warnings, "--fakeroot: root is the only user in the container, because %v: giving files to others and changing user "+
