@@ -63,9 +63,9 @@ func (e *Engine) reserveContainer(i *instance, spec ContainerSpec) (*container, 
 		i.mu.Unlock()
 		return nil, nil, errorf(ErrNotReady, "instance %s is not running", i.id)
 	}
-	id := newID()
+	id, readied := i.takeFirstLocked()
 	c := &container{
-		id: id, inst: i, dir: filepath.Join(i.dir, "containers", id),
+		id: id, inst: i, dir: filepath.Join(i.dir, "containers", id), readied: readied,
 		done: make(chan struct{}), claim: newClaim(claimCreate), unheard: true,
 		rec: containerRecord{
 			Version: recordVersion, ID: id, InstanceID: i.id, Spec: spec, CreatedAt: time.Now(),

@@ -88,6 +88,7 @@ type instance struct {
 	watch      *watch
 	client     *supervisor.Client
 	containers map[string]*container
+	first      *firstStage // until a container takes it
 }
 
 // container is one container in memory, guarded by its instance's mutex.

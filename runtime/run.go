@@ -131,7 +131,8 @@ func (e *Engine) reserve(spec InstanceSpec) (*instance, *claim, error) {
 			Version: recordVersion, BootID: e.cfg.BootID, ID: id, Spec: spec, CreatedAt: time.Now(),
 		},
 	}
-	i.rec.Cgroup = place
+	first := spec.foresee()
+	i.rec.Cgroup, i.first = place, first
 	if spec.Namespaces.Network != ModeHost && !spec.LoopbackOnly && e.cfg.Unprivileged == nil {
 		i.rec.Netns = e.cfg.Network.PinPath("siflet-" + id)
 	}
@@ -163,6 +164,7 @@ func (e *Engine) reserve(spec InstanceSpec) (*instance, *claim, error) {
 			e.cfg.Log.Warn("an instance that its caller no longer waits for could not be made", "name", spec.Name, "error", err)
 		}
 		i.settle(c, err)
+		e.readyFirst(ctx, i, first, err)
 	})
 	e.mu.Unlock()
 	return i, c, nil

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/siflet/siflet/runtime"
 )
@@ -85,6 +86,37 @@ func TestStartsTakeTheStageThatWaits(t *testing.T) {
 	}
 
 	_, spare = created("never started")
+	must(t, e.RemoveInstance(t.Context(), i.ID))
+	await(t, "the stage is gone", func() bool { return !alive(spare) })
+	for _, group := range left(t, i.Cgroup) {
+		t.Errorf("%s is left", group)
+	}
+}
+
+// The stage of a pod's first container comes up with the pod.
+func TestStageOfTheFirstContainerWaitsFromTheBeginning(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	n := newTestNode(t)
+	e := n.open(t)
+	began := time.Now()
+	i, err := e.RunInstance(t.Context(), pod("web", true))
+	must(t, err)
+	spare := spareOf(t, i)
+	c, err := e.CreateContainer(t.Context(), i.ID, n.sleeper("main"))
+	must(t, err)
+	must(t, e.StartContainer(t.Context(), c.ID))
+	c, err = e.Container(c.ID)
+	must(t, err)
+	const waits = 8 * time.Second // at least
+	if c.PID != spare && time.Since(began) < waits {
+		t.Errorf("the container's process is %d, want %d, the stage that waited", c.PID, spare)
+	}
+
+	i, err = e.RunInstance(t.Context(), pod("empty", true))
+	must(t, err)
+	spare = spareOf(t, i)
 	must(t, e.RemoveInstance(t.Context(), i.ID))
 	await(t, "the stage is gone", func() bool { return !alive(spare) })
 	for _, group := range left(t, i.Cgroup) {
