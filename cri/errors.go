@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall" //nolint:depguard // the names of errors; no system call
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -41,6 +42,16 @@ func code(err error) codes.Code {
 		{runtime.ErrNotReady, codes.FailedPrecondition},
 		{runtime.ErrUnavailable, codes.Unavailable},
 		{runtime.ErrLimit, codes.ResourceExhausted},
+		{runtime.ErrFull, codes.ResourceExhausted},
+		// What the kernel says, where nobody has made more of it.
+		{syscall.ENOSPC, codes.ResourceExhausted},
+		{syscall.EDQUOT, codes.ResourceExhausted},
+		{syscall.EMFILE, codes.ResourceExhausted},
+		{syscall.ENFILE, codes.ResourceExhausted},
+		{syscall.ENOMEM, codes.ResourceExhausted},
+		{syscall.ENAMETOOLONG, codes.InvalidArgument},
+		{syscall.EROFS, codes.FailedPrecondition},
+		{syscall.ENOTDIR, codes.FailedPrecondition},
 	}
 	for _, k := range kinds {
 		if errors.Is(err, k.kind) {

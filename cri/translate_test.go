@@ -6,10 +6,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -130,6 +132,16 @@ func TestErrorsGetTheirCodes(t *testing.T) {
 		{runtime.ErrExists, codes.AlreadyExists},
 		{runtime.ErrNotReady, codes.FailedPrecondition},
 		{runtime.ErrUnavailable, codes.Unavailable},
+		{runtime.ErrFull, codes.ResourceExhausted},
+		{&fs.PathError{Op: "write", Path: "/x", Err: syscall.ENOSPC}, codes.ResourceExhausted},
+		{&fs.PathError{Op: "write", Path: "/x", Err: syscall.EDQUOT}, codes.ResourceExhausted},
+		{&fs.PathError{Op: "open", Path: "/x", Err: syscall.EMFILE}, codes.ResourceExhausted},
+		{&fs.PathError{Op: "open", Path: "/x", Err: syscall.ENFILE}, codes.ResourceExhausted},
+		{&fs.PathError{Op: "fork", Path: "/x", Err: syscall.ENOMEM}, codes.ResourceExhausted},
+		{&fs.PathError{Op: "mkdir", Path: "/x", Err: syscall.ENAMETOOLONG}, codes.InvalidArgument},
+		{&fs.PathError{Op: "mkdir", Path: "/x", Err: syscall.EROFS}, codes.FailedPrecondition},
+		{&fs.PathError{Op: "mkdir", Path: "/x", Err: syscall.ENOTDIR}, codes.FailedPrecondition},
+		{errors.Join(runtime.ErrInvalid, syscall.ENOSPC), codes.InvalidArgument}, // as of a cpuset
 		{image.ErrUnsupported, codes.Unimplemented},
 		{context.DeadlineExceeded, codes.DeadlineExceeded},
 		{context.Canceled, codes.Canceled},

@@ -108,7 +108,7 @@ func (c *cni) attach(ctx context.Context, list *libcni.NetworkConfigList, req Re
 func (c *cni) add(ctx context.Context, list *libcni.NetworkConfigList, rt *libcni.RuntimeConf) (Result, error) {
 	raw, err := c.lib.AddNetworkList(ctx, list, rt)
 	if err != nil {
-		return Result{}, err
+		return Result{}, pluginError{err}
 	}
 	got, err := types100.NewResultFromResult(raw)
 	if err != nil {

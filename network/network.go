@@ -26,6 +26,15 @@ import (
 	"github.com/containernetworking/cni/libcni"
 )
 
+// ErrPlugin means that a CNI plugin did not do what it was asked to, and has said why.
+var ErrPlugin = errors.New("CNI plugin")
+
+// pluginError is ErrPlugin in the plugin's own words.
+type pluginError struct{ err error }
+
+func (e pluginError) Error() string   { return e.err.Error() }
+func (e pluginError) Unwrap() []error { return []error{e.err, ErrPlugin} }
+
 // ErrPortTaken is returned, wrapped with the port and its holder, when a host
 // port that was asked for is mapped already or another process listens on it.
 var ErrPortTaken = errors.New("host port is taken")

@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 )
 
-// errNoAddress means that every address of the subnets is leased.
-var errNoAddress = errors.New("no address is free")
+// ErrNoAddress means that every address of the subnets is leased.
+var ErrNoAddress = errors.New("no address is free")
 
 // pool is the addresses there are. A holder has the same offset in each subnet;
 // offset 1 is the gateway.
@@ -75,5 +75,5 @@ func (p *pool) free(subnets []netip.Prefix, taken func(netip.Addr) bool) ([]neti
 			return addrs, nil
 		}
 	}
-	return nil, errNoAddress
+	return nil, ErrNoAddress
 }

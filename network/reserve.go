@@ -25,7 +25,7 @@ func (b *bridge) reserve(ctx context.Context, m *made, req Request) (lease, erro
 		return lease{}, err
 	}
 	one.Addresses, err = b.pool.free(m.subnets, b.leases.addressTakenLocked)
-	if errors.Is(err, errNoAddress) {
+	if errors.Is(err, ErrNoAddress) {
 		if err := b.collectLocked(); err != nil {
 			return lease{}, err
 		}

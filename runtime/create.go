@@ -191,7 +191,7 @@ func (e *Engine) openLog(i *instance, spec *ContainerSpec) (string, error) {
 		path = filepath.Join(i.rec.Spec.LogDir, path)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return "", as(ErrInvalid, fmt.Errorf("log directory: %w", err))
+		return "", askedFor(fmt.Errorf("log directory: %w", err))
 	}
 	// The file itself is the supervisor's to make.
 	err := linux.Writable(filepath.Dir(path))
@@ -205,7 +205,7 @@ func (e *Engine) openLog(i *instance, spec *ContainerSpec) (string, error) {
 		}
 	}
 	if err != nil {
-		return "", as(ErrInvalid, fmt.Errorf("log: %w", err))
+		return "", askedFor(fmt.Errorf("log: %w", err))
 	}
 	return path, nil
 }

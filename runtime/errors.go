@@ -7,6 +7,7 @@ import (
 
 	"github.com/siflet/siflet/cgroups"
 	"github.com/siflet/siflet/network"
+	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/plan"
 	"github.com/siflet/siflet/runtime/program"
 )
@@ -19,6 +20,7 @@ var (
 	ErrNotReady    = errors.New("not ready")   // the target is in the wrong state
 	ErrUnavailable = errors.New("unavailable") // the node lacks something, for now
 	ErrLimit       = errors.New("limit too low")
+	ErrFull        = errors.New("no room left") // on a disk, or among addresses
 	ErrBusy        = errors.New("in use by another process")
 	ErrDenied      = errors.New("denied by policy") // the image may not run
 	ErrUnsupported = errors.New("not supported")    // this machine can't, or siflet can't yet
@@ -52,8 +54,10 @@ func classify(err error) error {
 		switch failure.Kind {
 		case "not_found", "permission", "invalid", program.FailedFilter:
 			return as(ErrInvalid, err)
-		case "not_running":
+		case "not_running", program.FailedPlace:
 			return as(ErrNotReady, err)
+		case program.FailedRoom:
+			return as(ErrFull, err)
 		}
 		return err
 	case errors.Is(err, plan.ErrInvalid), errors.Is(err, cgroups.ErrInvalid):
@@ -64,10 +68,23 @@ func classify(err error) error {
 		return as(ErrUnavailable, err)
 	case errors.Is(err, network.ErrPort):
 		return as(ErrInvalid, err)
-	case errors.Is(err, network.ErrPortTaken):
+	case errors.Is(err, network.ErrNoAddress):
+		return as(ErrFull, err)
+	case errors.Is(err, network.ErrPortTaken), errors.Is(err, network.ErrPlugin):
 		return as(ErrUnavailable, err)
 	}
 	return err
+}
+
+// askedFor marks an error about a file that was asked for as the client's mistake, unless it
+// tells of a disk that is full or read-only.
+func askedFor(err error) error {
+	for _, node := range []error{linux.ENOSPC, linux.EDQUOT, linux.EROFS} {
+		if errors.Is(err, node) {
+			return err
+		}
+	}
+	return as(ErrInvalid, err)
 }
 
 // missing is nil for an error that says that something is not there.

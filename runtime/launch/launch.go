@@ -244,7 +244,15 @@ func inStep(step string, err error) error {
 	if f, ok := errors.AsType[*program.Failure](err); ok {
 		return f
 	}
-	return &program.Failure{Step: step, Reason: err.Error()}
+	return &program.Failure{Step: step, Reason: err.Error(), Kind: roomKind(err)}
+}
+
+// roomKind is the kind of an error that a full disk is the cause of, or none.
+func roomKind(err error) string {
+	if errors.Is(err, linux.ENOSPC) || errors.Is(err, linux.EDQUOT) {
+		return program.FailedRoom
+	}
+	return ""
 }
 
 func failureKind(err error) string { return asFailure(err).Kind }

@@ -124,5 +124,5 @@ func kindOf(err error) string {
 	case errors.Is(err, linux.ELOOP), errors.Is(err, linux.ENAMETOOLONG):
 		return kindInvalid
 	}
-	return ""
+	return roomKind(err)
 }

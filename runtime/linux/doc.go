@@ -30,6 +30,7 @@ const (
 	EEXIST  = unix.EEXIST
 	ENOENT  = unix.ENOENT
 	ENOSPC  = unix.ENOSPC
+	EDQUOT  = unix.EDQUOT
 
 	ENAMETOOLONG = unix.ENAMETOOLONG
 )

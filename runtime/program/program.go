@@ -328,12 +328,19 @@ type Failure struct { //nolint:errname // what is sent first, an error second
 	// Reason is the text of the error.
 	Reason string `json:"reason"`
 	// Kind is "", "not_found" (no such command, user or directory),
-	// "permission" (not executable), "invalid", "not_running" or FailedFilter.
+	// "permission" (not executable), "invalid", "not_running" or one of those below.
 	Kind string `json:"kind,omitempty"`
 	// Code is the exit status that siflet-action ended with: the one that a
 	// person's command ends with. Zero when another step failed.
 	Code int `json:"code,omitempty"`
 }
+
+// Kinds of failure that are the node's: a disk without room, and a place on it that can't
+// be written: it is read-only, or not a directory any more.
+const (
+	FailedRoom  = "no_room"
+	FailedPlace = "no_place"
+)
 
 // FailedFilter is the kind of failure of a stage that its seccomp filter killed.
 const FailedFilter = "seccomp"

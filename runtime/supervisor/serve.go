@@ -25,7 +25,20 @@ func notRunning(step string) *program.Failure {
 }
 
 func failed(step string, err error) *program.Failure {
-	return &program.Failure{Step: step, Reason: err.Error()}
+	return &program.Failure{Step: step, Reason: err.Error(), Kind: kindOf(err)}
+}
+
+// kindOf tells apart what files can't be made for.
+func kindOf(err error) string {
+	switch {
+	case errors.Is(err, linux.ENOSPC), errors.Is(err, linux.EDQUOT):
+		return program.FailedRoom
+	case errors.Is(err, linux.EROFS), errors.Is(err, linux.ENOTDIR):
+		return program.FailedPlace
+	case errors.Is(err, linux.ENAMETOOLONG):
+		return "invalid"
+	}
+	return ""
 }
 
 // serve carries out a complete request.
