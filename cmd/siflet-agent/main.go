@@ -28,7 +28,8 @@ type usageError struct{ error }
 func main() {
 	// Supervisors and hooks live on: they keep nothing open for who started us.
 	_ = linux.CloseOnExecFrom(3) //nolint:mnd // but stdio
-	linux.CalmMonitor() // other work waits a millisecond at most for a thread in a slow system call
+	// Other work waits a millisecond at most for a thread in a slow system call.
+	linux.CalmMonitor()
 	args := os.Args[1:]
 	if len(args) == 0 || args[0] != "agent" {
 		args = append([]string{"agent"}, args...)
