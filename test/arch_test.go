@@ -61,7 +61,7 @@ var mayImport = map[string][]string{
 	"runtime/squashfs":   {},
 	"runtime/unsquash":   {},
 	"runtime/fuse":       {"runtime/linux", "runtime/unsquash"},
-	"runtime/publish":    {"runtime/inspect", "runtime/sif", "runtime/unsquash"},
+	"runtime/publish":    {"runtime/contract", "runtime/inspect", "runtime/sif", "runtime/unsquash"},
 	"runtime/inspect":    {"runtime/contract", "runtime/linux", "runtime/sif", "runtime/unsquash"},
 	"runtime/supervisor": {"runtime/linux", "runtime/program", "runtime/record"},
 	"runtime/launch":     {"runtime/linux", "runtime/program"},

@@ -12,6 +12,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/siflet/siflet/runtime/contract"
 	"github.com/siflet/siflet/runtime/inspect"
 	"github.com/siflet/siflet/runtime/sif"
 	"github.com/siflet/siflet/runtime/unsquash"
@@ -42,23 +43,33 @@ func Layers(ctx context.Context, f *sif.File, dir string) (*Layered, error) {
 	if err != nil {
 		return nil, err
 	}
-	config, err := configOf(f, img)
+	config, said, err := configOf(f, img)
 	if err != nil {
 		return nil, err
 	}
 	out := &Layered{}
 	var blobs []Blob
-	for i, e := range img.Extents {
-		l, err := packExtent(ctx, f, e, dir)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("file system %d: %w", i, err), out.Close())
-		}
+	add := func(l layer) {
 		if c, ok := l.Data.(io.Closer); ok {
 			out.files = append(out.files, c)
 		}
 		blobs = append(blobs, l.Blob)
 		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, l.diffID)
 		config.History = append(config.History, v1.History{Created: config.Created, CreatedBy: "siflet push"})
+	}
+	for i, e := range img.Extents {
+		l, err := packExtent(ctx, f, e, dir)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("file system %d: %w", i, err), out.Close())
+		}
+		add(l)
+	}
+	if said != nil {
+		l, err := packEntry(*said, config.Created, dir)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("entry point: %w", err), out.Close())
+		}
+		add(l)
 	}
 	text, err := json.Marshal(config)
 	if err != nil {
@@ -79,8 +90,9 @@ func packExtent(ctx context.Context, f *sif.File, e sif.Extent, dir string) (lay
 	return pack(ctx, r, dir)
 }
 
-// configOf is what a runtime is told of the image.
-func configOf(f *sif.File, img sif.Image) (v1.ConfigFile, error) {
+// configOf is what a runtime is told of the image, and what the image says of itself if its own
+// runscript is what runs.
+func configOf(f *sif.File, img sif.Image) (v1.ConfigFile, *contract.Attributes, error) {
 	out := v1.ConfigFile{Architecture: img.Arch, OS: "linux", RootFS: v1.RootFS{Type: "layers"}}
 	if created := f.Header.Created; !created.IsZero() && created.Unix() > 0 {
 		out.Created = v1.Time{Time: created.UTC()}
@@ -88,31 +100,33 @@ func configOf(f *sif.File, img sif.Image) (v1.ConfigFile, error) {
 	if f.IsOCI() {
 		content, err := f.OCIContent()
 		if err != nil {
-			return out, err
+			return out, nil, err
 		}
 		text, err := f.Read(content.Config.Object)
 		if err != nil {
-			return out, err
+			return out, nil, err
 		}
 		if err := json.Unmarshal(text, &out); err != nil {
-			return out, fmt.Errorf("OCI config: %w", err)
+			return out, nil, fmt.Errorf("OCI config: %w", err)
 		}
 		out.RootFS.DiffIDs, out.History = nil, nil
-		return out, nil
+		return out, nil, nil
 	}
 	if text, err := f.Document("oci-config.json"); err != nil {
-		return out, err
+		return out, nil, err
 	} else if text != nil {
 		if err := json.Unmarshal(text, &out.Config); err != nil {
-			return out, fmt.Errorf("oci-config.json: %w", err)
+			return out, nil, fmt.Errorf("oci-config.json: %w", err)
 		}
 	}
 	said, recorded, err := inspect.Recorded(f)
 	if err != nil {
-		return out, err
+		return out, nil, err
 	}
-	if recorded && !strings.Contains(said.Runscript, "OCI_ENTRYPOINT=") {
-		out.Config.Entrypoint, out.Config.Cmd = []string{"/.singularity.d/actions/run"}, nil
+	var own *contract.Attributes
+	if recorded && said.Runscript != "" && !strings.Contains(said.Runscript, "OCI_ENTRYPOINT=") {
+		own = &said
+		out.Config.Entrypoint, out.Config.Cmd = []string{"/" + pushedDir + "/run"}, nil
 	}
 	if len(out.Config.Env) == 0 {
 		out.Config.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
@@ -122,5 +136,5 @@ func configOf(f *sif.File, img sif.Image) (v1.ConfigFile, error) {
 		maps.Copy(labels, out.Config.Labels)
 		out.Config.Labels = labels
 	}
-	return out, nil
+	return out, own, nil
 }

@@ -29,7 +29,15 @@ type layer struct {
 
 // pack writes a file system into a temporary file in dir, as a layer of an image. That of an
 // overlay says what it takes away from those below in OCI's way.
-func pack(ctx context.Context, r *unsquash.Reader, dir string) (l layer, err error) {
+func pack(ctx context.Context, r *unsquash.Reader, dir string) (layer, error) {
+	return packed(dir, func(w *tar.Writer) error {
+		p := &packer{ctx: ctx, r: r, w: w, files: map[uint32]string{}, directories: map[uint32]bool{}}
+		return p.tree(".")
+	})
+}
+
+// packed is what fill writes, as a layer in a temporary file in dir.
+func packed(dir string, fill func(w *tar.Writer) error) (l layer, err error) {
 	f, err := os.CreateTemp(dir, "layer-*")
 	if err != nil {
 		return l, err
@@ -40,9 +48,9 @@ func pack(ctx context.Context, r *unsquash.Reader, dir string) (l layer, err err
 	if err != nil {
 		return l, err
 	}
-	p := &packer{ctx: ctx, r: r, w: tar.NewWriter(io.MultiWriter(z, plain)), files: map[uint32]string{}, directories: map[uint32]bool{}}
-	err = p.tree(".")
-	if err = errors.Join(err, p.w.Close(), z.Close()); err != nil {
+	w := tar.NewWriter(io.MultiWriter(z, plain))
+	err = fill(w)
+	if err = errors.Join(err, w.Close(), z.Close()); err != nil {
 		return l, errors.Join(err, f.Close())
 	}
 	l.Blob = Blob{v1.Descriptor{

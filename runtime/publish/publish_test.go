@@ -128,9 +128,9 @@ func TestConfigSaysWhatRuns(t *testing.T) {
 		documents map[string]string
 		want      string
 	}{
-		"its runscript":            {map[string]string{"inspect-metadata.json": said("echo")}, `"Entrypoint":["/.singularity.d/actions/run"]`},
+		"its runscript":            {map[string]string{"inspect-metadata.json": said("echo")}, `"Entrypoint":["/.singularity.d/pushed/run"]`},
 		"what it was made of":      {map[string]string{"inspect-metadata.json": said("OCI_ENTRYPOINT='/app'"), "oci-config.json": oci}, `"Cmd":["x"],"Entrypoint":["/app"],"Env":["A=b"]`},
-		"a runscript of its own":   {map[string]string{"inspect-metadata.json": said("echo"), "oci-config.json": oci}, `"Entrypoint":["/.singularity.d/actions/run"],"Env":["A=b"]`},
+		"a runscript of its own":   {map[string]string{"inspect-metadata.json": said("echo"), "oci-config.json": oci}, `"Entrypoint":["/.singularity.d/pushed/run"],"Env":["A=b"]`},
 		"labels of both":           {map[string]string{"inspect-metadata.json": said("echo"), "oci-config.json": oci}, `"Labels":{"from":"oci","said":"yes"}`},
 		"nothing that it does not": {nil, `"Env":["PATH=`},
 	} {
@@ -147,6 +147,44 @@ func TestConfigSaysWhatRuns(t *testing.T) {
 				t.Errorf("the config is %s, with an entry point", text)
 			}
 		})
+	}
+}
+
+// A program that makes a SIF file of an image writes a runscript, which runs the entry point, and scripts of its own for the
+// environment over the image's.
+func TestEntryPointNeedsNothingThatIsWrittenOver(t *testing.T) {
+	f := write(t, map[string]string{"inspect-metadata.json": `{"data":{"attributes":{"runscript":"#!/bin/sh\necho it","environment":{"/.singularity.d/env/90-environment.sh":"export A=b"}}}}`},
+		func(add func(squashfs.Entry, string), _ func(path, target string)) {
+			add(squashfs.Entry{Path: "x", Mode: 0o100644}, "x")
+		})
+	blobs := layers(t, f).Blobs
+	blob := blobs[len(blobs)-1]
+	z, err := gzip.NewReader(io.NewSectionReader(blob.Data, 0, blob.Size))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for r := tar.NewReader(z); ; {
+		h, err := r.Next()
+		if err != nil {
+			break
+		}
+		text, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[h.Name] = string(text)
+	}
+	const dir = ".singularity.d/pushed/"
+	if !strings.Contains(got[dir+"run"], "exec /"+dir+"runscript") {
+		t.Errorf("the entry point is %q", got[dir+"run"])
+	}
+	delete(got, dir+"run")
+	want := map[string]string{
+		".singularity.d/": "", dir: "", dir + "env/": "", dir + "runscript": "#!/bin/sh\necho it\n", dir + "env/90-environment.sh": "export A=b\n",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }
 
