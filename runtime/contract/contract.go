@@ -112,8 +112,11 @@ func Base(c *Config) []File {
 		list = append(list, Regular(dockerEnvPath, 0o755, environment(c.Env)))
 		run = runscript(c.Process)
 	}
+	// An image that was a SIF file once has one that says something.
+	own := script("env/90-environment.sh", envOwn)
+	own.Keep = true
 	return append(list,
-		script("env/90-environment.sh", envOwn),
+		own,
 		script("env/95-apps.sh", envApps),
 		script("env/99-base.sh", envBase),
 		script("env/99-runtimevars.sh", envRuntime),
