@@ -71,6 +71,9 @@ func addImage(spec *runtime.ContainerSpec, path string, readonly bool) error {
 	if err != nil {
 		return err
 	}
+	if err := mountable(extents...); err != nil {
+		return err
+	}
 	top := extents[len(extents)-1]
 	if !readonly && top.FS != "ext3" {
 		return fmt.Errorf("it holds %s, which can't be written to; say %s:ro", top.FS, path)
@@ -83,6 +86,14 @@ func addImage(spec *runtime.ContainerSpec, path string, readonly bool) error {
 		spec.Upper, spec.OverlayImage = runtime.UpperImage, &top
 	}
 	spec.Layers = append(spec.Layers, extents...)
+	return nil
+}
+
+// mountable refuses file systems that the kernel mounts for root alone.
+func mountable(extents ...program.Extent) error {
+	if !linux.IsRoot() && slices.ContainsFunc(extents, func(e program.Extent) bool { return e.FS == "ext3" }) {
+		return errors.New("it holds an ext3 file system, which takes root to mount; without root changes go to a directory: mkdir changes, --overlay changes")
+	}
 	return nil
 }
 

@@ -17,6 +17,9 @@ func (o *actionOptions) write(spec *runtime.ContainerSpec, img *image.Image) err
 		return nil
 	}
 	if own := ownOverlay(img); own != nil {
+		if err := mountable(*own); err != nil {
+			return fmt.Errorf("--writable: %w", err)
+		}
 		if err := unsigned(*own); err != nil {
 			return fmt.Errorf("--writable: %w", err)
 		}

@@ -76,8 +76,10 @@ func (r *registries) push(ts *testscript.TestScript) {
 	s.Push(t, "app:1", r.app(ts))
 	layered := func(arch string) v1.Image {
 		return registrytest.ImageFor(t, v1.Platform{OS: "linux", Architecture: arch}, printer("entry"), r.busybox(ts),
-			registrytest.Layer(t, registrytest.Zstd, registrytest.File("etc/arch", arch+"\n"), registrytest.File("etc/old", "old\n"), registrytest.Dir("var/run")),
-			registrytest.Layer(t, registrytest.Gzip, registrytest.File("etc/.wh.old", ""), registrytest.File("etc/new", "new\n")))
+			registrytest.Layer(t, registrytest.Zstd, registrytest.File("etc/arch", arch+"\n"), registrytest.File("etc/old", "old\n"), registrytest.Dir("var/run"),
+				registrytest.Dir("opaque"), registrytest.File("opaque/below", "")),
+			registrytest.Layer(t, registrytest.Gzip, registrytest.File("etc/.wh.old", ""), registrytest.File("etc/new", "new\n"),
+				registrytest.File("opaque/.wh..wh..opq", ""), registrytest.File("opaque/above", "")))
 	}
 	s.PushIndex(t, "layers:1", registrytest.Index(t, layered("amd64"), layered("arm64")))
 	nasty := printer("$HOME", "`id`", `a"b'c\`, "$(id)", "two words", "*", "")
