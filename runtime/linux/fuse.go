@@ -1,6 +1,8 @@
 package linux
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"strconv"
 )
@@ -9,7 +11,12 @@ import (
 // once, and waits for that. It is everybody's in the caller's user namespace, and the
 // kernel checks who may what.
 func NewFUSE(a Attr) (mount, device int, err error) {
-	if device, err = Open("/dev/fuse", os.O_RDWR); err != nil {
+	switch device, err = Open("/dev/fuse", os.O_RDWR); {
+	case errors.Is(err, EACCES):
+		return -1, -1, fmt.Errorf("%w: images are read through it; an administrator can open it to all: chmod 666 /dev/fuse", err)
+	case errors.Is(err, ErrNoEntry):
+		return -1, -1, fmt.Errorf("%w: images are read through it; an administrator can make it: modprobe fuse", err)
+	case err != nil:
 		return -1, -1, err
 	}
 	a.Readonly = true
