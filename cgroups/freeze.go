@@ -37,6 +37,24 @@ func (g *Group) Thaw(ctx context.Context) error {
 	return nil
 }
 
+// Frozen says whether g stands still, or is about to, by itself or with a group above.
+func (g *Group) Frozen() bool {
+	if g.usable() != nil {
+		return false
+	}
+	if freezer := g.m.find("freezer"); freezer != nil {
+		thawed, err := hasLine(g.file(freezer, "freezer.state"), "THAWED")
+		return err == nil && !thawed
+	}
+	h := g.m.unified()
+	if h == nil {
+		return false
+	}
+	frozen, err := hasLine(g.file(h, "cgroup.events"), "frozen 1")
+	asked, aerr := hasLine(g.file(h, "cgroup.freeze"), "1")
+	return err == nil && frozen || aerr == nil && asked
+}
+
 // FreezerDir is the directory of g by which its processes are frozen; empty if they
 // can't be.
 func (g *Group) FreezerDir() string {

@@ -74,6 +74,9 @@ func TestFreezeStopsAndThawContinues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if !g.Frozen() {
+		t.Error("Frozen() = false after Freeze()")
+	}
 	<-time.After(50 * time.Millisecond)
 	after, err := g.Stats()
 	if err != nil {
@@ -84,6 +87,9 @@ func TestFreezeStopsAndThawContinues(t *testing.T) {
 	}
 	if err := g.Thaw(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	if g.Frozen() {
+		t.Error("Frozen() = true after Thaw()")
 	}
 	for end := after; end.CPU.Usage <= after.CPU.Usage; {
 		if _, err := p.out.ReadString('\n'); err != nil {

@@ -144,19 +144,42 @@ func askToStop(ctx context.Context, c *container, client *supervisor.Client, nam
 func (e *Engine) kill(ctx context.Context, c *container, client *supervisor.Client) error {
 	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), killTime)
 	defer cancel()
+	err := e.killFrozen(work, c)
 	ask, end := context.WithTimeout(work, killTime/2)
-	err := client.Signal(ask, c.id, sigKill, true)
+	serr := client.Signal(ask, c.id, sigKill, true)
 	end()
-	if err != nil && !ended(err) {
-		err = errors.Join(mute(work, err), e.cfg.Cgroups.Load(c.cgroup()).Kill(work))
-	} else {
-		err = nil
+	if serr != nil && !ended(serr) {
+		err = errors.Join(err, mute(work, serr), e.cfg.Cgroups.Load(c.cgroup()).Kill(work))
 	}
 	select {
 	case <-c.done:
 		return nil
 	case <-work.Done():
 		return errors.Join(err, fmt.Errorf("container %s was killed and its end is not known: %w", c.id, work.Err()))
+	}
+}
+
+// killFrozen kills a container that stands still, which takes more than a signal: on cgroup
+// v1 nobody dies who is frozen.
+func (e *Engine) killFrozen(ctx context.Context, c *container) error {
+	group := e.cfg.Cgroups.Load(c.cgroup())
+	if !group.Frozen() {
+		return nil
+	}
+	return group.Kill(ctx)
+}
+
+// killAllFrozen does so in a whole instance, whose supervisor would wait for them in vain.
+func (e *Engine) killAllFrozen(ctx context.Context, i *instance) {
+	i.mu.Lock()
+	list := i.listLocked()
+	i.mu.Unlock()
+	for _, c := range list {
+		work, cancel := context.WithTimeout(ctx, killTime)
+		if err := e.killFrozen(work, c); err != nil {
+			e.cfg.Log.Warn("container that stands still can't be killed", "container", c.id, "error", err)
+		}
+		cancel()
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/siflet/siflet/runtime/supervisor"
 )
@@ -17,13 +18,20 @@ import (
 // long as Config.ExecDrain says.
 func (v *view) ExecSync(ctx context.Context, id string, spec ExecSpec, limit int) (stdout, stderr []byte, exit supervisor.Exit, err error) {
 	spec.Terminal, spec.Keep = false, true
+	work, cancel := withTimeout(ctx, spec.Timeout)
+	defer cancel()
+	defer func() {
+		if err != nil && ctx.Err() == nil && errors.Is(work.Err(), context.DeadlineExceeded) {
+			exit, err = supervisor.Exit{TimedOut: true}, nil
+		}
+	}()
 	var out, errs reader
 	defer out.close()
 	defer errs.close()
 	if err := errors.Join(out.open(), errs.open()); err != nil {
 		return nil, nil, exit, fmt.Errorf("exec: %w", err)
 	}
-	session, err := v.ExecFiles(ctx, id, spec, nil, out.theirs, errs.theirs)
+	session, err := v.ExecFiles(work, id, spec, nil, out.theirs, errs.theirs)
 	out.started()
 	errs.started()
 	if err != nil {
@@ -33,7 +41,7 @@ func (v *view) ExecSync(ctx context.Context, id string, spec ExecSpec, limit int
 	var readers sync.WaitGroup
 	readers.Go(func() { stdout = out.collect(limit) })
 	readers.Go(func() { stderr = errs.collect(limit) })
-	exit, err = session.Wait(ctx)
+	exit, err = session.Wait(work)
 	patience := v.execDrain()
 	if err != nil || exit.TimedOut {
 		patience = 0
@@ -45,6 +53,16 @@ func (v *view) ExecSync(ctx context.Context, id string, spec ExecSpec, limit int
 		return nil, nil, exit, fmt.Errorf("exec in container %s: %w", id, v.overtaken(id, err))
 	}
 	return stdout, stderr, exit, nil
+}
+
+// withTimeout is for what a supervisor ends at its timeout: a little later it has, or can't,
+// as of a process that is frozen. Zero is no timeout.
+func withTimeout(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	const slack = time.Second
+	if timeout <= 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, timeout+slack)
 }
 
 // Stream runs a command in a container and copies its stdio, until it ends. A

@@ -199,6 +199,7 @@ func (e *Engine) endSupervisor(ctx context.Context, i *instance, group *cgroups.
 		client, _ = dial(ctx, i.run) // if nobody answers, nobody need be asked
 	}
 	if client != nil {
+		e.killAllFrozen(ctx, i)
 		ask, cancel := context.WithTimeout(ctx, killTime)
 		if err := client.Shutdown(ask); err != nil && !errors.Is(err, supervisor.ErrGone) {
 			e.cfg.Log.Warn("supervisor did not end as told and is killed", "instance", i.id, "error", mute(ctx, err))
