@@ -123,7 +123,7 @@ DEL) echo "$CNI_CONTAINERID" >>` + deleted + ` ;;
 esac`)
 	a.configureCNI(plainCNI)
 	_, err := a.RunPodSandbox(within(t), &criapi.RunPodSandboxRequest{Config: podConfig(a, "poor")})
-	wantRefusal(t, "RunPodSandbox", err, "Unknown", "no quota left")
+	wantRefusal(t, "RunPodSandbox", err, "Unavailable", "no quota left")
 	a.checkNoPod()
 	if text, err := os.ReadFile(deleted); err != nil || len(text) == 0 {
 		t.Errorf("the plugin was not asked to clean up: %q, %v", text, err)
