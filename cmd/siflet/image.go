@@ -39,6 +39,9 @@ func (w *workshop) findImage(ctx context.Context, ref string) (image.Image, erro
 		return found, err
 	case missing == nil:
 		found, err := image.File(abs)
+		if kind, kerr := imageKind(abs); err != nil && kerr == nil && kind != "" && kind != "sif" {
+			return image.Image{}, fmt.Errorf("image %s: it is a bare %s file system, not a SIF file; make one of it: siflet build image.sif %s", ref, kind, ref)
+		}
 		// Rules for the path that was named count, as those for the file that it leads to.
 		found.References = []string{abs}
 		return found, err

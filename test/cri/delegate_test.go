@@ -19,7 +19,13 @@ const crun = "/usr/bin/crun"
 // delegating starts an agent with a handler whose runtime is the program.
 func delegating(t *testing.T, program string) *agent {
 	t.Helper()
-	a, _ := configured(t, "[handlers.other]\nruntime = \""+program+"\"\nruntime_timeout = \"3s\"\nannotations = [\"passed*\"]\n")
+	return delegatingFor(t, program, "2m") // however slow the machine
+}
+
+// delegatingFor gives the runtime a time.
+func delegatingFor(t *testing.T, program, timeout string) *agent {
+	t.Helper()
+	a, _ := configured(t, "[handlers.other]\nruntime = \""+program+"\"\nruntime_timeout = \""+timeout+"\"\nannotations = [\"passed*\"]\n")
 	return a
 }
 
@@ -137,7 +143,7 @@ func TestABrokenDelegatedRuntimeIsNamedAndLeavesNothing(t *testing.T) {
 		{"no program", script("noexec", "exec /nowhere"), "noexec create: it ended with status 127"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			a := delegating(t, c.program)
+			a := delegatingFor(t, c.program, "3s")
 			p := podConfig(a, "p")
 			pod := a.handledPod("p", "other", p)
 			made, err := a.CreateContainer(within(t), &criapi.CreateContainerRequest{
