@@ -11,7 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
+	"syscall" //nolint:depguard // the names of errors; no system call
 	"testing"
 	"time"
 

@@ -34,7 +34,7 @@ func TestErrorsOfThePackagesBelowGetTheirKind(t *testing.T) {
 
 func TestADiskThatIsFullIsNotTheClientsMistake(t *testing.T) {
 	for _, cause := range []error{linux.ENOSPC, linux.EDQUOT, linux.EROFS, linux.ENOTDIR, linux.ENAMETOOLONG} {
-		want := cause == error(linux.ENOTDIR) || cause == error(linux.ENAMETOOLONG)
+		want := errors.Is(cause, linux.ENOTDIR) || errors.Is(cause, linux.ENAMETOOLONG)
 		got := askedFor(&fs.PathError{Op: "mkdir", Path: "/logs", Err: cause})
 		if errors.Is(got, ErrInvalid) != want || !errors.Is(got, cause) {
 			t.Errorf("askedFor(%v) = %v, invalid: want %t", cause, got, want)

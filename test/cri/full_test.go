@@ -36,7 +36,7 @@ func onSmallDisk(t *testing.T) (a *agent, state string, end func()) {
 // fillDisk leaves no room on a disk.
 func fillDisk(t *testing.T, dir string) (empty func()) {
 	t.Helper()
-	f, err := os.Create(filepath.Join(dir, "filler"))
+	f, err := os.OpenFile(filepath.Join(dir, "filler"), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
