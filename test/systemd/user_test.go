@@ -1,6 +1,7 @@
 package systemd_test
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -17,6 +18,12 @@ func TestLimitsOfAUser(t *testing.T) {
 	const home = "/tmp/user-of-limits"
 	must(t, os.Mkdir(home, 0o755))
 	must(t, os.Chown(home, 20001, 20001))
+	for file, line := range map[string]string{"/etc/passwd": "user:x:20001:20001::" + home + ":/bin/sh\n", "/etc/group": "user:x:20001:\n"} {
+		f, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o644)
+		must(t, err)
+		_, err = f.WriteString(line)
+		must(t, errors.Join(err, f.Close()))
+	}
 	asUser := func(script string) string {
 		return run(t, "systemd-run", "--quiet", "--wait", "--collect", "--pipe", "--uid=20001", "--gid=20001", "-p", "Delegate=yes",
 			"-E", "HOME="+home, "-E", "USER=user", "--working-directory="+home, "/bin/sh", "-ec", script)
