@@ -54,10 +54,10 @@ func (c *container) members() ([]int, error) {
 	}), err
 }
 
-// signalMembers signals every process of the container except our own, and returns
-// how many there were.
-func (c *container) signalMembers(sig int) (int, error) {
-	spare := c.s.own()
+// signalMembers signals every process of the container except our own and those in
+// spare, and returns how many there were.
+func (c *container) signalMembers(sig int, spare []int) (int, error) {
+	spare = append(c.s.own(), spare...)
 	list := func() ([]int, error) {
 		pids, err := c.members()
 		return slices.DeleteFunc(pids, func(pid int) bool { return slices.Contains(spare, pid) }), err
@@ -84,6 +84,9 @@ func (c *container) signalMembers(sig int) (int, error) {
 			_ = linux.SignalProcess(fds[i], sig)
 		}
 	}
+	if c.svc != nil && c.s.end.asked {
+		c.svc.told = before
+	}
 	return len(before), nil
 }
 
@@ -95,7 +98,7 @@ func (c *container) signalAll(sig int) (int, error) {
 		return len(left), err
 	}
 	if cg.Procs != "" || c.s.lone() && c.svc != nil {
-		return c.signalMembers(sig)
+		return c.signalMembers(sig, nil)
 	}
 	if !c.main.alive() {
 		return 0, nil

@@ -36,6 +36,7 @@ type service struct {
 	program linux.FD     // of one that may be started again
 	shm     bool
 	gone    *Exit // how the main process ended; nil while it runs
+	told    []int // who has been asked to end
 	last    *Exit // how the last of those did that it had left
 	idle    bool
 	killing bool // what a crash has left
@@ -102,6 +103,9 @@ func (v *service) mainEnded(e *Exit) {
 	case end.asked && end.signal != linux.SignalTerminate:
 		// The signal was the service's own; others may not know it.
 		_, _ = c.signalAll(linux.SignalTerminate)
+	case end.asked:
+		// Who was born while the others were told has not heard of it.
+		_, _ = c.signalMembers(linux.SignalTerminate, v.told)
 	}
 	v.look()
 }
@@ -144,7 +148,7 @@ func (v *service) look() {
 // killLeft kills one by one, until none is left or the deadline has come. In a cgroup
 // that was killed as a whole the kernel (6.15) kills what is born there later, too.
 func (v *service) killLeft(deadline time.Time) {
-	left, err := v.c.signalMembers(linux.SignalKill)
+	left, err := v.c.signalMembers(linux.SignalKill, nil)
 	if v.killing = err == nil && left > 0 && time.Now().Before(deadline); v.killing {
 		v.c.s.loop.after(killInterval, func() { v.killLeft(deadline) })
 		return
