@@ -35,8 +35,8 @@ func blameLimit(m *cgroups.Manager, err error, what string, groups ...string) er
 // they are the program: siflet-action, which images with Singularity's scripts need, and
 // the stage of an exec, which is born there.
 const (
-	actionThreads = 6
-	execThreads   = 4
+	actionThreads = 12
+	execThreads   = 6
 )
 
 // roomToStart says what limit leaves siflet's own programs no room to start a process in a

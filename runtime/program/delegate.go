@@ -59,7 +59,7 @@ const (
 const (
 	ActionCrash   = 2
 	ActionCrashed = "siflet-action, which prepares the program's environment, could not run: " +
-		"it takes 6 processes and threads (--pids-limit, pids.max, ulimit -u)"
+		"it takes up to 12 processes and threads (--pids-limit, pids.max, ulimit -u)"
 )
 
 // Bundle is the directory of the bundle.
