@@ -22,21 +22,35 @@ var ErrNotDelegated = errors.New("no control groups are delegated to this proces
 // without being root (cgroup v2 only). If it has processes of its own the caller leaves it
 // for a leaf below: a group with members has no limits to give on.
 func (m *Manager) Delegated() (string, error) {
-	own, err := m.own()
-	if err != nil {
-		return "", err
+	top, own, err := m.topmost()
+	if err == nil && top == own {
+		err = m.leave(top)
 	}
-	mount, top := m.tree[0].mount, ""
-	for p := own; p != "/" && mayMake(mount+p); p = path.Dir(p) {
+	return top, err
+}
+
+// MayDelegate is the group that Delegated would return, and the controllers that it has to
+// give on. It moves nobody.
+func (m *Manager) MayDelegate() (group string, controllers []string, err error) {
+	if group, _, err = m.topmost(); err != nil {
+		return "", nil, err
+	}
+	text, err := readFile(m.tree[0].mount + group + "/cgroup.controllers")
+	return group, strings.Fields(string(text)), err
+}
+
+// topmost is the topmost group that the caller may make others in, and the caller's own.
+func (m *Manager) topmost() (top, own string, err error) {
+	if own, err = m.own(); err != nil {
+		return "", "", err
+	}
+	for p := own; p != "/" && mayMake(m.tree[0].mount+p); p = path.Dir(p) {
 		top = p
 	}
-	switch top {
-	case "":
-		return "", ErrNotDelegated
-	case own:
-		return top, m.leave(top)
+	if top == "" {
+		return "", own, ErrNotDelegated
 	}
-	return top, nil
+	return top, own, nil
 }
 
 // leave moves the caller into a leaf of a group.

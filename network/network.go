@@ -235,6 +235,18 @@ func (n *Network) configured() (*libcni.NetworkConfigList, error) {
 	return conf, err
 }
 
+// InForce is the network that Attach would use: BuiltIn, or the name of the CNI network. The
+// error is what keeps CNI from working. It changes nothing.
+func (n *Network) InForce() (string, error) {
+	switch conf, err := n.configured(); {
+	case err != nil:
+		return "", err
+	case conf != nil:
+		return conf.Name, nil
+	}
+	return BuiltIn, nil
+}
+
 // Counters reports the traffic of what Attach made, as seen from inside.
 func (n *Network) Counters(req Request, res Result) ([]InterfaceCounters, error) {
 	return new(Traffic).Of(req, res, 0)

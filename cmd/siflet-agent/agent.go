@@ -66,6 +66,7 @@ func agentCommand() *cobra.Command {
 		}
 		return runAgent(ctx, settings, load, bins)
 	}
+	c.AddCommand(statusCommand())
 	return c
 }
 

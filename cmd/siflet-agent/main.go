@@ -47,6 +47,8 @@ func report(err error) int {
 	switch {
 	case err == nil:
 		return 0
+	case errors.Is(err, errNotReady):
+		return exitUsage
 	case errors.As(err, &usage):
 		fmt.Fprintf(os.Stderr, "Error for command \"agent\": %v\n\nUsage: see siflet agent --help\n", usage)
 		return exitUsage

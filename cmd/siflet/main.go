@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/siflet/siflet/cmd/internal/doctor"
 	"github.com/siflet/siflet/runtime/linux"
 )
 
@@ -23,6 +24,8 @@ func main() {
 	switch os.Args[0] {
 	case linux.GuardName:
 		os.Exit(linux.Guard(os.Args[1:]))
+	case doctor.ProbeName:
+		os.Exit(doctor.Probe(os.Args[1:]))
 	case sweeperName:
 		sweepLater(os.Args[1:])
 		return
@@ -64,7 +67,7 @@ func rootCommand(args []string) *cobra.Command {
 // commands are the makers of siflet's commands by their names.
 func (w *workshop) commands() map[string]func() *cobra.Command {
 	return map[string]func() *cobra.Command{
-		"agent": agentCommand, "config": configCommand, "version": versionCommand, "env": w.envCommand,
+		"agent": agentCommand, "config": configCommand, "version": versionCommand, "env": w.envCommand, "doctor": w.doctorCommand,
 		"exec": w.execCommand, "run": w.runCommand, "shell": w.shellCommand, "test": w.testCommand,
 		"instance": w.instanceCommand, "generate": w.generateCommand,
 		"image": w.imageCommand, "cache": w.cacheCommand, "pull": w.pullCommand, "push": w.pushCommand, "registry": w.registryCommand,

@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,4 +20,14 @@ func FileTime() time.Time {
 	var t unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &t) // it never fails
 	return time.Unix(t.Unix())
+}
+
+// ClockKept says that somebody keeps the kernel's clock right, such as an NTP client.
+func ClockKept() (bool, error) {
+	var t unix.Timex
+	state, err := unix.Adjtimex(&t)
+	if err != nil {
+		return false, os.NewSyscallError("adjtimex", err)
+	}
+	return state != unix.TIME_ERROR && t.Status&unix.STA_UNSYNC == 0, nil
 }

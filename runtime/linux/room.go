@@ -9,9 +9,10 @@ import (
 )
 
 // Room is how large a file system is, in bytes and files, and the device that it is on.
+// FreeBytes are those that who is not root may have.
 type Room struct {
-	Bytes, Inodes, FreeInodes uint64
-	Major, Minor              uint32
+	Bytes, FreeBytes, Inodes, FreeInodes uint64
+	Major, Minor                         uint32
 }
 
 // RoomAt is that of the file system that path is on.
@@ -26,7 +27,7 @@ func RoomAt(path string) (Room, error) {
 	}
 	dev := uint64(st.Dev) //nolint:unconvert // not uint64 everywhere
 	return Room{
-		Bytes: fs.Blocks * uint64(max(fs.Bsize, 0)), Inodes: fs.Files, FreeInodes: fs.Ffree,
+		Bytes: fs.Blocks * uint64(max(fs.Bsize, 0)), FreeBytes: fs.Bavail * uint64(max(fs.Bsize, 0)), Inodes: fs.Files, FreeInodes: fs.Ffree,
 		Major: unix.Major(dev), Minor: unix.Minor(dev),
 	}, nil
 }
