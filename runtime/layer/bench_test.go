@@ -12,6 +12,7 @@ import (
 
 	kgzip "github.com/klauspost/compress/gzip"
 
+	"github.com/siflet/siflet/runtime/inflate"
 	"github.com/siflet/siflet/runtime/squashfs"
 )
 
@@ -82,7 +83,7 @@ func BenchmarkGunzip(b *testing.B) {
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(len(tarball)))
-			c := &chunk{window: make([]byte, historySize+windowSize+outSlack)}
+			c := &chunk{window: make([]byte, inflate.WindowMemory)}
 			for b.Loop() {
 				d, err := open(bytes.NewReader(packed))
 				for err == nil {

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/siflet/siflet/runtime/inflate"
 )
 
 // maxWindow is the largest zstd window accepted: that of its highest level.
@@ -58,9 +60,9 @@ type plain struct {
 
 func (d plain) fill(c *chunk) error {
 	n, err := 0, error(nil)
-	for n < windowSize && err == nil {
+	for n < inflate.WindowSize && err == nil {
 		var some int
-		some, err = d.r.Read(c.window[n:windowSize])
+		some, err = d.r.Read(c.window[n:inflate.WindowSize])
 		n += some
 	}
 	c.data, c.repeats, c.known = c.window[:n], nil, false

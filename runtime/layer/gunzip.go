@@ -4,18 +4,22 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+
+	"github.com/siflet/siflet/runtime/inflate"
 )
+
+var errGzip = errors.New("bad gzip data")
 
 // gunzip reads gzip (RFC 1952), members one after the other. It checks the sums.
 type gunzip struct {
-	f    *inflater
+	f    *inflate.Stream
 	err  error
 	crc  uint32
 	size uint32
 }
 
 func newGunzip(src io.Reader) *gunzip {
-	g := &gunzip{f: newInflater(src)}
+	g := &gunzip{f: inflate.NewStream(src)}
 	if g.err = g.header(); errors.Is(g.err, io.EOF) {
 		g.err = io.ErrUnexpectedEOF
 	}
@@ -24,17 +28,17 @@ func newGunzip(src io.Reader) *gunzip {
 
 // fill decodes into the window of a chunk.
 func (g *gunzip) fill(c *chunk) error {
-	g.f.turn(c.window)
-	for g.err == nil && g.f.room() {
+	g.f.Turn(c.window)
+	for g.err == nil && g.f.Room() {
 		var part []byte
-		part, g.err = g.f.run()
+		part, g.err = g.f.Run()
 		g.crc = crc32.Update(g.crc, crc32.IEEETable, part)
 		g.size += uint32(len(part))
 		if errors.Is(g.err, io.EOF) {
 			g.err = g.trailer()
 		}
 	}
-	c.data, c.repeats = g.f.turned(c.repeats)
+	c.data, c.repeats = g.f.Turned(c.repeats)
 	c.known = true
 	return g.err
 }
@@ -46,8 +50,8 @@ func (g *gunzip) trailer() error {
 	var b [8]byte
 	for i := range b {
 		var err error
-		if b[i], err = g.f.byte(); err != nil {
-			return g.f.short()
+		if b[i], err = g.f.Byte(); err != nil {
+			return g.f.Short()
 		}
 	}
 	word := func(b []byte) uint32 {
@@ -64,11 +68,11 @@ func (g *gunzip) header() error {
 	var b [10]byte
 	for i := range b {
 		var err error
-		if b[i], err = g.f.byte(); err != nil {
+		if b[i], err = g.f.Byte(); err != nil {
 			if i == 0 && errors.Is(err, io.EOF) {
 				return io.EOF
 			}
-			return g.f.short()
+			return g.f.Short()
 		}
 	}
 	const hasSum, hasExtra, hasName, hasComment = 2, 4, 8, 16
@@ -77,34 +81,25 @@ func (g *gunzip) header() error {
 	}
 	flags, skip := b[3], 0
 	if flags&hasExtra != 0 {
-		low, _ := g.f.byte()
-		high, _ := g.f.byte()
+		low, _ := g.f.Byte()
+		high, _ := g.f.Byte()
 		skip = int(low) | int(high)<<8
 	}
 	for range skip {
-		_, _ = g.f.byte()
+		_, _ = g.f.Byte()
 	}
 	for _, flag := range []byte{hasName, hasComment} {
 		for flags&flag != 0 {
-			if c, err := g.f.byte(); c == 0 || err != nil {
+			if c, err := g.f.Byte(); c == 0 || err != nil {
 				break
 			}
 		}
 	}
 	if flags&hasSum != 0 {
-		_, _ = g.f.byte()
-		_, _ = g.f.byte()
+		_, _ = g.f.Byte()
+		_, _ = g.f.Byte()
 	}
 	g.crc, g.size = 0, 0
-	g.f.begin()
+	g.f.Begin()
 	return nil
-}
-
-// byte reads one byte between two streams.
-func (f *inflater) byte() (byte, error) {
-	if f.pos >= f.end && !f.fill() {
-		return 0, f.srcErr
-	}
-	f.pos++
-	return f.in[f.pos-1], nil
 }

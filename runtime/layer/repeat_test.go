@@ -13,6 +13,7 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"github.com/siflet/siflet/runtime/inflate"
 	"github.com/siflet/siflet/runtime/squashfs"
 )
 
@@ -78,7 +79,7 @@ func mixed(t *testing.T, size int) []byte {
 
 func TestLayersAreTheSameHoweverTheyComeIn(t *testing.T) {
 	for extra := range 12 {
-		blob := mixed(t, windowSize-512+extra)
+		blob := mixed(t, inflate.WindowSize-512+extra)
 		var want [sha256.Size]byte
 		for i, src := range []io.Reader{
 			bytes.NewReader(blob), iotest.OneByteReader(bytes.NewReader(blob)), iotest.HalfReader(bytes.NewReader(blob)),
@@ -92,7 +93,7 @@ func TestLayersAreTheSameHoweverTheyComeIn(t *testing.T) {
 			if got := sha256.Sum256(data); i == 0 {
 				want = got
 			} else if got != want {
-				t.Errorf("%d bytes of text, reader %d: %d other bytes", windowSize-512+extra, i, len(data))
+				t.Errorf("%d bytes of text, reader %d: %d other bytes", inflate.WindowSize-512+extra, i, len(data))
 			}
 		}
 	}

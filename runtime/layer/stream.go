@@ -9,6 +9,8 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+
+	"github.com/siflet/siflet/runtime/inflate"
 )
 
 // chunkCount is how many pieces lie between the decoder, the hash and the tar reader of
@@ -22,7 +24,7 @@ type chunk struct {
 	data   []byte
 	offset int64 // of data in the tar
 	// repeats are those in data, if known is true: who decoded it tells of them.
-	repeats []repeat
+	repeats []inflate.Repeat
 	known   bool
 	refs    atomic.Int32
 }
@@ -129,7 +131,7 @@ func (s *stream) produce(blob io.Reader, limit int64) error {
 			return s.ctx.Err()
 		}
 		if c.window == nil {
-			c.window = make([]byte, historySize+windowSize+outSlack)
+			c.window = make([]byte, inflate.WindowMemory)
 		}
 		c.offset = s.size
 		err := dec.fill(c)

@@ -9,10 +9,11 @@ import (
 	"sync"
 
 	"github.com/anchore/go-lzo"
-	"github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
 	"github.com/therootcompany/xz"
+
+	"github.com/siflet/siflet/runtime/inflate"
 )
 
 // unpacker unpacks blocks. What that needs is kept for the next one.
@@ -58,24 +59,11 @@ func newUnpacker(c uint16, blockSize int) (unpacker, error) {
 }
 
 func unzip() func(dst, src []byte) (int, error) {
-	var pool sync.Pool
+	pool := sync.Pool{New: func() any { return inflate.NewBlock() }}
 	return func(dst, src []byte) (int, error) {
-		in := bytes.NewReader(src)
-		z, ok := pool.Get().(io.Reader)
-		var err error
-		if !ok {
-			z, err = zlib.NewReader(in)
-		} else if again, can := z.(zlib.Resetter); can {
-			err = again.Reset(in, nil)
-		}
-		if err != nil {
-			return 0, err
-		}
-		n, err := fill(z, dst)
-		if err == nil {
-			pool.Put(z)
-		}
-		return n, err
+		b := pool.Get().(*inflate.Block) //nolint:forcetypeassert // nothing else is put there
+		defer pool.Put(b)
+		return b.Zlib(dst, src)
 	}
 }
 

@@ -1,4 +1,4 @@
-package layer
+package inflate
 
 import "math/bits"
 

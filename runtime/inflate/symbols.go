@@ -1,15 +1,15 @@
-package layer
+package inflate
 
 import "encoding/binary"
 
 // coded decodes symbols until the block ends, the window is full, or the input needs
 // care near its end.
-func (f *inflater) coded() error {
+func (f *decoder) coded() error {
 	for f.room() {
 		if f.end-f.pos < inSlack {
 			f.fill()
 		}
-		if f.end-f.pos >= inSlack {
+		if f.end-f.pos >= inSlack && f.out < f.quick {
 			if done, err := f.fast(); done || err != nil {
 				return err
 			}
@@ -23,7 +23,7 @@ func (f *inflater) coded() error {
 }
 
 // careful decodes one symbol whose bits may not all be there.
-func (f *inflater) careful() (done bool, err error) {
+func (f *decoder) careful() (done bool, err error) {
 	f.need(48)
 	e := f.lit[f.bits&(1<<litBits-1)]
 	used := uint(0)
@@ -40,13 +40,16 @@ func (f *inflater) careful() (done bool, err error) {
 	f.take(used)
 	if e&isLiteral != 0 {
 		f.take(uint(e & 255))
+		if f.out == len(f.window) {
+			return false, errLong
+		}
 		f.window[f.out] = byte(e >> 16)
 		f.out++
 		return false, nil
 	}
 	if e&isSpecial != 0 {
 		f.take(uint(e & 255))
-		f.state = (*inflater).block
+		f.state = (*decoder).block
 		return true, nil
 	}
 	length := int(e>>16) + int(f.bits&(1<<(e&63)-1)>>(e>>8&15))
@@ -70,8 +73,10 @@ func (f *inflater) careful() (done bool, err error) {
 	if distance > f.out-f.low {
 		return false, errDeflate
 	}
-	f.repeats[f.found] = newRepeat(f.out-historySize, length, distance)
-	f.found++
+	if length > len(f.window)-f.out {
+		return false, errLong
+	}
+	f.note(newRepeat(f.out-historySize, length, distance))
 	for range length {
 		f.window[f.out] = f.window[f.out-distance]
 		f.out++
@@ -80,7 +85,7 @@ func (f *inflater) careful() (done bool, err error) {
 }
 
 // invalid is the error for a code that means nothing: it may only be cut short.
-func (f *inflater) invalid() error {
+func (f *decoder) invalid() error {
 	if f.n < maxCode {
 		return f.short()
 	}
@@ -91,14 +96,13 @@ func (f *inflater) invalid() error {
 // It is done at the end of the block.
 //
 //nolint:funlen,gocognit // the state stays in registers; calls would give away what is won
-func (f *inflater) fast() (done bool, err error) {
-	in, window := f.in[:f.end], f.window
+func (f *decoder) fast() (done bool, err error) {
+	in, window := f.in[:f.end], f.window[:f.quick+outSlack]
 	pos, out, low := f.pos, f.out, f.low
 	buf, n := f.bits, f.n
-	last := len(in) - inSlack
 	repeats, found := f.repeats, f.found
 	lit, dist := &f.lit, &f.dist
-	for pos <= last && out < historySize+windowSize {
+	for pos <= len(in)-inSlack && out < len(window)-outSlack {
 		buf |= binary.LittleEndian.Uint64(in[pos:]) << (n & 63)
 		pos += int((63 - n) >> 3 & 7)
 		n |= 56
@@ -146,7 +150,7 @@ func (f *inflater) fast() (done bool, err error) {
 				buf >>= e & 63
 				n -= uint(e & 63)
 				done = true
-				f.state = (*inflater).block
+				f.state = (*decoder).block
 				break
 			}
 		}
@@ -177,8 +181,10 @@ func (f *inflater) fast() (done bool, err error) {
 			err = errDeflate
 			break
 		}
-		repeats[found] = newRepeat(out-historySize, length, distance)
-		found++
+		if found < len(repeats) {
+			repeats[found] = newRepeat(out-historySize, length, distance)
+			found++
+		}
 		to := out
 		out += length
 		from := to - distance
