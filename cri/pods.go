@@ -2,7 +2,6 @@ package cri
 
 import (
 	"context"
-	"time"
 
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -50,9 +49,9 @@ func (s *Server) PodSandboxStatus(_ context.Context, r *criapi.PodSandboxStatusR
 	if err != nil {
 		return nil, err
 	}
-	out := &criapi.PodSandboxStatusResponse{
-		Status: podStatus(&pod), ContainersStatuses: s.statusesOf(pod.ID), Timestamp: time.Now().UnixNano(),
-	}
+	// With a timestamp a kubelet with EventedPLEG (1.33 to 1.37) would take the containers' statuses from here, and forget
+	// which of them are the present pod's: it would run init containers again without end. Without, it asks for each.
+	out := &criapi.PodSandboxStatusResponse{Status: podStatus(&pod), ContainersStatuses: s.statusesOf(pod.ID)}
 	if r.GetVerbose() {
 		out.Info, err = podInfo(&pod)
 	}
