@@ -75,6 +75,16 @@ test-selinux: build ## labels of containers and volumes, in a virtual machine wi
 		-tool mksquashfs -tool criu -file test/cri/testdata/selinux/contexts:/usr/share/containers/selinux/contexts -file $(BIN):/src/bin \
 		-test './test/cri -test.run=Label|Relabel'
 
+# Kubernetes is in a module of its own, so that nothing else has to load, or to agree with, what it needs.
+$(BIN)/kubelet: hack/kubelet/go.mod hack/kubelet/go.sum
+	@mkdir -p $(BIN)
+	v=$$($(GO) -C hack/kubelet list -m -f '{{.Version}}' k8s.io/kubernetes) && $(GO) -C hack/kubelet build -trimpath \
+		-ldflags "$(LDFLAGS) -X k8s.io/component-base/version.gitVersion=$$v" -o $(CURDIR)/$@ k8s.io/kubernetes/cmd/kubelet
+
+.PHONY: test-kubelet
+test-kubelet: build $(BIN)/kubelet ## a real kubelet's static pods; compiling it takes minutes, once
+	SIFLET_BIN=$(CURDIR)/$(BIN) SIFLET_KUBELET=$(CURDIR)/$(BIN)/kubelet $(GO) test -count=1 -timeout 15m ./test/kubelet
+
 .PHONY: lint
 lint: ## golangci-lint, pinned in hack/tools
 	@mkdir -p $(BIN)

@@ -1,0 +1,137 @@
+// Package kubelet_test runs a real kubelet, alone and without a cluster, on a
+// real agent, and looks at what becomes of its static pods: "make test-kubelet".
+package kubelet_test
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+)
+
+const isolated = "SIFLET_KUBELET_TEST"
+
+// address is the machine's, as far as the kubelet knows.
+const address = "192.0.2.10"
+
+var (
+	// programs is the directory of siflet's programs, kubelet the file of the kubelet's.
+	programs, kubelet string
+	// quiet is the node of all tests that don't harm it.
+	quiet *node
+)
+
+// TestMain runs the tests once more in mount, network and IPC namespaces of
+// their own, with an empty /run and /var/log: a kubelet writes there.
+func TestMain(m *testing.M) {
+	if port := os.Getenv(healthPort); port != "" {
+		os.Exit(serveHealth(port))
+	}
+	flag.Parse()
+	programs, kubelet = os.Getenv("SIFLET_BIN"), os.Getenv("SIFLET_KUBELET")
+	if os.Geteuid() != 0 || programs == "" || kubelet == "" {
+		fmt.Fprintln(os.Stderr, "skipped: needs root, and programs in SIFLET_BIN and SIFLET_KUBELET: see make test-kubelet")
+		os.Exit(0)
+	}
+	var status int
+	var err error
+	if os.Getenv(isolated) == "" {
+		status, err = outside()
+	} else {
+		status, err = inside(m)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		status = max(status, 1)
+	}
+	os.Exit(status)
+}
+
+func outside() (int, error) {
+	again := exec.Command(os.Args[0], os.Args[1:]...)
+	again.Env = append(os.Environ(), isolated+"=1")
+	again.Stdout, again.Stderr = os.Stdout, os.Stderr
+	again.SysProcAttr = &syscall.SysProcAttr{
+		Unshareflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC, Pdeathsig: syscall.SIGKILL,
+	}
+	err := again.Run()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return exit.ExitCode(), nil
+	}
+	return 0, err
+}
+
+func inside(m *testing.M) (status int, err error) {
+	if err := errors.Join(mounts(), network()); err != nil {
+		return 1, err
+	}
+	if quiet, err = begin(settings{}); err != nil {
+		return 1, err
+	}
+	status = m.Run()
+	err = quiet.end()
+	if err != nil || status != 0 {
+		quiet.tell(os.Stderr)
+	}
+	return status, errors.Join(err, quiet.checkNothingLeft())
+}
+
+// mounts lets what the kubelet mounts for pods come to the agent, as on a
+// machine: both have these mounts, and share them.
+func mounts() error {
+	for _, dir := range []string{"/run", "/var/log"} {
+		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "mode=755"); err != nil {
+			return fmt.Errorf("mount %s: %w", dir, err)
+		}
+	}
+	return syscall.Mount("", "/", "", syscall.MS_SHARED|syscall.MS_REC, "")
+}
+
+// network makes a network with nobody in it but this machine.
+func network() error {
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	card := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "node0"}}
+	err = errors.Join(
+		netlink.LinkSetUp(lo), netlink.LinkAdd(card),
+		netlink.AddrAdd(card, &netlink.Addr{IPNet: &net.IPNet{IP: net.ParseIP(address), Mask: net.CIDRMask(24, 32)}}),
+		netlink.LinkSetUp(card),
+	)
+	if err != nil {
+		return fmt.Errorf("network of the test: %w", err)
+	}
+	_, all, err := net.ParseCIDR("0.0.0.0/0")
+	if err != nil {
+		return err
+	}
+	return netlink.RouteAdd(&netlink.Route{LinkIndex: card.Index, Dst: all, Gw: net.IPv4(192, 0, 2, 1)})
+}
+
+// forEachCgroup does it to this group in all hierarchies that there are.
+func forEachCgroup(name string, do func(path string) error) error {
+	roots, err := filepath.Glob("/sys/fs/cgroup/*")
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err == nil {
+		roots = []string{"/sys/fs/cgroup"}
+	}
+	for _, root := range roots {
+		if i, err := os.Lstat(root); err == nil && i.IsDir() {
+			err = do(filepath.Join(root, name))
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
