@@ -17,7 +17,7 @@ TOOL       := $(GO) tool -modfile=hack/tools/go.mod
 # Debian packages, by what needs them: building SIFs, tests, the virtual machine for cgroup v2.
 PACKAGES   := squashfs-tools busybox-static iproute2 nftables containernetworking-plugins curl \
 	docker-registry mmdebstrap squashfs-tools-ng attr gnupg zstd python3-seccomp apparmor criu crun e2fsprogs \
-	git poppler-utils squashfuse uidmap passt slirp4netns
+	git poppler-utils squashfuse uidmap passt slirp4netns rpm
 VMPACKAGES := qemu-system-x86 checkpolicy
 
 .PHONY: help
@@ -51,7 +51,7 @@ run: run-deps build ## clone to a pod that answers: see README
 test: deps build ## everything: units, real kernel, CRI, command line, cgroup v2 in a VM
 	$(GO) vet ./...
 	$(GO) test -count=1 -timeout 25m ./...
-	$(MAKE) --no-print-directory test-v2 test-systemd test-selinux
+	$(MAKE) --no-print-directory test-packages test-v2 test-systemd test-selinux
 
 # What depends on the kernel, on that of Debian, where all cgroups are v2. The
 # machine has no compiler: it takes the commands of bin.
@@ -64,9 +64,13 @@ test-v2: build ## the kernel tests again on cgroup v2, in a virtual machine
 	$(GO) run ./hack/vm -timeout 25m -env SIFLET_BIN=/src/bin -env SIFLET_TEST_IMAGES=/tmp $(foreach t,$(V2TOOLS),-tool $t) \
 		-file $(BIN):/src/bin $(if $(wildcard ../shared/testdata),-file ../shared/testdata:/shared/testdata) $(V2TESTS)
 
+.PHONY: test-packages
+test-packages: packages ## what is in the packages
+	SIFLET_PACKAGES=$(CURDIR)/dist $(GO) test -count=1 ./test/packages
+
 .PHONY: test-systemd
-test-systemd: build ## pods as scopes of systemd, instances as its services, in a virtual machine that it runs
-	$(GO) run ./hack/vm -systemd -timeout 15m -env SIFLET_BIN=/src/bin -env SIFLET_TEST_IMAGES=/tmp $(foreach t,$(V2TOOLS),-tool $t) \
+test-systemd: packages ## pods as scopes of systemd, its services, an upgrade of the package, in a virtual machine that it runs
+	$(GO) run ./hack/vm -systemd -timeout 15m -file dist:/src/dist -env SIFLET_PACKAGES=/src/dist -env SIFLET_BIN=/src/bin -env SIFLET_TEST_IMAGES=/tmp $(foreach t,$(V2TOOLS),-tool $t) \
 		-file $(BIN):/src/bin -test './test/cri -test.run=Scope|CgroupParent' -test ./test/systemd
 
 .PHONY: test-selinux
@@ -99,14 +103,38 @@ bench: run-deps build ## measure; a table here and bench.json
 fuzz: ## every fuzz test for FUZZTIME each
 	@hack/fuzz $(FUZZTIME)
 
+# What is installed beside the programs is made from them.
+PREFIXED   := $(DESTDIR)$(PREFIX)
+CONFIG     := $(DESTDIR)/etc/siflet/config.toml
+
 .PHONY: install
-install: build ## into PREFIX (default /usr/local)
-	install -D -m 0755 $(BIN)/siflet $(DESTDIR)$(PREFIX)/bin/siflet
-	install -D -m 0755 $(BIN)/siflet-agent $(DESTDIR)$(PREFIX)/libexec/siflet/siflet-agent
-	install -D -m 0755 $(BIN)/siflet-instance $(DESTDIR)$(PREFIX)/libexec/siflet/siflet-instance
-	install -D -m 0755 $(BIN)/siflet-action $(DESTDIR)$(PREFIX)/libexec/siflet/siflet-action
-	install -D -m 0755 $(BIN)/siflet-fuse $(DESTDIR)$(PREFIX)/libexec/siflet/siflet-fuse
+install: build ## programs, unit, manual, completion and configuration, into PREFIX (default /usr/local)
+	install -D -m 0755 $(BIN)/siflet $(PREFIXED)/bin/siflet
+	for p in siflet-agent siflet-instance siflet-action siflet-fuse; do install -D -m 0755 $(BIN)/$$p $(PREFIXED)/libexec/siflet/$$p || exit; done
+	install -d $(PREFIXED)/lib/systemd/system $(PREFIXED)/share/bash-completion/completions $(PREFIXED)/share/zsh/site-functions \
+		$(PREFIXED)/share/fish/vendor_completions.d
+	sed 's,/usr/bin/siflet,$(PREFIX)/bin/siflet,' hack/packages/siflet-agent.service >$(PREFIXED)/lib/systemd/system/siflet-agent.service
+	$(BIN)/siflet completion bash >$(PREFIXED)/share/bash-completion/completions/siflet
+	$(BIN)/siflet completion zsh >$(PREFIXED)/share/zsh/site-functions/_siflet
+	$(BIN)/siflet completion fish >$(PREFIXED)/share/fish/vendor_completions.d/siflet.fish
+	$(BIN)/siflet manual $(PREFIXED)/share/man/man1
+	$(BIN)/siflet-agent manual $(PREFIXED)/share/man/man8
+	gzip -9nf $(PREFIXED)/share/man/man1/siflet*.1 $(PREFIXED)/share/man/man8/siflet*.8
+	[ -e $(CONFIG) ] || { install -d $(DESTDIR)/etc/siflet && $(BIN)/siflet config default >$(CONFIG); }
+
+# A version that dpkg and rpm can compare, also where no release is tagged.
+PACKAGE_VERSION ?= $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v//; s/-/+/; s/-/./g' | grep . || \
+	git log -1 --format=0.0.0+git%cd.%h --date=format:%Y%m%d%H%M%S 2>/dev/null || echo 0.0.0)
+NFPM       := GOARCH=$$($(GO) env GOARCH) SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 0)
+
+.PHONY: packages
+packages: build ## a deb and an rpm, in dist
+	rm -rf dist && mkdir -p dist
+	$(MAKE) --no-print-directory install PREFIX=/usr DESTDIR=dist/stage
+	$(GO) build -modfile=hack/nfpm/go.mod -o dist/nfpm github.com/goreleaser/nfpm/v2/cmd/nfpm
+	for p in deb rpm; do $(NFPM) PACKAGE_VERSION=$(PACKAGE_VERSION) dist/nfpm package -f hack/packages/nfpm.yaml -p $$p -t dist/ || exit; done
+	rm -rf dist/nfpm dist/stage
 
 .PHONY: clean
 clean: ## remove what was built
-	rm -rf $(BIN) bench.json
+	rm -rf $(BIN) dist bench.json

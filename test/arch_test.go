@@ -14,20 +14,21 @@ const module = "github.com/siflet/siflet/"
 // It is the machine-checked form of the table in ARCHITECTURE.md.
 var mayImport = map[string][]string{
 	"cmd/siflet": {
-		"cmd/internal/config", "cmd/internal/doctor", "cmd/internal/notify", "cmd/internal/setup", "cmd/internal/site", "cmd/internal/unprivileged", "runtime", "runtime/action", "runtime/bootstrap", "runtime/build", "runtime/cdi", "runtime/contract", "runtime/convert", "runtime/definition", "runtime/image", "runtime/inspect", "runtime/program",
+		"cmd/internal/config", "cmd/internal/doctor", "cmd/internal/manual", "cmd/internal/notify", "cmd/internal/setup", "cmd/internal/site", "cmd/internal/unprivileged", "runtime", "runtime/action", "runtime/bootstrap", "runtime/build", "runtime/cdi", "runtime/contract", "runtime/convert", "runtime/definition", "runtime/image", "runtime/inspect", "runtime/program",
 		"runtime/publish", "runtime/registry", "runtime/sif", "runtime/source", "runtime/trust",
 		"runtime/supervisor", "runtime/linux", "runtime/record", "runtime/unsquash", "network", "cgroups", "cgroups/systemd",
 	},
 	"cmd/siflet-agent": {
-		"cmd/internal/config", "cmd/internal/health", "cmd/internal/notify", "cmd/internal/setup", "cri", "cri/nri", "runtime", "runtime/image", "runtime/linux", "runtime/registry",
+		"cmd/internal/config", "cmd/internal/health", "cmd/internal/manual", "cmd/internal/notify", "cmd/internal/setup", "cri", "cri/nri", "runtime", "runtime/image", "runtime/linux", "runtime/registry",
 		"runtime/trust", "network", "cgroups", "cgroups/systemd",
 	},
-	"cmd/internal/config":       {"cmd/internal/setup", "runtime/plan", "runtime/selinux"},
+	"cmd/internal/config": {"cmd/internal/setup", "runtime/plan", "runtime/selinux"},
 	"cmd/internal/doctor": {
 		"cmd/internal/config", "cmd/internal/health", "cmd/internal/setup", "cmd/internal/unprivileged", "cgroups", "cgroups/systemd", "network",
 		"runtime/linux", "runtime/squashfs", "runtime/supervisor",
 	},
 	"cmd/internal/health":       {},
+	"cmd/internal/manual":       {},
 	"cmd/internal/notify":       {},
 	"cmd/internal/setup":        {"runtime/image", "runtime/linux", "runtime/registry", "runtime/trust"},
 	"cmd/internal/site":         {},

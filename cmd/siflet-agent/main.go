@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
+	"github.com/siflet/siflet/cmd/internal/manual"
 	"github.com/siflet/siflet/runtime/linux"
 )
 
@@ -31,11 +33,11 @@ func main() {
 	// Other work waits a millisecond at most for a thread in a slow system call.
 	linux.CalmMonitor()
 	args := os.Args[1:]
-	if len(args) == 0 || args[0] != "agent" {
+	if len(args) == 0 || !slices.Contains([]string{"agent", "manual", cobra.ShellCompRequestCmd}, args[0]) {
 		args = append([]string{"agent"}, args...)
 	}
 	root := &cobra.Command{Use: "siflet", SilenceErrors: true, SilenceUsage: true}
-	root.AddCommand(agentCommand())
+	root.AddCommand(agentCommand(), manual.Manual{Section: 8, Elsewhere: map[string]int{"siflet": 1}}.Command())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.SetArgs(args)
 	os.Exit(report(root.ExecuteContext(context.Background())))

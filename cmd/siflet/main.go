@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/siflet/siflet/cmd/internal/doctor"
+	"github.com/siflet/siflet/cmd/internal/manual"
 	"github.com/siflet/siflet/runtime/linux"
 )
 
@@ -55,6 +56,7 @@ func rootCommand(args []string) *cobra.Command {
 		for _, name := range slices.Sorted(maps.Keys(commands)) {
 			root.AddCommand(commands[name]())
 		}
+		root.AddCommand(manual.Manual{Section: 1, Elsewhere: map[string]int{"siflet agent": 8}}.Command())
 	}
 	onlyKnownTopics(root)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{text: err.Error()} })

@@ -146,7 +146,7 @@ func (m *Machine) tryImage(path string, first bool) error {
 		return fmt.Errorf("squashfs: %w", err)
 	}
 	if first {
-		m.judge(Warning, "user namespaces", "pods with a user namespace (hostUsers: false) and users who are not root need them", "pods and users can have them",
+		m.judge(Warning, "user namespaces", "pods with a user namespace (hostUsers: false) need them; all others do without", "pods can have them",
 			linux.ProbeMapping(image, size, "squashfs"))
 	}
 	return nil
