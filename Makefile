@@ -120,6 +120,7 @@ install: build ## programs, unit, manual, completion and configuration, into PRE
 	$(BIN)/siflet manual $(PREFIXED)/share/man/man1
 	$(BIN)/siflet-agent manual $(PREFIXED)/share/man/man8
 	gzip -9nf $(PREFIXED)/share/man/man1/siflet*.1 $(PREFIXED)/share/man/man8/siflet*.8
+	install -D -m 0644 -t $(PREFIXED)/share/doc/siflet docs/monitoring/siflet-alerts.yaml docs/monitoring/siflet-dashboard.json
 	[ -e $(CONFIG) ] || { install -d $(DESTDIR)/etc/siflet && $(BIN)/siflet config default >$(CONFIG); }
 
 # A version that dpkg and rpm can compare, also where no release is tagged.

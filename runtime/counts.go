@@ -4,6 +4,8 @@ package runtime
 type Counts struct {
 	Pods       map[InstanceState]int
 	Containers map[ContainerState]int
+	// Supervisors are those that run.
+	Supervisors int
 }
 
 // Counts counts what is known, at no more cost than a walk through memory.
@@ -14,6 +16,9 @@ func (v *view) Counts() Counts {
 	}
 	for _, i := range v.all() {
 		i.mu.Lock()
+		if i.alive {
+			out.Supervisors++
+		}
 		out.Pods[instanceState(i.rec.ReadyAt, i.rec.StoppedAt, i.alive)]++
 		for _, c := range i.containers {
 			out.Containers[c.stateLocked()]++

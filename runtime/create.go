@@ -21,7 +21,7 @@ func (e *Engine) CreateContainer(ctx context.Context, instanceID string, spec Co
 	if err != nil {
 		return Container{}, fmt.Errorf("create container: %w", err)
 	}
-	c, held, err := e.reserveContainer(i, spec) //nolint:contextcheck // the making goes on when the caller leaves
+	c, held, err := e.reserveContainer(ctx, i, spec)
 	if err != nil {
 		return Container{}, fmt.Errorf("create container: %w", err)
 	}
@@ -40,8 +40,8 @@ func (e *Engine) CreateContainer(ctx context.Context, instanceID string, spec Co
 }
 
 // reserveContainer takes the name in the instance, so that nobody else does,
-// and begins to make the container.
-func (e *Engine) reserveContainer(i *instance, spec ContainerSpec) (*container, *claim, error) {
+// and begins to make the container, which goes on when the caller leaves.
+func (e *Engine) reserveContainer(ctx context.Context, i *instance, spec ContainerSpec) (*container, *claim, error) {
 	i.mu.Lock()
 	for _, c := range i.containers {
 		if spec.Name == "" || c.rec.Spec.Name != spec.Name || c.rec.Spec.Metadata.Attempt != spec.Metadata.Attempt {
@@ -80,7 +80,7 @@ func (e *Engine) reserveContainer(i *instance, spec ContainerSpec) (*container, 
 	e.containers[id] = c
 	e.mu.Unlock()
 	e.background(func() {
-		ctx, cancel := detached(context.Background())
+		ctx, cancel := detached(ctx)
 		defer cancel()
 		e.create(ctx, c, held)
 	})
@@ -112,7 +112,10 @@ func (e *Engine) prepare(ctx context.Context, c *container) error {
 	var err error
 	if rec.Spec.Checkpoint != "" {
 		err = e.restoreArchive(ctx, c, &rec)
-	} else if rec.Image, err = e.resolve(ctx, rec.Spec.Image); err == nil && rec.Image.bare() {
+	} else if err = e.createPhase(ctx, c, "image", func() (err error) {
+		rec.Image, err = e.resolve(ctx, rec.Spec.Image)
+		return err
+	}); err == nil && rec.Image.bare() {
 		err = e.restoreImage(ctx, c, &rec)
 	}
 	if err != nil {
@@ -125,7 +128,7 @@ func (e *Engine) prepare(ctx context.Context, c *container) error {
 	if rec.CDI, err = namedDevices(e.cfg.CDIDirs, rec.Spec.CDI); err != nil {
 		return err
 	}
-	if err := errors.Join(e.mountable(&rec), e.permitAll(ctx, c, &rec)); err != nil {
+	if err := e.createPhase(ctx, c, "trust", func() error { return errors.Join(e.mountable(&rec), e.permitAll(ctx, c, &rec)) }); err != nil {
 		return err
 	}
 	if rec.StopSignal, err = stopSignal(rec.Spec.StopSignal, image.StopSignal); err != nil {
@@ -149,7 +152,11 @@ func (e *Engine) prepare(ctx context.Context, c *container) error {
 	if err := e.consult(ctx, c, &rec); err != nil {
 		return err
 	}
-	planned, err := e.plan(c, &rec)
+	var planned *planned
+	err = e.createPhase(ctx, c, "plan", func() (err error) {
+		planned, err = e.plan(c, &rec)
+		return err
+	})
 	if err != nil {
 		return err
 	}

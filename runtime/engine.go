@@ -44,7 +44,9 @@ type Config struct {
 	Trust Trust
 	// Plugins are asked and told about what happens here; nil is none.
 	Plugins Plugins
-	Cgroups *cgroups.Manager
+	// Observer hears of what takes time and of what ends; nil is none.
+	Observer Observer
+	Cgroups  *cgroups.Manager
 	// CgroupParent is where instances go that name no parent; it is made.
 	CgroupParent string // /siflet; siflet.slice where systemd owns the tree
 	Network      *network.Network

@@ -29,6 +29,7 @@ func (e *Engine) settleLost(i *instance, list []*container) (lost []*container) 
 			": how the container ended is not known; no process of it is left")
 		c.endLocked()
 		e.tellLocked(EventStopped, i, c.id)
+		e.observeEndLocked(c)
 		lost, recs = append(lost, c), append(recs, c.rec)
 	}
 	i.mu.Unlock()

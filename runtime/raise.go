@@ -65,7 +65,11 @@ func (e *Engine) raise(ctx context.Context, i *instance) error {
 	}
 	files := make(chan error, 1)
 	go func() { files <- e.writeEtc(i) }() // waited for below, in every case
-	group, err := e.makeGroup(i)
+	var group *cgroups.Group
+	err := e.podPhase(ctx, i, "cgroup", func() (err error) {
+		group, err = e.makeGroup(i)
+		return err
+	})
 	defer group.Release() // by then its supervisor is in it
 	if err = errors.Join(err, <-files); err != nil {
 		return err
@@ -73,7 +77,7 @@ func (e *Engine) raise(ctx context.Context, i *instance) error {
 	if err := e.startSupervisor(ctx, i, group); err != nil {
 		return err
 	}
-	if err := e.tellPlugins(ctx, StepRun, e.instanceSubject(i)); err != nil {
+	if err := e.podPhase(ctx, i, "plugins", func() error { return e.tellPlugins(ctx, StepRun, e.instanceSubject(i)) }); err != nil {
 		return err
 	}
 	i.mu.Lock()
@@ -221,7 +225,11 @@ func (e *Engine) runSupervisor(ctx context.Context, i *instance, cfg supervisor.
 			return err
 		}
 	}
-	process, err := supervisor.Spawn(ctx, binary, cfg, attr)
+	var process *supervisor.Process
+	err := e.podPhase(ctx, i, "supervisor", func() (err error) {
+		process, err = supervisor.Spawn(ctx, binary, cfg, attr)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -268,7 +276,11 @@ func (e *Engine) attachNetwork(ctx context.Context, i *instance, pid int) error 
 	if err := network.Pin(pid, i.rec.Netns); err != nil {
 		return err
 	}
-	result, err := e.cfg.Network.Attach(ctx, i.networkRequest())
+	var result network.Result
+	err := e.podPhase(ctx, i, "network", func() (err error) {
+		result, err = e.cfg.Network.Attach(ctx, i.networkRequest())
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -81,7 +81,7 @@ func (e *Engine) RunInstance(ctx context.Context, spec InstanceSpec) (Instance, 
 			return Instance{}, fmt.Errorf("run instance: %w", errorf(ErrInvalid, "no user namespaces on this node: %w", err))
 		}
 	}
-	i, c, err := e.reserve(spec) //nolint:contextcheck // the making goes on when the caller leaves
+	i, c, err := e.reserve(ctx, spec)
 	if err != nil {
 		return Instance{}, fmt.Errorf("run instance: %w", err)
 	}
@@ -114,7 +114,8 @@ func unheard(ctx context.Context) bool {
 
 // reserve takes the name and begins to make the instance, or finds one that
 // is the result of the same request.
-func (e *Engine) reserve(spec InstanceSpec) (*instance, *claim, error) {
+// The making goes on when the caller leaves.
+func (e *Engine) reserve(ctx context.Context, spec InstanceSpec) (*instance, *claim, error) {
 	id := newID()
 	place, err := e.cfg.place(spec.CgroupParent, id)
 	if err != nil {
@@ -154,7 +155,7 @@ func (e *Engine) reserve(spec InstanceSpec) (*instance, *claim, error) {
 	c := i.claim
 	// Added before the mutex goes, so that Close waits for it.
 	e.background(func() {
-		ctx, cancel := detached(context.Background())
+		ctx, cancel := detached(ctx)
 		defer cancel()
 		err := e.bringUp(ctx, i)
 		i.mu.Lock()

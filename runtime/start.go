@@ -56,15 +56,14 @@ func (e *Engine) start(ctx context.Context, c *container) error {
 	case !ready:
 		return errorf(ErrNotReady, "instance %s is not running", i.id)
 	}
-	if err := errors.Join(e.unchanged(&rec), e.mountable(&rec), e.permitAll(ctx, c, &rec), relabel(c, &rec)); err != nil {
+	err := e.startPhase(ctx, c, "check", func() error {
+		return errors.Join(e.unchanged(&rec), e.mountable(&rec), e.permitAll(ctx, c, &rec), relabel(c, &rec))
+	})
+	if err != nil {
 		return e.startFailed(ctx, c, err)
 	}
 	if planned == nil { // created by a former engine
-		err := c.forgetFormerStart()
-		if err == nil {
-			planned, err = e.plan(c, &rec)
-		}
-		if err != nil {
+		if planned, err = e.planAgain(c, &rec); err != nil {
 			return e.startFailed(ctx, c, err)
 		}
 	}
@@ -77,14 +76,18 @@ func (e *Engine) start(ctx context.Context, c *container) error {
 			return e.startFailed(ctx, c, err)
 		}
 	}
-	if err := e.makeContainerGroup(ctx, c, planned.resources); err != nil {
+	err = e.startPhase(ctx, c, "cgroup", func() error { return e.makeContainerGroup(ctx, c, planned.resources) })
+	if err != nil {
 		return e.startFailed(ctx, c, err)
 	}
 	e.keepWarm(&rec)
-	err := e.tellPlugins(ctx, StepStart, e.containerSubject(c, nil))
+	err = e.tellPlugins(ctx, StepStart, e.containerSubject(c, nil))
 	pid := 0
 	if err == nil {
-		pid, err = e.startProcess(ctx, client, c, &rec, planned)
+		err = e.startPhase(ctx, c, "launch", func() (err error) {
+			pid, err = e.startProcess(ctx, client, c, &rec, planned)
+			return err
+		})
 	}
 	if err != nil {
 		// A start that took too long has used up its time, and needs more to clean up.
@@ -108,6 +111,13 @@ func (e *Engine) start(ctx context.Context, c *container) error {
 	e.revise(c)
 	e.informContainer(ctx, StepStarted, c)
 	return nil
+}
+
+func (e *Engine) planAgain(c *container, rec *containerRecord) (*planned, error) {
+	if err := c.forgetFormerStart(); err != nil {
+		return nil, err
+	}
+	return e.plan(c, rec)
 }
 
 // forgetFormerStart takes away what overlays keep for themselves beside their
@@ -169,6 +179,7 @@ func (e *Engine) startFailed(ctx context.Context, c *container, cause error) err
 	rec := c.rec
 	c.endLocked()
 	e.tellLocked(EventStopped, i, c.id)
+	e.observeEndLocked(c)
 	i.mu.Unlock()
 	e.note(c.recordPath(), rec)
 	e.afterEnd(ctx, c)

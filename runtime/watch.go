@@ -122,6 +122,7 @@ func (e *Engine) exitedLocked(c *container, exit *supervisor.Exit) {
 	}
 	c.endLocked()
 	e.tellLocked(EventStopped, c.inst, c.id)
+	e.observeEndLocked(c)
 	e.informEnd(c)
 }
 

@@ -93,6 +93,7 @@ func runAgent(ctx context.Context, c *config.Config, load func() (*config.Config
 	if err != nil {
 		return err
 	}
+	l.meter = newMetrics()
 	engine, images, err := openEngine(ctx, l, bins, nets, relay)
 	if err != nil {
 		return err
@@ -105,8 +106,7 @@ func runAgent(ctx context.Context, c *config.Config, load func() (*config.Config
 		err = errors.Join(err, stopPlugins(), engine.Close())
 		nets.Close()
 	}()
-	l.meter = newMetrics(images.Usage)
-	l.meter.registry.MustRegister(counted(engine.Counts))
+	l.meter.registry.MustRegister(storeSize(images.Usage), counted(engine.Counts))
 	if err := l.meter.serve(ctx, c.MetricsListen, log); err != nil {
 		return err
 	}
@@ -201,6 +201,7 @@ func openEngine(ctx context.Context, l *live, bins setup.Programs, nets *network
 	made := runtime.Config{
 		StateDir: c.StateDir, RunDir: c.RunDir, InstanceBinary: bins.Instance, ActionBinary: bins.Action,
 		Images: images, Trust: l.policy, Cgroups: groups, CgroupParent: c.CgroupParent, CDIDirs: c.CDIDirs, Network: nets, Log: log,
+		Observer:  l.meter,
 		ExecDrain: drain, Criu: c.Criu, RestoreImages: c.RestoreImages,
 		ImageDirs: l.dirs, RefuseExt3: !c.MountExt3,
 		SELinux: labels(c, log), SELinuxCategories: c.SELinuxCategories,

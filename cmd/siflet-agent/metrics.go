@@ -18,6 +18,8 @@ import (
 // metrics are what the agent tells Prometheus.
 type metrics struct {
 	calls
+	starts
+
 	registry *prometheus.Registry
 	bytes    prometheus.Counter
 	pulls    *prometheus.CounterVec
@@ -32,8 +34,9 @@ func pullBuckets() []float64 {
 	return []float64{0.01, 0.1, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800}
 }
 
-// newMetrics makes the metrics; usage measures the image store when asked.
-func newMetrics(usage func() (bytes, inodes uint64, mountpoint string, err error)) *metrics {
+// newMetrics makes the metrics of what happens. Those of how things are come to the registry
+// with what knows that.
+func newMetrics() *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		bytes: prometheus.NewCounter(prometheus.CounterOpts{
@@ -58,10 +61,10 @@ func newMetrics(usage func() (bytes, inodes uint64, mountpoint string, err error
 	})
 	build.Set(1)
 	m.registry.MustRegister(
-		m.bytes, m.pulls, m.running, m.duration, build, storeSize(usage),
+		m.bytes, m.pulls, m.running, m.duration, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
-	m.calls = newCalls(m.registry)
+	m.calls, m.starts = newCalls(m.registry), newStarts(m.registry)
 	return m
 }
 

@@ -17,8 +17,13 @@ func (counted) containers() *prometheus.Desc {
 	return prometheus.NewDesc("siflet_containers", "Containers, by state: created, running, exited or unknown.", []string{"state"}, nil)
 }
 
+func (counted) supervisors() *prometheus.Desc {
+	return prometheus.NewDesc("siflet_supervisors", "Supervisors that run: one for each pod.", nil, nil)
+}
+
 // Describe lists the metrics.
 func (c counted) Describe(to chan<- *prometheus.Desc) {
+	to <- c.supervisors()
 	to <- c.pods()
 	to <- c.containers()
 }
@@ -26,6 +31,7 @@ func (c counted) Describe(to chan<- *prometheus.Desc) {
 // Collect counts.
 func (c counted) Collect(to chan<- prometheus.Metric) {
 	n := c()
+	to <- prometheus.MustNewConstMetric(c.supervisors(), prometheus.GaugeValue, float64(n.Supervisors))
 	for state, count := range n.Pods {
 		to <- prometheus.MustNewConstMetric(c.pods(), prometheus.GaugeValue, float64(count), string(state))
 	}

@@ -18,7 +18,7 @@ func expected() []string {
 	return []string{
 		"/etc/siflet/config.toml", "/usr/bin/siflet", "/usr/lib/systemd/system/siflet-agent.service", "/usr/libexec/siflet/siflet-action",
 		"/usr/libexec/siflet/siflet-agent", "/usr/libexec/siflet/siflet-fuse", "/usr/libexec/siflet/siflet-instance",
-		"/usr/share/bash-completion/completions/siflet", "/usr/share/fish/vendor_completions.d/siflet.fish", "/usr/share/zsh/site-functions/_siflet",
+		"/usr/share/bash-completion/completions/siflet", "/usr/share/doc/siflet/siflet-alerts.yaml", "/usr/share/doc/siflet/siflet-dashboard.json", "/usr/share/fish/vendor_completions.d/siflet.fish", "/usr/share/zsh/site-functions/_siflet",
 	}
 }
 
