@@ -72,6 +72,7 @@ type once struct {
 	keeper *supervisor.Keeper
 	kept   chan struct{} // closed when nobody listens to it any more
 	served []*supervisor.FUSEServer
+	ready  []readyServer
 	owner  *os.File // locked as long as the run goes on
 }
 
@@ -113,6 +114,9 @@ func (o *once) run(ctx context.Context, spec *ContainerSpec) (supervisor.Exit, e
 	}
 	if o.cfg.Unprivileged == nil {
 		defer o.warmUp(spec)()
+	} else {
+		o.readyServers(spec)
+		defer o.dropReady()
 	}
 	if err := checkSources(spec.Mounts); err != nil {
 		return supervisor.Exit{}, err

@@ -77,17 +77,5 @@ func (o *once) serve(message []byte, fds []linux.FD) error {
 	if len(fds) != 2 || message[0] != program.FUSEMark || o.cfg.Unprivileged == nil {
 		return fmt.Errorf("not understood: %q with %d descriptors", message, len(fds))
 	}
-	server, err := o.cfg.Unprivileged.FUSE.Serve(string(message[1:]), fds[0], fds[1])
-	if err == nil {
-		o.served = append(o.served, server)
-	}
-	return err
-}
-
-// settleServers ends those that serve file systems.
-func (o *once) settleServers() (err error) {
-	for _, server := range o.served {
-		err = errors.Join(err, server.Settle())
-	}
-	return err
+	return o.serveFUSE(string(message[1:]), fds[0], fds[1])
 }

@@ -78,20 +78,27 @@ func lockLayers(extents []program.Extent) (locks []*os.File) {
 // being made, not after. The program is looked for where it is likely to be; a
 // wrong guess costs a look-up.
 func preread(mounts []*os.File, command string) {
-	if command == "" {
-		return
-	}
-	dirs := []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}
-	if strings.Contains(command, "/") {
-		dirs = []string{"/"}
-	}
 	for _, mount := range slices.Backward(mounts) {
-		for _, dir := range dirs {
-			if linux.Preread(int(mount.Fd()), path.Join(dir, command), prereadLimit) {
+		for _, name := range likely(command) {
+			if linux.Preread(int(mount.Fd()), name, prereadLimit) {
 				return
 			}
 		}
 	}
+}
+
+// likely is where a command is likely to be.
+func likely(command string) (names []string) {
+	switch {
+	case command == "":
+	case strings.Contains(command, "/"):
+		names = append(names, path.Join("/", command))
+	default:
+		for _, dir := range []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"} {
+			names = append(names, path.Join(dir, command))
+		}
+	}
+	return names
 }
 
 // keepWarm keeps the image of a container that starts mounted for a while, if we may mount it.

@@ -16,6 +16,8 @@ type arguments struct {
 	device   linux.FD
 	offset   int64
 	uid, gid *uint32
+	// preload are files of which the first that is there will be read.
+	preload []string
 }
 
 func parseArguments(args []string) (arguments, error) {
@@ -43,14 +45,14 @@ func parseArguments(args []string) (arguments, error) {
 		}
 	}
 	const needed = 2
-	if len(names) != needed {
+	if len(names) < needed {
 		return a, fmt.Errorf("it takes an image and a descriptor, not %d arguments", len(names))
 	}
 	device, ok := descriptor(names[1], "/dev/fd/")
 	if !ok {
 		return a, fmt.Errorf("%s is not /dev/fd/ and a descriptor of /dev/fuse: make the mount first", names[1])
 	}
-	a.image, a.device = names[0], device
+	a.image, a.device, a.preload = names[0], device, names[needed:]
 	return a, nil
 }
 

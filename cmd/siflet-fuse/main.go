@@ -1,10 +1,12 @@
 // Command siflet-fuse serves the squashfs file system in an image through FUSE, for those
 // who can't mount it. It is called as squashfuse_ll is:
 //
-//	siflet-fuse -f -o offset=N[,uid=U,gid=G] IMAGE /dev/fd/K
+//	siflet-fuse -f -o offset=N[,uid=U,gid=G] IMAGE /dev/fd/K [FILE...]
 //
-// Descriptor K is /dev/fuse, opened by the caller, who has made the mount. It serves in
-// the foreground, until nobody has the file system mounted any more or its parent ends.
+// Descriptor K is /dev/fuse, opened by the caller, who has made the mount, or a socket on
+// which that comes. It serves in the foreground, until nobody has the file system mounted any
+// more or its parent ends. The first FILE in the image that is there will be read: it is
+// unpacked before anybody asks.
 //
 //go:debug containermaxprocs=0
 package main
@@ -37,7 +39,7 @@ func main() {
 func run(args []string) int {
 	a, err := parseArguments(args)
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "siflet-fuse: %v\nusage: siflet-fuse -f -o offset=N[,uid=U,gid=G] IMAGE /dev/fd/K\n", err)
+		fmt.Fprintf(os.Stderr, "siflet-fuse: %v\nusage: siflet-fuse -f -o offset=N[,uid=U,gid=G] IMAGE /dev/fd/K [FILE...]\n", err)
 		return exitUsage
 	}
 	if err := serve(a); err != nil {
@@ -60,6 +62,7 @@ func serve(a arguments) error {
 	if err := linux.CloseAllBut(image, a.device, linux.FD(2)); err != nil {
 		return err
 	}
+	later := a.device.IsSocket()
 	if err := errors.Join(linux.EndWithParent(), a.device.SetBlocking()); err != nil {
 		return err
 	}
@@ -78,7 +81,7 @@ func serve(a arguments) error {
 		return err
 	}
 	var complaints atomic.Int32
-	server, err := fuse.New(files, a.device, fuse.Options{
+	server, err := fuse.New(files, fuse.Options{
 		UID: a.uid, GID: a.gid, ListTrusted: trusted,
 		Complain: func(err error) {
 			const enough = 16
@@ -90,7 +93,17 @@ func serve(a arguments) error {
 	if err != nil {
 		return err
 	}
-	return server.Serve()
+	if len(a.preload) > 0 {
+		go server.Preload(a.preload)
+	}
+	if !later {
+		return server.Serve(a.device)
+	}
+	device, err := a.device.AwaitFD()
+	if err != nil || device == linux.NoFD {
+		return err // nobody wants it after all
+	}
+	return server.Serve(device)
 }
 
 // open opens the image. One that is open already need not be reachable by a name.

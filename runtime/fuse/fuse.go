@@ -77,9 +77,9 @@ type worker struct {
 	out []byte
 }
 
-// New is a server that answers on dev.
-func New(fs *unsquash.Reader, dev linux.FD, o Options) (*Server, error) {
-	s := &Server{fs: fs, dev: dev, o: o, end: make(chan error, 1)}
+// New is a server of a file system.
+func New(fs *unsquash.Reader, o Options) (*Server, error) {
+	s := &Server{fs: fs, dev: linux.NoFD, o: o, end: make(chan error, 1)}
 	var err error
 	if s.blocks, err = linux.Scratch(max(blockMemory, minBlocks*fs.BlockSize())); err != nil {
 		return nil, err
@@ -88,9 +88,20 @@ func New(fs *unsquash.Reader, dev linux.FD, o Options) (*Server, error) {
 	return s, nil
 }
 
-// Serve answers until nobody has the file system mounted any more. It returns once, for good:
-// threads may still wait in the kernel.
-func (s *Server) Serve() error {
+// Preload unpacks the first of some files that is there, as far as that is kept.
+func (s *Server) Preload(names []string) {
+	const keep = 4 // of so many blocks one is left for others
+	for _, name := range names {
+		if s.fs.Preload(name, int64(len(s.blocks)-len(s.blocks)/keep)) {
+			return
+		}
+	}
+}
+
+// Serve answers on dev until nobody has the file system mounted any more. It returns once,
+// for good: threads may still wait in the kernel.
+func (s *Server) Serve(dev linux.FD) error {
+	s.dev = dev
 	if err := s.hire(); err != nil {
 		return err
 	}

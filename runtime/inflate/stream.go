@@ -6,8 +6,9 @@ package inflate
 import "io"
 
 const (
-	// WindowSize is how much is decoded at a time, WindowMemory how much memory that takes.
-	WindowSize   = 256 << 10
+	// WindowSize is how much is decoded at a time.
+	WindowSize = 256 << 10
+	// WindowMemory is how much memory that takes.
 	WindowMemory = historySize + WindowSize + outSlack
 
 	// More than a bufio.Reader has, so that it reads into it at once.

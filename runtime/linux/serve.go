@@ -53,6 +53,35 @@ func (f FD) IsPath() bool {
 // SetBlocking clears O_NONBLOCK on the open file.
 func (f FD) SetBlocking() error { return unix.SetNonblock(int(f), false) }
 
+// IsSocket says that it is a socket.
+func (f FD) IsSocket() bool {
+	st, err := Fstat(int(f))
+	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFSOCK
+}
+
+// AwaitFD waits on a socket for a descriptor, and closes the socket. NoFD is none: the
+// other end is closed.
+func (f FD) AwaitFD() (FD, error) {
+	oob := make([]byte, unix.CmsgSpace(4))
+	var n int
+	err := retry(func() (err error) {
+		_, n, _, _, err = unix.Recvmsg(int(f), make([]byte, 1), oob, unix.MSG_CMSG_CLOEXEC)
+		return err
+	})
+	if err = errors.Join(err, f.Close()); err != nil || n == 0 {
+		return NoFD, err
+	}
+	msgs, err := unix.ParseSocketControlMessage(oob[:n])
+	if err != nil || len(msgs) != 1 {
+		return NoFD, errors.Join(errors.New("no descriptor came"), err)
+	}
+	fds, err := unix.ParseUnixRights(&msgs[0])
+	if err != nil || len(fds) != 1 {
+		return NoFD, errors.Join(errors.New("no descriptor came"), err)
+	}
+	return FD(fds[0]), nil
+}
+
 // CloseAllBut closes every descriptor but those of keep and those of Go's runtime, which
 // are no files.
 func CloseAllBut(keep ...FD) error {

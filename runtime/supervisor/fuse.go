@@ -35,11 +35,48 @@ type FUSEServer struct {
 	*linux.Child
 
 	pidfd, log linux.FD
+	gate       linux.FD // where it waits for its device; NoFD if it has that
 }
 
 // Serve starts a server for what a launch stage asks for: see program.FUSEMark. The thread
 // that calls it outlives the server.
 func (f *FUSE) Serve(options string, device, image linux.FD) (*FUSEServer, error) {
+	return f.start(options, device, image, nil)
+}
+
+// Ready starts a server before anybody asks for it, which Give does; it gets one of some files
+// ready to be read. It is nil if the program can't do that.
+func (f *FUSE) Ready(options string, image linux.FD, files []string) (*FUSEServer, error) {
+	if path.Base(f.Path) != "siflet-fuse" {
+		return nil, nil //nolint:nilnil // as it says
+	}
+	ours, theirs, err := linux.Socketpair()
+	if err != nil {
+		return nil, err
+	}
+	s, err := f.start(options, theirs, image, files)
+	if err = errors.Join(err, theirs.Close()); err != nil {
+		return nil, errors.Join(err, ours.Close())
+	}
+	s.gate = ours
+	return s, nil
+}
+
+// Give has a server that is ready serve on a device. One that has ended says why to Settle.
+func (s *FUSEServer) Give(device linux.FD) error {
+	err := device.SetBlocking()
+	if err == nil {
+		_, err = s.gate.SendFDs([]byte{program.FUSEMark}, device)
+	}
+	if errors.Is(err, linux.ErrPipe) {
+		err = nil
+	}
+	err = errors.Join(err, s.gate.Close())
+	s.gate = linux.NoFD
+	return err
+}
+
+func (f *FUSE) start(options string, device, image linux.FD, files []string) (*FUSEServer, error) {
 	null, err := linux.OpenNull()
 	if err != nil {
 		return nil, err
@@ -53,19 +90,20 @@ func (f *FUSE) Serve(options string, device, image linux.FD) (*FUSEServer, error
 		options += "," + f.Options
 	}
 	pid, pidfd, err := linux.Fork(f.Path, &linux.ForkAttr{
-		Args:  []string{f.Path, "-f", "-o", options, "/proc/self/fd/3", "/dev/fd/4"},
+		Args:  append([]string{f.Path, "-f", "-o", options, "/proc/self/fd/3", "/dev/fd/4"}, files...),
 		Files: []linux.FD{null, null, log, image, device}, PIDNamespace: linux.NoFD, Setsid: true, DieWithParent: true,
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", f.Path, err), log.Close())
 	}
-	return &FUSEServer{linux.NewChild(pid, pidfd), pidfd, log}, nil
+	return &FUSEServer{linux.NewChild(pid, pidfd), pidfd, log, linux.NoFD}, nil
 }
 
 // Settle ends a server whose file system nobody has mounted any more, and says what
 // was wrong if it ended before.
 func (s *FUSEServer) Settle() error {
 	const enough = 5 * time.Second
+	_ = s.gate.Close() // nobody wants it any more
 	slow := !s.Ended(enough)
 	if slow {
 		_ = s.Kill() // it may have ended

@@ -153,17 +153,42 @@ func (c *cursor) take(n int) ([]byte, error) {
 	}
 }
 
+// places are those of metadata blocks as tables have them, of those that were used last.
+type places struct {
+	mu    sync.Mutex
+	known map[int64]int64
+}
+
+// placeAt is the place of a metadata block that is in a table at an offset.
+func (s *Reader) placeAt(at int64) (int64, error) {
+	s.places.mu.Lock()
+	defer s.places.mu.Unlock()
+	if place, ok := s.places.known[at]; ok {
+		return place, nil
+	}
+	const size, most = 8, 1024
+	raw, err := s.bytesAt(at, size)
+	if err != nil {
+		return 0, err
+	}
+	place := binary.LittleEndian.Uint64(raw)
+	if place > math.MaxInt64 {
+		return 0, corrupt("a table's block at %d", place)
+	}
+	if s.places.known == nil || len(s.places.known) >= most {
+		s.places.known = map[int64]int64{}
+	}
+	s.places.known[at] = int64(place)
+	return int64(place), nil
+}
+
 // lookup reads n bytes, at offset, of a table that is a list of metadata blocks.
 func (s *Reader) lookup(table, offset int64, n int) ([]byte, error) {
-	place, err := s.bytesAt(table+offset/metadataSize*8, 8)
+	at, err := s.placeAt(table + offset/metadataSize*8)
 	if err != nil {
 		return nil, err
 	}
-	at := binary.LittleEndian.Uint64(place)
-	if at > math.MaxInt64 {
-		return nil, corrupt("a table's block at %d", at)
-	}
-	b, err := s.metadata(int64(at))
+	b, err := s.metadata(at)
 	if err != nil {
 		return nil, err
 	}

@@ -38,6 +38,7 @@ type Reader struct {
 	exports, inodesN int64
 
 	metadataCache metadataCache
+	places        places
 	blocks        *blockCache
 	indexes       indexes
 }
