@@ -71,9 +71,8 @@ func (s *Server) mountOf(field string, m *criapi.Mount) (runtime.Mount, error) {
 	if m.GetImage() != nil {
 		return s.imageVolume(field, m, out)
 	}
-	if m.GetImageSubPath() != "" {
-		return none, invalid(field+".image_sub_path", "is set without an image")
-	}
+	// Of a volume that is not an image the sub path says nothing: a kubelet sets it for all that have
+	// one, and their host path has it already.
 	if out.Source = m.GetHostPath(); !cleanAbs(out.Source) {
 		return none, invalid(field+".host_path", "%q is not an absolute path", out.Source)
 	}

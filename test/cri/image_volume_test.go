@@ -1,6 +1,7 @@
 package cri_test
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -98,9 +99,20 @@ func TestImageVolumesThatCannotBeMounted(t *testing.T) {
 		wantRefusal(t, c.name, err, c.code, "ImageVolumeMountFailed: ")
 		wantRefusal(t, c.name, err, c.code, c.text)
 	}
-	sub := containerConfig("c", image, "true")
-	sub.Mounts = []*criapi.Mount{{ContainerPath: "/vol", HostPath: t.TempDir(), ImageSubPath: "x"}}
-	wantRefusal(t, "sub path without image", a.refusal(pod, sub, p), "InvalidArgument", "mounts[0].image_sub_path")
+}
+
+func TestASubPathIsThatOfAnImageAlone(t *testing.T) {
+	a := start(t)
+	pod, p := a.hostPod("p")
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/file", []byte("whole\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c := containerConfig("c", busybox(t), "cat", "/vol/file")
+	c.Mounts = []*criapi.Mount{{ContainerPath: "/vol", HostPath: dir, ImageSubPath: "x"}} // as a kubelet asks for a volume's subPath
+	if got := said(t, a.exited(a.launch(pod, c, p))); got != "whole" {
+		t.Errorf("the volume has %q, want what is in the host path", got)
+	}
 }
 
 func TestAnImageVolumeOutlivesTheRemovalOfItsImage(t *testing.T) {
