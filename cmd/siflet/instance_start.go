@@ -187,6 +187,8 @@ func (s *starting) attributes(cmd *cobra.Command, ref string, args []string) ([]
 func (s *starting) start(ctx context.Context, engine *runtime.Engine) (runtime.Instance, error) {
 	told, stop := toldToStop(ctx)
 	defer stop()
+	// A start that has begun comes to its end, for which whoever can't wait says so twice.
+	defer context.AfterFunc(told, stop)()
 	if err := clearDead(ctx, engine, s.name); err != nil {
 		return runtime.Instance{}, err
 	}

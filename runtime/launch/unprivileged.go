@@ -30,6 +30,7 @@ func (s *stage) mountFUSE(e *program.Extent, image int, a linux.Attr) (int, erro
 	if e.FS != "squashfs" {
 		return -1, fmt.Errorf("a file system of type %s takes root: %w", e.FS, fs.ErrInvalid)
 	}
+	linux.EndBySignals() // the server may never answer
 	mount, device, err := linux.NewFUSE(a)
 	if err != nil {
 		return -1, err

@@ -92,6 +92,20 @@ func DropChildSignals() {
 	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(unix.SIGCHLD), uintptr(unsafe.Pointer(&sa)), 0, 8, 0, 0)
 }
 
+// EndBySignals takes the signals that ask a process to end away from Go's runtime, whose
+// handler can't run while the kernel waits for whoever serves a file system: the kernel ends
+// a process itself then. Those that are ignored stay so.
+func EndBySignals() {
+	const ignore, size = 1, 8 // SIG_IGN; of the kernel's sigset_t
+	for _, sig := range EndSignals() {
+		var old, fresh sigaction // SIG_DFL
+		_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), 0, uintptr(unsafe.Pointer(&old)), size, 0, 0)
+		if errno == 0 && old.handler != ignore {
+			_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&fresh)), 0, size, 0, 0)
+		}
+	}
+}
+
 // EndSignals ask a process to end.
 func EndSignals() []int {
 	return []int{int(unix.SIGTERM), int(unix.SIGINT), int(unix.SIGQUIT), int(unix.SIGHUP)}
