@@ -34,6 +34,7 @@ func (f *FUSE) field(r *program.Reader, key string) {
 type FUSEServer struct {
 	*linux.Child
 
+	name       string
 	pidfd, log linux.FD
 	gate       linux.FD // where it waits for its device; NoFD if it has that
 }
@@ -82,7 +83,7 @@ func (f *FUSE) start(options string, device, image linux.FD, files []string) (*F
 		return nil, err
 	}
 	defer null.Close() //nolint:errcheck // /dev/null
-	log, err := linux.MemFile("squashfuse", nil)
+	log, err := linux.MemFile("log", nil)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +97,7 @@ func (f *FUSE) start(options string, device, image linux.FD, files []string) (*F
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", f.Path, err), log.Close())
 	}
-	return &FUSEServer{linux.NewChild(pid, pidfd), pidfd, log, linux.NoFD}, nil
+	return &FUSEServer{linux.NewChild(pid, pidfd), path.Base(f.Path), pidfd, log, linux.NoFD}, nil
 }
 
 // Settle ends a server whose file system nobody has mounted any more, and says what
@@ -115,9 +116,9 @@ func (s *FUSEServer) Settle() error {
 	case err != nil || slow:
 		return err
 	case signal != 0:
-		return fmt.Errorf("squashfuse, which read the image, was killed by signal %d", signal)
+		return fmt.Errorf("%s, which read the image, was killed by signal %d", s.name, signal)
 	case code != 0:
-		return fmt.Errorf("squashfuse, which read the image, ended with status %d: %s", code, text)
+		return fmt.Errorf("%s, which read the image, ended with status %d: %s", s.name, code, text)
 	}
 	return nil
 }

@@ -90,10 +90,15 @@ func (k *Keeper) Link() linux.FD { return linux.FD(k.link.Fd()) }
 // Unlink closes the link of one that somebody else holds by now.
 func (k *Keeper) Unlink() error { return k.link.Close() }
 
-// Close ends the network, and waits for that.
+// Close ends the network, and waits for that. How the keeper ends, which somebody may have
+// killed, matters no more.
 func (k *Keeper) Close() error {
 	const patience = 10 * time.Second
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	return errors.Join(k.link.Close(), k.Wait(ctx))
+	err := k.link.Close()
+	if werr := k.Wait(ctx); ctx.Err() != nil {
+		err = errors.Join(err, werr)
+	}
+	return err
 }
