@@ -44,6 +44,7 @@ func (o *actionOptions) privileges() (runtime.Security, error) {
 		Seccomp: "unconfined", MaskedPaths: []string{}, ReadonlyPaths: []string{},
 		User: program.User{Keep: true}, AllCaps: !o.noPrivs,
 		AddCaps: o.addCaps, DropCaps: o.dropCaps, HostDev: !o.contain && o.site.MountDev != "minimal",
+		NoNewPrivs: o.noPrivs || os.Geteuid() != 0 && !o.fakeroot && !o.allowSetuid,
 	}
 	if o.noPrivs {
 		s.DropCaps = []string{"ALL"}
