@@ -31,7 +31,7 @@ var mayImport = map[string][]string{
 	"cmd/internal/manual":       {},
 	"cmd/internal/notify":       {},
 	"cmd/internal/setup":        {"runtime/image", "runtime/linux", "runtime/registry", "runtime/trust"},
-	"cmd/internal/site":         {},
+	"cmd/internal/site":         {"runtime/linux"},
 	"cmd/internal/unprivileged": {"cmd/internal/setup", "network", "runtime", "runtime/linux", "runtime/program", "runtime/supervisor"},
 	"cmd/siflet-instance":       {"runtime/supervisor", "runtime/launch", "runtime/linux"},
 	"cmd/siflet-action":         {"runtime/action", "runtime/linux", "runtime/program"},

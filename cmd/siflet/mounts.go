@@ -61,7 +61,7 @@ func (o *actionOptions) defaultMounts(spec *runtime.ContainerSpec, p place, ownP
 			add("tmp", runtime.Mount{Type: "tmpfs", Target: path, Data: "mode=1777," + o.room(), NoSuid: true, NoDev: true})
 		}
 	}
-	if !o.contain && !within(p.cwd, p.home) && !systemDirectory(p.cwd) {
+	if !o.contain && o.site.UserBindControl && !within(p.cwd, p.home) && !systemDirectory(p.cwd) {
 		bind("cwd", p.cwd)
 	}
 	return nil

@@ -56,6 +56,8 @@ func (o *actionOptions) settleSite(cmd *cobra.Command) error {
 		{"user bind control", "--bind", !c.UserBindControl && len(o.binds) > 0},
 		{"user bind control", "--mount", !c.UserBindControl && len(o.mounts) > 0},
 		{"user bind control", "--home", !c.UserBindControl && o.home != ""},
+		{"user bind control", "--workdir", !c.UserBindControl && o.workdir != ""},
+		{"user bind control", "--cdi-dirs", !c.UserBindControl && len(o.cdiDirs) > 0}, // whose files bring mounts
 	} {
 		if r.refused {
 			return fmt.Errorf("%s: %w (%s = no)", r.flag, errSite, r.key)

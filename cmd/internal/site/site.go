@@ -17,6 +17,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/siflet/siflet/runtime/linux"
 )
 
 // Path is where the file is.
@@ -70,8 +72,14 @@ func Read(path string) (Conf, error) {
 	if err != nil {
 		return Conf{}, err
 	}
-	if !info.Mode().IsRegular() || info.Mode().Perm()&0o022 != 0 {
-		return Conf{}, fmt.Errorf("%s: others than root can write it; it has to be a regular file: chmod 644", path)
+	stat, err := linux.Fstat(int(f.Fd()))
+	if err != nil {
+		return Conf{}, err
+	}
+	// In a user namespace root's files may seem to be nobody's.
+	others := stat.UID != 0 && !linux.InUserNamespace()
+	if !info.Mode().IsRegular() || info.Mode().Perm()&0o022 != 0 || others {
+		return Conf{}, fmt.Errorf("%s: others than root can write it; it has to be a regular file of root's: chown root, chmod 644", path)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {

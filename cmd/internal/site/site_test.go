@@ -1,6 +1,7 @@
 package site
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -52,6 +53,9 @@ func TestParseNamesTheLine(t *testing.T) {
 }
 
 func TestReadTrustsNoFileThatOthersWrite(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, whose file it is to be")
+	}
 	path := filepath.Join(t.TempDir(), "siflet.conf")
 	if c, err := Read(path); err != nil || !cmp.Equal(c, Default()) {
 		t.Errorf("without a file: %v, %+v", err, c)
@@ -67,5 +71,11 @@ func TestReadTrustsNoFileThatOthersWrite(t *testing.T) {
 	}
 	if _, err := Read(path); err == nil || !strings.Contains(err.Error(), "others than root can write it") {
 		t.Errorf("a file that a group can write: %v", err)
+	}
+	if err := errors.Join(os.Chmod(path, 0o644), os.Chown(path, 20001, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Read(path); err == nil || !strings.Contains(err.Error(), "others than root can write it") {
+		t.Errorf("a file of somebody else: %v", err)
 	}
 }
