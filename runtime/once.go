@@ -74,6 +74,8 @@ type once struct {
 	served []*supervisor.FUSEServer
 	ready  []readyServer
 	owner  *os.File // locked as long as the run goes on
+
+	unpacked *Unpacked
 }
 
 // RunOnce runs one container as a child of the calling process, with no
@@ -102,6 +104,9 @@ func RunOnce(ctx context.Context, cfg OnceConfig, spec ContainerSpec, spaces Nam
 	if o.own != nil {
 		_ = o.own.Close() // a process of ours that waits
 	}
+	if o.unpacked != nil { // that process had its lock too
+		_ = o.unpacked.Release(true) // what could not be removed is by the next
+	}
 	if err := o.undo(undo); err != nil && r.err == nil {
 		r.err = err
 	}
@@ -114,7 +119,7 @@ func (o *once) run(ctx context.Context, spec *ContainerSpec) (supervisor.Exit, e
 	}
 	if o.cfg.Unprivileged == nil {
 		defer o.warmUp(spec)()
-	} else {
+	} else if o.cfg.Unprivileged.Unpack == nil {
 		o.readyServers(spec)
 		defer o.dropReady()
 	}
@@ -123,6 +128,9 @@ func (o *once) run(ctx context.Context, spec *ContainerSpec) (supervisor.Exit, e
 	}
 	planned, err := o.plan(spec)
 	if err != nil {
+		return supervisor.Exit{}, err
+	}
+	if o.unpacked, err = o.cfg.Unprivileged.unpack(ctx, planned); err != nil {
 		return supervisor.Exit{}, err
 	}
 	if err := o.claim(ctx); err != nil {

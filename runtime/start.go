@@ -67,6 +67,16 @@ func (e *Engine) start(ctx context.Context, c *container) error {
 			return e.startFailed(ctx, c, err)
 		}
 	}
+	unpacked, err := e.cfg.Unprivileged.unpack(ctx, planned)
+	if err != nil {
+		return e.startFailed(ctx, c, err)
+	}
+	if unpacked != nil {
+		defer unpacked.Release(false) //nolint:errcheck // by then the supervisor holds it
+		var cancel context.CancelFunc
+		ctx, cancel = detached(ctx) // that took time which is not the start's
+		defer cancel()
+	}
 	c.awaitStage()
 	if planned.program.Delegate != nil {
 		// Of a former engine that was killed when it was about to start the container. It

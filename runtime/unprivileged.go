@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -23,6 +24,8 @@ type Unprivileged struct {
 	Inside  bool
 	FUSE    supervisor.FUSE
 	Network network.UserMode
+	// Unpack, if not nil, puts squashfs file systems into directories: nothing is served.
+	Unpack func(ctx context.Context, extents []program.Extent) (*Unpacked, error)
 }
 
 // openBinary opens siflet-instance. Root keeps its containers from writing to it; others
@@ -74,6 +77,9 @@ func (o *once) listen(report linux.FD) (text []byte, err error) {
 }
 
 func (o *once) serve(message []byte, fds []linux.FD) error {
+	if message[0] == program.HoldMark {
+		return nil // we hold it ourselves, to the end
+	}
 	if len(fds) != 2 || message[0] != program.FUSEMark || o.cfg.Unprivileged == nil {
 		return fmt.Errorf("not understood: %q with %d descriptors", message, len(fds))
 	}

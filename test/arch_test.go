@@ -16,7 +16,7 @@ var mayImport = map[string][]string{
 	"cmd/siflet": {
 		"cmd/internal/config", "cmd/internal/doctor", "cmd/internal/manual", "cmd/internal/notify", "cmd/internal/setup", "cmd/internal/site", "cmd/internal/unprivileged", "runtime", "runtime/action", "runtime/bootstrap", "runtime/build", "runtime/cdi", "runtime/contract", "runtime/convert", "runtime/definition", "runtime/image", "runtime/inspect", "runtime/program",
 		"runtime/publish", "runtime/registry", "runtime/sif", "runtime/source", "runtime/trust",
-		"runtime/supervisor", "runtime/linux", "runtime/record", "runtime/unsquash", "network", "cgroups", "cgroups/systemd",
+		"runtime/supervisor", "runtime/linux", "runtime/record", "runtime/unpack", "runtime/unsquash", "network", "cgroups", "cgroups/systemd",
 	},
 	"cmd/siflet-agent": {
 		"cmd/internal/config", "cmd/internal/health", "cmd/internal/manual", "cmd/internal/notify", "cmd/internal/setup", "cri", "cri/nri", "runtime", "runtime/image", "runtime/linux", "runtime/registry",
@@ -67,6 +67,7 @@ var mayImport = map[string][]string{
 	"runtime/layer":      {"runtime/inflate", "runtime/squashfs"},
 	"runtime/squashfs":   {},
 	"runtime/unsquash":   {"runtime/inflate"},
+	"runtime/unpack":     {"runtime/linux", "runtime/unsquash"},
 	"runtime/fuse":       {"runtime/linux", "runtime/unsquash"},
 	"runtime/publish":    {"runtime/contract", "runtime/inspect", "runtime/sif", "runtime/unsquash"},
 	"runtime/inspect":    {"runtime/contract", "runtime/linux", "runtime/sif", "runtime/unsquash"},

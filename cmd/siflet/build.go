@@ -181,6 +181,10 @@ func (j *job) carryOut(ctx context.Context, d *definition.Definition) (*build.Bu
 			return &build.Build{}, err
 		}
 		mount = serveImages(way.FUSE)
+		if way.NoFUSE != nil {
+			warn(j.stderr, "images are unpacked into a temporary directory in %s, for want of FUSE: %v", j.o.temporary(), way.NoFUSE)
+			mount = unpackHere(way.Alone == nil)
+		}
 	}
 	return build.New(ctx, build.Options{
 		Mount:      mount,

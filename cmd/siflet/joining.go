@@ -15,7 +15,7 @@ import (
 func joining() []string {
 	names := []string{
 		"app", "cwd", "pwd", "home", "shell", "env", "env-file", "no-env", "cleanenv", "no-eval", "runscript-timeout",
-		"keep-privs", "allow-setuid", "help", "no-instance-env", "fakeroot", "userns",
+		"keep-privs", "allow-setuid", "help", "no-instance-env", "fakeroot", "userns", "unsquash", "tmpdir",
 	}
 	for _, table := range []map[string][]string{unsupported(), needless()} {
 		for _, entry := range slices.Concat(table["bool"], table["value"]) {

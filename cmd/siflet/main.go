@@ -27,6 +27,8 @@ func main() {
 		os.Exit(linux.Guard(os.Args[1:]))
 	case doctor.ProbeName:
 		os.Exit(doctor.Probe(os.Args[1:]))
+	case unpackerName:
+		os.Exit(runUnpacker())
 	case sweeperName:
 		sweepLater(os.Args[1:])
 		return

@@ -44,7 +44,8 @@ type actionOptions struct {
 	scriptTimeout                         string
 	devices, cdiDirs                      []string
 	nv, rocm                              bool
-	fakeroot, userns                      bool
+	fakeroot, userns, unsquash            bool
+	tmp                                   string
 	site                                  site.Conf
 	find                                  func() (unprivileged.Way, error)
 }
@@ -103,6 +104,8 @@ func (o *actionOptions) registerPrivileges(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.keepPrivs, "keep-privs", false, "keep root's capabilities (the default)")
 	flags.BoolVar(&o.allowSetuid, "allow-setuid", false, "honour set-user-ID files in the image (the default for root)")
 	flags.BoolVarP(&o.fakeroot, "fakeroot", "f", false, "be root in the container, in a user namespace; root is so anyway")
+	flags.BoolVar(&o.unsquash, "unsquash", false, "unpack the image into a temporary directory first, as is done where there is no FUSE; not for root")
+	flags.StringVar(&o.tmp, "tmpdir", "", "where to (default $TMPDIR, or /tmp)")
 	flags.BoolVarP(&o.userns, "userns", "u", false, "run in a user namespace: what users do anyway")
 }
 
@@ -131,7 +134,7 @@ func unsupported() map[string][]string {
 	return map[string][]string{
 		"bool": {
 			"nvccli", "oom-kill-disable", "sif-fuse",
-			"unsquash", "sharens", "intel-hpu",
+			"sharens", "intel-hpu",
 		},
 		"value": {
 			"security", "apply-cgroups", "data", "containlibs", "fusemount", "netns-path",
@@ -148,7 +151,7 @@ func needless() map[string][]string {
 			"disable-cache", "no-nv", "no-rocm", "no-compat", "no-setgroups", "underlay", "ignore-subuid",
 			"ignore-fakeroot-command", "ignore-userns",
 		},
-		"value": {"tmpdir"},
+		"value": {},
 	}
 }
 
@@ -203,6 +206,9 @@ func (o *actionOptions) settle(cmd *cobra.Command) error {
 func (o *actionOptions) check() error {
 	if o.userns && linux.IsRoot() {
 		return errors.New("--userns is not supported yet for root; leave it out, or run siflet as an ordinary user")
+	}
+	if o.unsquash && linux.IsRoot() {
+		return errors.New("--unsquash is not supported yet for root, who can mount any image; leave it out")
 	}
 	if o.writable && (o.writableTmpfs || len(o.overlays) > 0) {
 		return usageError{text: "--writable goes with neither --writable-tmpfs nor --overlay"}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/user"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -28,7 +29,33 @@ func (o *actionOptions) way(warnings io.Writer) (*runtime.Unprivileged, error) {
 		warn(warnings, "--fakeroot: root is the only user in the container, because %v: giving files to others and changing user "+
 			"only seem to work; an administrator can change that: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER", way.Alone)
 	}
+	if err == nil && (way.NoFUSE != nil || o.unsquash) {
+		u := &unpacking{
+			stderr: warnings, parent: absolute(o.temporary()), why: way.NoFUSE, root: o.fakeroot,
+			inside: way.Inside, owners: way.Alone == nil, mapIDs: way.MapIDs,
+		}
+		way.Unpack = u.unpack
+	}
 	return way.Unprivileged, err
+}
+
+// absolute is a path for those who are elsewhere.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}
+
+// temporary is where images are unpacked.
+func (o *actionOptions) temporary() string {
+	if o.tmp != "" {
+		return o.tmp
+	}
+	if _, dir := setFor("tmpdir", os.LookupEnv); dir != "" {
+		return dir // of a command that has no such flag
+	}
+	return os.TempDir()
 }
 
 func (o *actionOptions) found() (unprivileged.Way, error) {

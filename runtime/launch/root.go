@@ -108,6 +108,11 @@ func (s *stage) mountExtent(e *program.Extent, noSuid, noDev bool) (name string,
 	options, locked := []string{"ro"}, false
 	switch e.FS {
 	case "squashfs":
+	case program.Unpacked:
+		if err := holdUnpacked(e.Path); err != nil {
+			return "", -1, err
+		}
+		return s.bindLayer(e, noSuid, noDev)
 	case "directory":
 		return s.bindLayer(e, noSuid, noDev)
 	case "ext3":

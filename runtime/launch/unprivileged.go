@@ -3,6 +3,7 @@ package launch
 import (
 	"fmt"
 	"io/fs"
+	"path"
 	"strconv"
 
 	"github.com/siflet/siflet/runtime/linux"
@@ -39,4 +40,22 @@ func (s *stage) mountFUSE(e *program.Extent, image int, a linux.Attr) (int, erro
 	options := "offset=" + strconv.FormatInt(e.Offset, 10)
 	_, err = linux.FD(statusFD).SendFDs(append([]byte{program.FUSEMark}, options...), linux.FD(device), linux.FD(image))
 	return mount, err
+}
+
+// holdUnpacked has whoever started the stage hold the lock that keeps a directory there.
+func holdUnpacked(dir string) error {
+	above, err := linux.Open(path.Dir(dir), linux.ODirectory)
+	if err != nil {
+		return err
+	}
+	defer linux.Close(above)
+	shared, err := linux.TryLockFD(above, true)
+	if err == nil && !shared {
+		err = fmt.Errorf("the directory that the image was unpacked to is about to go: %w", fs.ErrNotExist)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = linux.FD(statusFD).SendFDs([]byte{program.HoldMark}, linux.FD(above))
+	return err
 }

@@ -11,12 +11,7 @@ import (
 // once, and waits for that. It is everybody's in the caller's user namespace, and the
 // kernel checks who may what.
 func NewFUSE(a Attr) (mount, device int, err error) {
-	switch device, err = Open("/dev/fuse", os.O_RDWR); {
-	case errors.Is(err, EACCES):
-		return -1, -1, fmt.Errorf("%w: images are read through it; an administrator can open it to all: chmod 666 /dev/fuse", err)
-	case errors.Is(err, ErrNoEntry):
-		return -1, -1, fmt.Errorf("%w: images are read through it; an administrator can make it: modprobe fuse", err)
-	case err != nil:
+	if device, err = OpenFUSE(); err != nil {
 		return -1, -1, err
 	}
 	a.Readonly = true
@@ -29,4 +24,19 @@ func NewFUSE(a Attr) (mount, device int, err error) {
 		return -1, -1, err
 	}
 	return mount, device, nil
+}
+
+// OpenFUSE opens the device through which file systems are served. Where that can't be,
+// the error says what to do.
+func OpenFUSE() (int, error) {
+	device, err := Open("/dev/fuse", os.O_RDWR)
+	switch {
+	case err == nil:
+		return device, nil
+	case errors.Is(err, EACCES), errors.Is(err, EPERM):
+		return -1, fmt.Errorf("%w: images are read through it; an administrator can open it to all: chmod 666 /dev/fuse", err)
+	case errors.Is(err, EROFS):
+		return -1, err
+	}
+	return -1, fmt.Errorf("%w: images are read through it; an administrator can make it: modprobe fuse", err)
 }

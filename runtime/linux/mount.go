@@ -145,6 +145,29 @@ func explain(ctx int, err error) error {
 	return fmt.Errorf("%w (%s)", err, strings.Join(said, "; "))
 }
 
+// BindAt mounts a directory read-only at another.
+func BindAt(name, at string) error {
+	from, err := Open(name, OPath|ODirectory)
+	if err != nil {
+		return err
+	}
+	defer Close(from)
+	target, err := Open(at, OPath|ODirectory)
+	if err != nil {
+		return err
+	}
+	defer Close(target)
+	tree, err := OpenTree(from, "", false)
+	if err != nil {
+		return err
+	}
+	defer Close(tree)
+	if err := MountSetattr(tree, Attr{Readonly: true, Propagation: Private}, false); err != nil {
+		return err
+	}
+	return MoveMount(tree, target)
+}
+
 // Detach takes a mount away from where it is.
 func Detach(name string) error {
 	if err := unix.Unmount(name, unix.MNT_DETACH); err != nil {

@@ -62,6 +62,14 @@ type Program struct {
 // served. The rest are options of squashfuse; the device and the image come with it.
 const FUSEMark = 'F'
 
+// HoldMark begins the message of a stage that comes with the lock on the directory in which
+// an Unpacked one is: as long as that is open, the file system is there.
+const HoldMark = 'H'
+
+// Unpacked is the FS of an extent that is a directory, in one that is there as long as
+// somebody has its lock.
+const Unpacked = "unpacked"
+
 // BeginMark is sent by a stage that is about to have a delegated runtime begin the
 // container's program, and is the supervisor's answer that it may. From then on the start
 // comes to its end, whoever leaves, and is never repeated.
@@ -160,7 +168,7 @@ type Extent struct {
 	Path   string `json:"path"`
 	Offset int64  `json:"offset"`
 	Size   int64  `json:"size"`
-	FS     string `json:"fs"` // "squashfs", "ext3" or "directory"
+	FS     string `json:"fs"` // "squashfs", "ext3", "directory" or Unpacked
 	// Label is SELinux's, which the kernel asks about even below an overlay that has one
 	// of its own. It is the same for everybody, who share what is mounted.
 	Label string `json:"label,omitempty"`

@@ -19,6 +19,9 @@ type FUSE struct {
 	Options string `json:"options,omitempty"`
 }
 
+// NoFUSE is the Path where nothing is served: images are in directories.
+const NoFUSE = "none"
+
 func (f *FUSE) field(r *program.Reader, key string) {
 	switch key {
 	case "path":
@@ -192,4 +195,16 @@ func (s *server) containerOf(st *stage) *container {
 		}
 	}
 	return nil
+}
+
+// hold keeps open what a stage has locked, to the end: one that is restarted finds its image
+// again. All stages of an instance without root lock the same directory.
+func (s *server) hold(fds []linux.FD) {
+	if s.held > 0 {
+		_ = s.held.Close() // the lock is another's too
+	}
+	s.held = fds[0]
+	for _, fd := range fds[1:] {
+		_ = fd.Close() // the stage's mistake
+	}
 }

@@ -45,6 +45,7 @@ type server struct {
 	garbage, collectAt int
 	end                ending
 	link               netLink
+	held               linux.FD // see hold
 }
 
 func (s *server) container(id string) *container {

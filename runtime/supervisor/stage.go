@@ -188,6 +188,10 @@ func (st *stage) read() {
 			}
 			continue
 		}
+		if n > 0 && err == nil && b[0] == program.HoldMark && len(fds) > 0 {
+			st.s.hold(fds)
+			continue
+		}
 		for _, fd := range fds {
 			if st.terminal == linux.NoFD {
 				st.terminal = fd

@@ -48,7 +48,7 @@ var pending = map[string]string{
 }
 
 // alone are the scripts that also run for a user who has no range of ids.
-var alone = []string{"exec", "hostile", "instances", "mounts", "overlay", "peers", "pull", "restart"}
+var alone = []string{"exec", "hostile", "instances", "mounts", "overlay", "peers", "pull", "restart", "unpack"}
 
 // TestScriptsAsUser runs the scripts again for a user who has no privileges.
 func TestScriptsAsUser(t *testing.T) {

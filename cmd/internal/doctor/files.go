@@ -94,6 +94,9 @@ func (m *Machine) nodeFiles(ctx context.Context) {
 		"works on "+m.config.StateDir, tryOverlay(dir))
 	way, err := unprivileged.Find(unprivileged.Options{})
 	if err == nil {
+		err = way.NoFUSE
+	}
+	if err == nil {
 		err = tryFUSE(ctx, dir, way.FUSE)
 	}
 	m.judge(Warning, "fuse", "users who are not root need it: modprobe fuse", "images can be served to users", err)

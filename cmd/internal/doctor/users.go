@@ -52,6 +52,10 @@ func (m *Machine) userFiles(ctx context.Context) {
 		{"overlay", "overlay", "works on " + m.Home, "the home must be on a file system that an overlay can write to; SIFLET_CONFIGDIR names another place"},
 		{"fuse", "fuse", "images can be served with " + way.FUSE.Path, "ask an administrator: modprobe fuse; chmod 666 /dev/fuse"},
 	} {
+		if one.what == "fuse" && way.NoFUSE != nil {
+			m.warn(one.check, one.next, "images are unpacked into a temporary directory each time: %v", way.NoFUSE)
+			continue
+		}
 		m.judge(Problem, one.check, one.next, one.fine, inside(own, one.what, dir, way.FUSE))
 	}
 }

@@ -36,6 +36,8 @@ type Way struct {
 
 	// Alone says why no ids but the caller's are mapped; nil if there are more.
 	Alone error
+	// NoFUSE says why nothing can serve images, and what to do about it; nil if something can.
+	NoFUSE error
 }
 
 // Find looks around.
@@ -133,6 +135,12 @@ const ServerVar = "SIFLET_SQUASHFUSE"
 // serving finds what serves images: siflet-fuse or, where that is not installed, the
 // fastest squashfuse. With no ids but the caller's own everything is theirs.
 func (w *Way) serving() error {
+	device, err := linux.OpenFUSE()
+	if err != nil {
+		w.FUSE.Path, w.NoFUSE = supervisor.NoFUSE, err
+		return nil
+	}
+	linux.Close(device)
 	options := ""
 	if w.Alone != nil {
 		uid, gid := 0, 0
@@ -152,7 +160,9 @@ func (w *Way) serving() error {
 		path = find("squashfuse")
 	}
 	if path == "" {
-		return errors.New("to run images without root siflet needs siflet-fuse, which belongs to it, or squashfuse: install the package of that name")
+		w.FUSE.Path = supervisor.NoFUSE
+		w.NoFUSE = errors.New("siflet-fuse, which belongs to siflet, is not there, nor is squashfuse: install the package of that name")
+		return nil
 	}
 	if options != "" && !knows(path, "uid=") {
 		options = "" // what is not the caller's is nobody's then, and can't be changed
