@@ -16,12 +16,22 @@ import (
 var ErrSocketInUse = errors.New("socket in use")
 
 // Listen opens the unix socket of an address "unix:///path" for root and its
-// group. A socket that nobody answers on is replaced.
+// group. A socket that nobody answers on is replaced. Server.Serve sees to it that the
+// socket keeps its name.
 func Listen(ctx context.Context, address string) (net.Listener, error) {
 	path, ok := strings.CutPrefix(address, "unix://")
 	if !ok || !filepath.IsAbs(path) {
 		return nil, fmt.Errorf("listen on %q: want unix:///path/of/socket", address)
 	}
+	s := &socket{path: path}
+	var err error
+	if s.now, err = listen(ctx, path); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func listen(ctx context.Context, path string) (*bound, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
@@ -52,23 +62,30 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("listen: %w", err), l.Close())
 	}
-	return &socket{Listener: l, path: path, info: info}, nil
+	return &bound{Listener: l, path: path, info: info}, nil
 }
 
-// socket takes its name away when it is closed, if it still has it.
-type socket struct {
+// bound takes its name away when it is closed, if it still has it.
+type bound struct {
 	net.Listener
 
 	path string
 	info fs.FileInfo
 }
 
+// has says whether the name is still the socket's. While it listens nobody else has its
+// number.
+func (b *bound) has() bool {
+	now, err := os.Lstat(b.path)
+	return err == nil && os.SameFile(now, b.info)
+}
+
 // Close stops listening.
-func (s *socket) Close() error {
-	if now, err := os.Lstat(s.path); err == nil && os.SameFile(now, s.info) {
-		_ = os.Remove(s.path) // a stale one is replaced at the next start
+func (b *bound) Close() error {
+	if b.has() {
+		_ = os.Remove(b.path) // a stale one is replaced at the next start
 	}
-	return s.Listener.Close()
+	return b.Listener.Close()
 }
 
 // removeStale makes room for a socket at path, unless it is in use or no socket.

@@ -34,6 +34,7 @@ func (s *Server) Status(ctx context.Context, r *criapi.StatusRequest) (*criapi.S
 	if err := s.missingRuntimes(); err != nil {
 		out.Status.Conditions = append(out.Status.Conditions, condition("HandlersReady", "RuntimeMissing", err))
 	}
+	out.Status.Conditions = append(out.Status.Conditions, s.weather()...)
 	if !r.GetVerbose() {
 		return out, nil
 	}

@@ -79,6 +79,7 @@ type Server struct {
 	rates   rates
 	users   identities
 	pulls   pulls
+	socket  *socket       // nil if it is another kind of listener
 	ending  chan struct{} // closed by Stop
 	endOnce sync.Once
 	workers sync.WaitGroup
@@ -119,6 +120,10 @@ func New(ctx context.Context, c Config) (*Server, error) {
 
 // Serve answers on l until Stop. It closes l.
 func (s *Server) Serve(l net.Listener) error {
+	if own, ok := l.(*socket); ok {
+		s.socket = own
+		s.workers.Go(func() { own.keep(s.log) })
+	}
 	s.workers.Go(func() {
 		if err := s.streams.Serve(); err != nil {
 			s.log.Error("streaming ended", "error", err)

@@ -146,13 +146,14 @@ func (e *Engine) adoptOne(ctx context.Context, i *instance) error {
 		status, err := e.observe(i) //nolint:contextcheck // the watch outlives the call
 		switch {
 		case err == nil:
-			believe(i, status)
-		case errors.Is(err, errMute):
+			e.adopted(i, status)
+		case errors.Is(err, supervisor.ErrGone):
+			e.lost(i) //nolint:contextcheck // what a dead supervisor left is killed whoever asks
+		default:
 			// It and what it watches may live: stopping the instance ends that.
 			i.rec.Reason = err.Error()
-			e.cfg.Log.Warn("supervisor does not answer", "instance", i.id)
-		default:
-			e.lost(i) //nolint:contextcheck // what a dead supervisor left is killed whoever asks
+			e.cfg.Log.Warn("supervisor does not answer", "instance", i.id, "error", err)
+			e.background(func() { e.adoptLater(i) })
 		}
 	default:
 		e.settleLost(i, i.listLocked()) // nothing of it is left

@@ -109,6 +109,7 @@ func (e *Engine) create(ctx context.Context, c *container, held *claim) {
 // prepare does all that a start will need to have been done.
 func (e *Engine) prepare(ctx context.Context, c *container) error {
 	rec := c.rec // the claim keeps others from changing it
+	e.mendInstance(c.inst)
 	var err error
 	if rec.Spec.Checkpoint != "" {
 		err = e.restoreArchive(ctx, c, &rec)

@@ -72,6 +72,8 @@ type Config struct {
 	// waited for when the command itself has ended; 0 is a second, less is not
 	// at all.
 	ExecDrain time.Duration
+	// KeepRun makes anew at once what is removed of RunDir. It is for an engine that lives long.
+	KeepRun bool
 	// Unprivileged is how to do without root's privileges; nil is with them.
 	Unprivileged *Unprivileged
 }
@@ -160,6 +162,9 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	if err := e.adopt(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open engine: %w", err), e.Close())
 	}
+	if cfg.KeepRun {
+		e.background(e.keepRun)
+	}
 	return e, nil
 }
 
@@ -218,21 +223,25 @@ func (c Config) complete() (Config, error) {
 // in its writable layer must not be within reach of a user of the machine.
 func makeRoots(cfg Config) error {
 	for _, root := range []string{cfg.StateDir, cfg.RunDir} {
-		if err := os.MkdirAll(root, 0o711); err != nil {
-			return err
-		}
-		instances := filepath.Join(root, "instances")
-		// Only a hint, and one for ext4: before what it is about is made.
-		_ = linux.Spread(root)
-		if err := os.MkdirAll(instances, 0o700); err != nil {
-			return err
-		}
-		_ = linux.Spread(instances)
-		if err := os.Chmod(instances, 0o700); err != nil { // it may be there already
+		if err := makeRoot(root); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func makeRoot(root string) error {
+	if err := os.MkdirAll(root, 0o711); err != nil {
+		return err
+	}
+	instances := filepath.Join(root, "instances")
+	// Only a hint, and one for ext4: before what it is about is made.
+	_ = linux.Spread(root)
+	if err := os.MkdirAll(instances, 0o700); err != nil {
+		return err
+	}
+	_ = linux.Spread(instances)
+	return os.Chmod(instances, 0o700) // it may be there already
 }
 
 func writeAt(f *os.File, text string) error {

@@ -20,22 +20,24 @@ const recordVersion = 1
 
 // instanceRecord is instance.json.
 type instanceRecord struct {
-	Version       int             `json:"version"`
-	BootID        string          `json:"boot_id"`
-	ID            string          `json:"id"`
-	Spec          InstanceSpec    `json:"spec"`
-	CreatedAt     time.Time       `json:"created_at"`
-	ReadyAt       time.Time       `json:"ready_at,omitzero"`
-	StoppedAt     time.Time       `json:"stopped_at,omitzero"`  // nothing of it is left but records
-	RemovingAt    time.Time       `json:"removing_at,omitzero"` // and the records are going too
-	SupervisorPID int             `json:"supervisor_pid,omitempty"`
-	InitPID       int             `json:"init_pid,omitempty"`
-	Network       *network.Result `json:"network,omitempty"`
-	Netns         string          `json:"netns,omitempty"`
-	Cgroup        string          `json:"cgroup,omitempty"`
-	MadeParent    string          `json:"made_parent,omitempty"` // see noteParent
-	Labels        selinux.Labels  `json:"labels,omitzero"`
-	Reason        string          `json:"reason,omitempty"`
+	Version       int          `json:"version"`
+	BootID        string       `json:"boot_id"`
+	ID            string       `json:"id"`
+	Spec          InstanceSpec `json:"spec"`
+	CreatedAt     time.Time    `json:"created_at"`
+	ReadyAt       time.Time    `json:"ready_at,omitzero"`
+	StoppedAt     time.Time    `json:"stopped_at,omitzero"`  // nothing of it is left but records
+	RemovingAt    time.Time    `json:"removing_at,omitzero"` // and the records are going too
+	SupervisorPID int          `json:"supervisor_pid,omitempty"`
+	// SupervisorStart tells it from others with its number, for when it can't be asked.
+	SupervisorStart uint64          `json:"supervisor_start,omitempty"`
+	InitPID         int             `json:"init_pid,omitempty"`
+	Network         *network.Result `json:"network,omitempty"`
+	Netns           string          `json:"netns,omitempty"`
+	Cgroup          string          `json:"cgroup,omitempty"`
+	MadeParent      string          `json:"made_parent,omitempty"` // see noteParent
+	Labels          selinux.Labels  `json:"labels,omitzero"`
+	Reason          string          `json:"reason,omitempty"`
 }
 
 // containerRecord is container.json.

@@ -51,6 +51,9 @@ func (e *Engine) bringUp(ctx context.Context, i *instance) error {
 // raise takes the steps in their order. What they made down takes away, from
 // the record alone: so it does after a crash at any point too.
 func (e *Engine) raise(ctx context.Context, i *instance) error {
+	if err := e.mendRoot(); err != nil {
+		return err
+	}
 	for _, dir := range []string{i.dir, i.run} {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			return err
@@ -239,8 +242,9 @@ func (e *Engine) runSupervisor(ctx context.Context, i *instance, cfg supervisor.
 			e.cfg.Log.Debug("supervisor ended", "instance", i.id, "error", err)
 		}
 	})
+	id, _ := linux.Identify(process.Hello.PID) // one that has ended is noticed by whoever watches it
 	i.mu.Lock()
-	i.rec.SupervisorPID, i.rec.InitPID = process.Hello.PID, process.Hello.InitPID
+	i.rec.SupervisorPID, i.rec.InitPID, i.rec.SupervisorStart = process.Hello.PID, process.Hello.InitPID, id.Start
 	i.mu.Unlock()
 	_, err = e.observe(i) //nolint:contextcheck // the watch outlives the call
 	return err

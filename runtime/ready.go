@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"path/filepath"
 	"strconv"
 	"sync"
 
@@ -19,8 +17,8 @@ func (e *Engine) Ready() error {
 	if !e.life.open() {
 		return errorf(ErrUnavailable, "the engine is closed")
 	}
-	if _, err := os.Stat(filepath.Join(e.cfg.RunDir, "instances")); err != nil {
-		return as(ErrUnavailable, err)
+	if err := e.mendRoot(); err != nil {
+		return as(ErrUnavailable, fmt.Errorf("the run directory: %w", err))
 	}
 	return nil
 }
@@ -114,7 +112,7 @@ func OpenReader(ctx context.Context, cfg Config) (*Reader, error) {
 			continue
 		}
 		wait.Go(func() {
-			client, err := dial(ctx, i.run)
+			client, err := dial(ctx, i)
 			if err != nil {
 				return
 			}

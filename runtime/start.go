@@ -45,17 +45,16 @@ func (e *Engine) StartContainer(ctx context.Context, id string) error {
 
 func (e *Engine) start(ctx context.Context, c *container) error {
 	i := c.inst
-	i.mu.Lock()
-	state := c.stateLocked()
-	ready := instanceState(i.rec.ReadyAt, i.rec.StoppedAt, i.alive) == InstanceReady
-	rec, planned, client := c.rec, c.planned, i.client
-	i.mu.Unlock()
-	switch {
-	case !legal(opStart, state):
-		return errorf(ErrNotReady, "container %s is %s, not created", c.id, state)
-	case !ready:
-		return errorf(ErrNotReady, "instance %s is not running", i.id)
+	if err := c.startable(); err != nil {
+		return err
 	}
+	i.mu.Lock()
+	rec, planned, client, forgot := c.rec, c.planned, i.client, c.forgot
+	i.mu.Unlock()
+	if forgot {
+		return e.startFailed(ctx, c, errorf(ErrNotReady, "what container %s was to have in its environment is lost: the run directory was emptied; remove it and create another", c.id))
+	}
+	e.mendInstance(i)
 	err := e.startPhase(ctx, c, "check", func() error {
 		return errors.Join(e.unchanged(&rec), e.mountable(&rec), e.permitAll(ctx, c, &rec), relabel(c, &rec))
 	})
@@ -128,6 +127,20 @@ func (e *Engine) planAgain(c *container, rec *containerRecord) (*planned, error)
 		return nil, err
 	}
 	return e.plan(c, rec)
+}
+
+// startable says why a container can't be started in the state that it and its instance are in.
+func (c *container) startable() error {
+	i := c.inst
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if state := c.stateLocked(); !legal(opStart, state) {
+		return errorf(ErrNotReady, "container %s is %s, not created", c.id, state)
+	}
+	if instanceState(i.rec.ReadyAt, i.rec.StoppedAt, i.alive) != InstanceReady {
+		return errorf(ErrNotReady, "instance %s is not running", i.id)
+	}
+	return nil
 }
 
 // forgetFormerStart takes away what overlays keep for themselves beside their

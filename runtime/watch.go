@@ -3,10 +3,12 @@ package runtime
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"time"
 
 	"github.com/siflet/siflet/cgroups"
+	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/record"
 	"github.com/siflet/siflet/runtime/supervisor"
 )
@@ -42,23 +44,36 @@ func mute(ctx context.Context, err error) error {
 	return err
 }
 
-// dial is supervisor.Dial within answerTime.
-func dial(ctx context.Context, dir string) (*supervisor.Client, error) {
+// supervisor is how to talk to that of an instance.
+func (i *instance) supervisor() *supervisor.Client {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return supervisor.Of(linux.ProcessID{PID: i.rec.SupervisorPID, Start: i.rec.SupervisorStart}, i.run)
+}
+
+// dial makes sure, within answerTime, that an instance's supervisor answers.
+func dial(ctx context.Context, i *instance) (*supervisor.Client, error) {
 	ask, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
-	client, err := supervisor.Dial(ask, dir)
-	return client, mute(ctx, err)
+	client := i.supervisor()
+	if _, err := client.Status(ask); err != nil {
+		return nil, mute(ctx, err)
+	}
+	return client, nil
 }
 
 // observe begins to watch an instance's supervisor, until it ends or the
 // engine is closed.
 func (e *Engine) observe(i *instance) (supervisor.Status, error) {
-	client := supervisor.At(i.run)
+	client := i.supervisor()
 	life, cancel := context.WithCancel(e.life.ctx())
 	late := time.AfterFunc(answerTime, cancel)
 	status, changes, err := client.Watch(life)
 	if !late.Stop() && err == nil {
 		err = errMute
+	}
+	if err == nil && status.ID != i.id {
+		err = fmt.Errorf("the supervisor of %q answers in its place", status.ID)
 	}
 	if err = mute(e.life.ctx(), err); err != nil {
 		cancel()
@@ -197,7 +212,7 @@ func (e *Engine) endSupervisor(ctx context.Context, i *instance, group *cgroups.
 	i.mu.Unlock()
 	if client == nil {
 		// A crash may have come between its start and our connecting to it.
-		client, _ = dial(ctx, i.run) // if nobody answers, nobody need be asked
+		client, _ = dial(ctx, i) // if nobody answers, nobody need be asked
 	}
 	if client != nil {
 		e.killAllFrozen(ctx, i)

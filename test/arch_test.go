@@ -38,7 +38,7 @@ var mayImport = map[string][]string{
 	"cmd/siflet-fuse":           {"runtime/fuse", "runtime/linux", "runtime/unsquash"},
 
 	"cri": {
-		"cri/streaming", "runtime", "runtime/cdi", "runtime/image", "runtime/program", "runtime/registry", "runtime/supervisor", "runtime/trust",
+		"cri/streaming", "runtime", "runtime/cdi", "runtime/image", "runtime/linux", "runtime/program", "runtime/registry", "runtime/supervisor", "runtime/trust",
 		"network",
 	},
 

@@ -204,7 +204,7 @@ func openEngine(ctx context.Context, l *live, bins setup.Programs, nets *network
 		Observer:  l.meter,
 		ExecDrain: drain, Criu: c.Criu, RestoreImages: c.RestoreImages,
 		ImageDirs: l.dirs, RefuseExt3: !c.MountExt3,
-		SELinux: labels(c, log), SELinuxCategories: c.SELinuxCategories,
+		SELinux: labels(c, log), SELinuxCategories: c.SELinuxCategories, KeepRun: true,
 	}
 	if relay != nil {
 		made.Plugins = relay

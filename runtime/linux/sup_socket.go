@@ -75,13 +75,18 @@ func ListenUnix(dir, name string) (FD, error) {
 
 // DialUnix connects to dir/name; the socket is non-blocking afterwards.
 func DialUnix(dir, name string) (FD, error) {
+	return dialPlace(dir+"/"+name, func(connect func(*unix.SockaddrUnix) error) error { return atDir(dir, name, connect) })
+}
+
+// dialPlace connects to what at calls its argument with.
+func dialPlace(place string, at func(connect func(*unix.SockaddrUnix) error) error) (FD, error) {
 	n, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return NoFD, fmt.Errorf("socket: %w", err)
 	}
 	// A listener that hangs, with its queue full, must not hang us.
 	_ = unix.SetsockoptTimeval(n, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &unix.Timeval{Sec: 5})
-	err = atDir(dir, name, func(a *unix.SockaddrUnix) error {
+	err = at(func(a *unix.SockaddrUnix) error {
 		for {
 			err := unix.Connect(n, a)
 			if err != unix.EINTR {
@@ -93,7 +98,7 @@ func DialUnix(dir, name string) (FD, error) {
 		err = unix.SetNonblock(n, true)
 	}
 	if err != nil {
-		return NoFD, errors.Join(fmt.Errorf("connect to %s/%s: %w", dir, name, err), unix.Close(n))
+		return NoFD, errors.Join(fmt.Errorf("connect to %s: %w", place, err), unix.Close(n))
 	}
 	return FD(n), nil
 }

@@ -5,16 +5,25 @@ import (
 	"errors"
 	"os"
 	"time"
+
+	"github.com/siflet/siflet/runtime/linux"
 )
 
 // Client talks to the supervisor of an instance. It holds nothing open: each
 // call has a connection of its own, so calls may run at the same time. A
 // refusal is a *program.Failure; ErrGone means that nobody answers.
-type Client struct{ dir string }
+type Client struct {
+	dir     string
+	process linux.ProcessID
+}
 
 // At returns a client for the supervisor that listens in dir, the instance's run
 // directory. Whether one does, the first call tells.
 func At(dir string) *Client { return &Client{dir: dir} }
+
+// Of is At for a supervisor that is also reached when its socket has lost its name, by
+// who may look into it: root.
+func Of(process linux.ProcessID, dir string) *Client { return &Client{dir: dir, process: process} }
 
 // Dial is At after making sure that one does.
 func Dial(ctx context.Context, dir string) (*Client, error) {
@@ -27,7 +36,7 @@ func Dial(ctx context.Context, dir string) (*Client, error) {
 
 // ask makes a call with one reply.
 func (c *Client) ask(ctx context.Context, q *Request) (*Reply, error) {
-	l, err := call(ctx, c.dir, q, nil)
+	l, err := call(ctx, c, q, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +76,7 @@ func (c *Client) StartWithHooks(ctx context.Context, container string, r StartRe
 	if r.Hooks = hooks != nil; r.Hooks {
 		files = []*os.File{hooks}
 	}
-	l, err := call(ctx, c.dir, &Request{Op: OpStart, Container: container, Start: &r}, files)
+	l, err := call(ctx, c, &Request{Op: OpStart, Container: container, Start: &r}, files)
 	if err != nil {
 		return 0, err
 	}
@@ -128,7 +137,7 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 // Watch returns the present status and every change after it. The channel is
 // closed when ctx ends or the supervisor does; the caller reads it until then.
 func (c *Client) Watch(ctx context.Context) (Status, <-chan Event, error) {
-	l, err := call(ctx, c.dir, &Request{Op: OpWatch}, nil)
+	l, err := call(ctx, c, &Request{Op: OpWatch}, nil)
 	if err != nil {
 		return Status{}, nil, err
 	}
@@ -201,7 +210,7 @@ func (c *Client) session(ctx context.Context, q *Request, stdio ...*os.File) (*S
 			files = append(files, f)
 		}
 	}
-	l, err := call(ctx, c.dir, q, files)
+	l, err := call(ctx, c, q, files)
 	if err != nil {
 		return nil, err
 	}

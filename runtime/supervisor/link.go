@@ -21,16 +21,31 @@ type link struct {
 	fds []linux.FD // received and not yet taken
 }
 
-// call connects and sends a request; from then on the caller has the link.
-func call(ctx context.Context, dir string, q *Request, files []*os.File) (*link, error) {
-	fd, err := linux.DialUnix(dir, socketName)
-	if errors.Is(err, linux.ErrNoEntry) || errors.Is(err, linux.ErrRefused) {
-		return nil, fmt.Errorf("%w: %w", ErrGone, err)
+// connect reaches the supervisor, if it is there.
+func (c *Client) connect() (linux.FD, error) {
+	fd, err := linux.DialUnix(c.dir, socketName)
+	if !errors.Is(err, linux.ErrNoEntry) && !errors.Is(err, linux.ErrRefused) {
+		return fd, err
 	}
+	if c.process.Start != 0 {
+		fd, lost := linux.DialProcess(c.process)
+		if lost == nil {
+			return fd, nil
+		}
+		if !errors.Is(lost, linux.ErrNoProcess) {
+			return linux.NoFD, fmt.Errorf("its process runs, but its socket is lost: %w", errors.Join(lost, err))
+		}
+	}
+	return linux.NoFD, fmt.Errorf("%w: %w", ErrGone, err)
+}
+
+// call connects and sends a request; from then on the caller has the link.
+func call(ctx context.Context, c *Client, q *Request, files []*os.File) (*link, error) {
+	fd, err := c.connect()
 	if err != nil {
 		return nil, err
 	}
-	l := &link{f: os.NewFile(uintptr(fd), dir)}
+	l := &link{f: os.NewFile(uintptr(fd), c.dir)}
 	if err := l.send(ctx, q, files); err != nil {
 		return nil, errors.Join(err, l.close())
 	}

@@ -113,6 +113,13 @@ func (a *agent) run() {
 		_ = a.cmd.Wait()
 		a.t.Fatalf("the agent did not say that it is ready: %q, %v\n%s", buffer[:n], err, a.log)
 	}
+	a.dial()
+}
+
+// dial makes a client of the agent.
+func (a *agent) dial() {
+	a.t.Helper()
+	var err error
 	a.conn, err = grpc.NewClient("unix://"+a.socket(), grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))
 	if err != nil {

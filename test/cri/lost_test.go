@@ -130,3 +130,25 @@ func TestAContainerEndsWhoseSupervisorHangs(t *testing.T) {
 	}
 	a.wantLost(id, pod, cgroup)
 }
+
+// An agent that finds a supervisor hanging takes it over when it goes on.
+func TestASupervisorThatHungIsTakenOverWhenItGoesOn(t *testing.T) {
+	a := start(t)
+	pod, p := a.hostPod("p")
+	id, _ := a.many(pod, p)
+	supervisor := a.supervisorOf(pod)
+	a.end(syscall.SIGKILL)
+	if err := syscall.Kill(supervisor, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	a.run()
+	if err := syscall.Kill(supervisor, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the container to be known to run", func() bool { return a.status(id).State == criapi.ContainerState_CONTAINER_RUNNING })
+	a.execSync(id, "true")
+	got, err := a.PodSandboxStatus(within(t), &criapi.PodSandboxStatusRequest{PodSandboxId: pod})
+	if err != nil || got.Status.State != criapi.PodSandboxState_SANDBOX_READY {
+		t.Errorf("pod = %v, %v; want it ready", got, err)
+	}
+}
