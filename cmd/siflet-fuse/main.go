@@ -54,6 +54,10 @@ func serve(a arguments) error {
 	const percent, most = 50, 64 << 20
 	debug.SetGCPercent(percent)
 	debug.SetMemoryLimit(most)
+	// Those who wait in the kernel keep what a thread needs to run Go's code if there is
+	// enough of it; otherwise it is taken from them, again and again.
+	const spare = 6
+	goruntime.GOMAXPROCS(goruntime.NumCPU() + spare)
 	image, err := open(a.image)
 	if err != nil {
 		return err

@@ -59,6 +59,7 @@ func (w *worker) readDir(r request, out []byte, plus bool) (int, error) {
 		return 0, err
 	}
 	list := &lines{s: w.Server, out: out[:min(n, len(out))], plus: plus}
+	all := plus && (offset > 0 || w.habit.tellsAll(r.node))
 	for ; offset < firstEntry; offset++ {
 		dots, inode := "..", dir.Parent
 		if offset == 0 {
@@ -86,14 +87,15 @@ func (w *worker) readDir(r request, out []byte, plus bool) (int, error) {
 			return list.used, nil
 		}
 		var i *unsquash.Info
-		if plus {
-			i, _ = w.fs.InodeAt(e.Ref) // who wants it hears of it
+		if all && w.fs.ReadInode(e.Ref, &w.child) == nil { // who wants it hears what is wrong
+			i = &w.child
 		}
 		if !list.add(e.Name, offset+1, e.Inode, e.UnixType(), i) {
 			w.resume.keep(r.node, offset, before)
 			return list.used, nil
 		}
 		offset++
+		w.habit.listed(r.node, 1)
 	}
 }
 

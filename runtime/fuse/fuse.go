@@ -42,8 +42,12 @@ type Server struct {
 	// noOpen and noOpenDir say that the kernel needs no answer to opening something.
 	noOpen, noOpenDir atomic.Bool
 	resume            resume
+	habit             habit
 
+	// waiting are those who wait in the kernel for a request; others wait for wake.
+	serving atomic.Bool
 	waiting atomic.Int32
+	wake    chan struct{}
 	end     chan error
 
 	mu      sync.Mutex
@@ -75,16 +79,20 @@ type worker struct {
 	*Server
 	in  [requestSize]byte
 	out []byte
+	// info is the inode that was asked for last, child one that was listed.
+	info, child unsquash.Info
 }
 
 // New is a server of a file system.
 func New(fs *unsquash.Reader, o Options) (*Server, error) {
-	s := &Server{fs: fs, dev: linux.NoFD, o: o, end: make(chan error, 1)}
+	s := &Server{fs: fs, dev: linux.NoFD, o: o, wake: make(chan struct{}), end: make(chan error, 1)}
 	var err error
-	if s.blocks, err = linux.Scratch(max(blockMemory, minBlocks*fs.BlockSize())); err != nil {
+	each := fs.BlockSize() + unsquash.Slack
+	if s.blocks, err = linux.Scratch(each * max(blockMemory/fs.BlockSize(), minBlocks)); err != nil {
 		return nil, err
 	}
 	fs.KeepBlocks(s.blocks)
+	fs.BeforeLong(s.another)
 	return s, nil
 }
 
@@ -102,6 +110,7 @@ func (s *Server) Preload(names []string) {
 // for good: threads may still wait in the kernel.
 func (s *Server) Serve(dev linux.FD) error {
 	s.dev = dev
+	s.serving.Store(true)
 	if err := s.hire(); err != nil {
 		return err
 	}
@@ -143,13 +152,30 @@ func (w *worker) work() {
 			}
 			return
 		}
-		if w.waiting.Add(-1) == 0 {
-			if err := w.hire(); err != nil {
-				w.o.Complain(err) // those who are there go on
-			}
-		}
+		w.waiting.Add(-1)
 		w.serve(w.in[:n])
-		w.waiting.Add(1)
+		if w.waiting.Add(1) > 1 {
+			w.waiting.Add(-1)
+			<-w.wake
+			w.waiting.Add(1)
+		}
+	}
+}
+
+// another has somebody else wait for the next request: who calls it has one that takes a
+// while. One after the other is answered by the same thread otherwise, as long as it can: to
+// wake others takes longer than most answers do. Without anybody requests wait for those who
+// are busy.
+func (s *Server) another() {
+	if !s.serving.Load() || s.waiting.Load() > 0 {
+		return
+	}
+	select {
+	case s.wake <- struct{}{}:
+	default:
+		if err := s.hire(); err != nil {
+			s.o.Complain(err) // those who are there go on
+		}
 	}
 }
 

@@ -25,15 +25,22 @@ func (s *Server) node(ref uint64) uint64 {
 	return ref + firstNode
 }
 
-// inode is what the kernel means.
-func (s *Server) inode(node uint64) (*unsquash.Info, error) {
+// inode is what the kernel means. It is the worker's until it reads another one.
+func (w *worker) inode(node uint64) (*unsquash.Info, error) {
 	switch {
 	case node == rootNode:
-		return s.fs.InodeAt(s.fs.RootRef())
+		return w.inodeAt(w.fs.RootRef())
 	case node < firstNode:
 		return nil, errStale
 	}
-	return s.fs.InodeAt(node - firstNode)
+	return w.inodeAt(node - firstNode)
+}
+
+func (w *worker) inodeAt(ref uint64) (*unsquash.Info, error) {
+	if err := w.fs.ReadInode(ref, &w.info); err != nil {
+		return nil, err
+	}
+	return &w.info, nil
 }
 
 func (w *worker) lookUp(r request, out []byte) (int, error) {
@@ -60,9 +67,10 @@ func (w *worker) lookUp(r request, out []byte) (int, error) {
 		}
 		return none(out), nil
 	}
-	if i, err = w.fs.InodeAt(ref); err != nil {
+	if i, err = w.inodeAt(ref); err != nil {
 		return 0, err
 	}
+	w.habit.lookedUp(r.node)
 	return w.entry(i, out), nil
 }
 
@@ -72,7 +80,7 @@ func (w *worker) parent(i *unsquash.Info, out []byte) (int, error) {
 	case errors.Is(err, errors.ErrUnsupported):
 		return 0, errStale
 	case err == nil:
-		i, err = w.fs.InodeAt(ref)
+		i, err = w.inodeAt(ref)
 	}
 	if err != nil {
 		return 0, err

@@ -11,6 +11,7 @@ type blockCache struct {
 	mu sync.Mutex
 	// changed says that a block is filled or is nobody's any more.
 	changed sync.Cond
+	long    func() // called before somebody waits
 	byPlace map[int64]*block
 	// all is in the order of the last use, the latest first.
 	all []*block
@@ -26,12 +27,11 @@ type block struct {
 	err    error
 }
 
-func newBlockCache(memory []byte, blockSize int) *blockCache {
-	c := &blockCache{byPlace: map[int64]*block{}}
+func newBlockCache(memory []byte, blockSize int, long func()) *blockCache {
+	c := &blockCache{long: long, byPlace: map[int64]*block{}}
 	c.changed.L = &c.mu
-	for len(memory) >= blockSize {
-		c.all = append(c.all, &block{memory: memory[:blockSize:blockSize]})
-		memory = memory[blockSize:]
+	for each := blockSize + Slack; len(memory) >= each; memory = memory[each:] {
+		c.all = append(c.all, &block{memory: memory[:blockSize:each]})
 	}
 	if len(c.all) == 0 {
 		return nil
@@ -60,7 +60,7 @@ func (c *blockCache) use(at int64, fill func(memory []byte) (int, error), do fun
 	}
 	c.mu.Lock()
 	for !b.filled {
-		c.changed.Wait()
+		c.waitLocked()
 	}
 	err := b.err
 	c.mu.Unlock()
@@ -92,8 +92,13 @@ func (c *blockCache) claim(at int64) (b *block, mine bool) {
 			c.firstLocked(b)
 			return b, true
 		}
-		c.changed.Wait()
+		c.waitLocked()
 	}
+}
+
+func (c *blockCache) waitLocked() {
+	c.long()
+	c.changed.Wait()
 }
 
 func (c *blockCache) firstLocked(b *block) {

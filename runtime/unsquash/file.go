@@ -178,7 +178,7 @@ func (s *Reader) data(at uint64, word uint32) ([]byte, error) {
 	if word&storedBlock != 0 {
 		return s.bytesAt(int64(at), n)
 	}
-	out := make([]byte, s.blockSize)
+	out := make([]byte, s.blockSize, s.blockSize+Slack)
 	size, err := s.unpackAt(out, at, word)
 	return out[:size], err
 }

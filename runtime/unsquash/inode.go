@@ -109,20 +109,30 @@ func kindMode(kind uint16) fs.FileMode {
 
 // inode reads the inode at a reference.
 func (s *Reader) inode(ref uint64, name string) (*Info, error) {
-	c, err := s.at(s.inodes, ref>>16, int(ref&0xffff))
-	if err != nil {
+	i := new(Info)
+	if err := s.ReadInode(ref, i); err != nil {
 		return nil, err
+	}
+	i.name = name
+	return i, nil
+}
+
+// ReadInode reads the inode at a reference into an Info that nobody needs any more.
+func (s *Reader) ReadInode(ref uint64, i *Info) error {
+	var c cursor
+	if err := c.at(s, s.inodes, ref>>16, int(ref&0xffff)); err != nil {
+		return err
 	}
 	const headSize = 16
 	head, err := c.take(headSize)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	le := binary.LittleEndian
-	i := &Info{name: name, Ref: ref, kind: le.Uint16(head), mode: le.Uint16(head[2:]), time: le.Uint32(head[8:]), Inode: le.Uint32(head[12:]), xattr: noXattrs}
+	*i = Info{Ref: ref, kind: le.Uint16(head), mode: le.Uint16(head[2:]), time: le.Uint32(head[8:]), Inode: le.Uint32(head[12:]), xattr: noXattrs}
 	uid, gid := int(le.Uint16(head[4:])), int(le.Uint16(head[6:]))
 	if uid >= len(s.ids) || gid >= len(s.ids) {
-		return nil, corrupt("an inode of owner %d:%d of %d", uid, gid, len(s.ids))
+		return corrupt("an inode of owner %d:%d of %d", uid, gid, len(s.ids))
 	}
 	i.UID, i.GID = s.ids[uid], s.ids[gid]
 	extended := i.kind > typeExtended
@@ -131,17 +141,17 @@ func (s *Reader) inode(ref uint64, name string) (*Info, error) {
 	}
 	switch i.kind {
 	case typeDirectory:
-		err = i.readDirectory(c, extended)
+		err = i.readDirectory(&c, extended)
 	case typeFile:
-		err = i.readFile(c, extended)
+		err = i.readFile(&c, extended)
 	case typeSymlink:
-		err = i.readLink(c, extended)
+		err = i.readLink(&c, extended)
 	case typeBlock, typeChar, typeFIFO, typeSocket:
-		err = i.readSpecial(c, extended)
+		err = i.readSpecial(&c, extended)
 	default:
 		err = corrupt("an inode of kind %d", i.kind)
 	}
-	return i, err
+	return err
 }
 
 func (i *Info) readDirectory(c *cursor, extended bool) error {

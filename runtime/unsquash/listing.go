@@ -35,11 +35,9 @@ func (s *Reader) ListingOf(dir *Info) (Listing, error) {
 	if dir.size <= empty {
 		return Listing{}, nil
 	}
-	c, err := s.at(s.directories, uint64(dir.block), dir.place)
-	if err != nil {
-		return Listing{}, err
-	}
-	return Listing{words: *c, left: int64(dir.size) - empty}, nil
+	l := Listing{left: int64(dir.size) - empty}
+	err := l.words.at(s, s.directories, uint64(dir.block), dir.place)
+	return l, err
 }
 
 // Next is the next entry; it says whether there is one.
@@ -135,10 +133,6 @@ func (s *Reader) skip(l *Listing, dir *Info, name []byte) error {
 	if skipped > l.left {
 		return corrupt("an index behind the end of a directory")
 	}
-	c, err := s.at(s.directories, block, int((int64(dir.place)+skipped)%metadataSize))
-	if err != nil {
-		return err
-	}
-	l.words, l.left = *c, l.left-skipped
-	return nil
+	l.left -= skipped
+	return l.words.at(s, s.directories, block, int((int64(dir.place)+skipped)%metadataSize))
 }

@@ -59,6 +59,7 @@ func (s *Reader) metadata(at int64) (metadataBlock, error) {
 	if ok {
 		return b, nil
 	}
+	s.long()
 	const head = 2
 	buf := s.unpack.borrow(head + metadataSize)
 	defer s.unpack.giveBack(buf)
@@ -79,7 +80,7 @@ func (s *Reader) metadata(at int64) (metadataBlock, error) {
 	if word&storedMetadata != 0 {
 		b.data = append(b.data, raw...)
 	} else {
-		out := s.unpack.borrow(metadataSize)
+		out := s.unpack.borrow(metadataSize + Slack)
 		defer s.unpack.giveBack(out)
 		n, err := s.inflate((*out)[:metadataSize], raw)
 		if err != nil {
@@ -99,24 +100,25 @@ type cursor struct {
 	rest       []byte
 }
 
-// at is a cursor at an offset in the block at a place of a table.
-func (s *Reader) at(table int64, block uint64, offset int) (*cursor, error) {
+// at puts a cursor at an offset in the block at a place of a table.
+func (c *cursor) at(s *Reader, table int64, block uint64, offset int) error {
 	if table < 0 || block > math.MaxUint32 || table > s.used {
-		return nil, corrupt("metadata at %d is not in it", block)
+		return corrupt("metadata at %d is not in it", block)
 	}
-	return s.cursor(table+int64(block), offset)
+	return c.in(s, table+int64(block), offset)
 }
 
-// cursor is one at an offset in the block at a place.
-func (s *Reader) cursor(place int64, offset int) (*cursor, error) {
+// in puts a cursor at an offset in the block at a place.
+func (c *cursor) in(s *Reader, place int64, offset int) error {
 	b, err := s.metadata(place)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if offset < 0 || offset > len(b.data) {
-		return nil, corrupt("offset %d is behind a metadata block's end", offset)
+		return corrupt("offset %d is behind a metadata block's end", offset)
 	}
-	return &cursor{s: s, here: place, next: b.next, size: len(b.data), rest: b.data[offset:]}, nil
+	*c = cursor{s: s, here: place, next: b.next, size: len(b.data), rest: b.data[offset:]}
+	return nil
 }
 
 // used is where the cursor is in its block.

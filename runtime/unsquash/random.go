@@ -6,9 +6,15 @@ import (
 	"io/fs"
 )
 
-// KeepBlocks has blocks of data kept in memory from here on, which it divides among them:
-// for those who read files at any place. It is called before anything is read.
-func (s *Reader) KeepBlocks(memory []byte) { s.blocks = newBlockCache(memory, s.blockSize) }
+// KeepBlocks has blocks of data kept in memory from here on, which it divides among them,
+// each with Slack: for those who read files at any place. It is called before anything is read.
+func (s *Reader) KeepBlocks(memory []byte) {
+	s.blocks = newBlockCache(memory, s.blockSize, func() { s.long() })
+}
+
+// BeforeLong has do called before something that takes a while: before the image is read or
+// something unpacked, and before waiting for others who do so. It is called before anything is read.
+func (s *Reader) BeforeLong(do func()) { s.long = do }
 
 // Drop forgets what is kept in memory of blocks and metadata that nobody uses just now.
 func (s *Reader) Drop() {
@@ -49,7 +55,8 @@ func (s *Reader) RefOf(inode uint32) (uint64, error) {
 }
 
 // ReadOf reads a file of this file system at an offset. It reads less than there is room
-// for at the file's end alone, or with an error.
+// for at the file's end alone, or with an error. It may write Slack bytes between the length
+// and the capacity of p.
 func (s *Reader) ReadOf(i *Info, p []byte, offset int64) (int, error) {
 	if i.kind != typeFile {
 		return 0, wrongKind("read", i.name, "a file")
@@ -125,6 +132,7 @@ func (s *Reader) part(at uint64, word uint32, p []byte, from, whole int64) error
 		if err := check(stored); err != nil {
 			return err
 		}
+		s.long()
 		return readFull(s.r, p, int64(at)+from)
 	}
 	if int64(len(p)) == whole && !s.blocks.has(int64(at)) {
@@ -157,6 +165,7 @@ func (s *Reader) unpackAt(dst []byte, at uint64, word uint32) (int, error) {
 	if stored > int64(s.blockSize) || int64(at) < superblockSize || int64(at) > s.used-stored {
 		return 0, corrupt("a block of %d bytes at %d", stored, at)
 	}
+	s.long()
 	buf := s.unpack.borrow(max(s.blockSize, metadataSize+2))
 	defer s.unpack.giveBack(buf)
 	raw := (*buf)[:stored]

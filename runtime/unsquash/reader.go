@@ -37,6 +37,9 @@ type Reader struct {
 
 	exports, inodesN int64
 
+	// long is called before what takes a while.
+	long func()
+
 	metadataCache metadataCache
 	places        places
 	blocks        *blockCache
@@ -54,7 +57,7 @@ func NewReader(r io.ReaderAt, size int64) (*Reader, error) {
 	}
 	le := binary.LittleEndian
 	s := &Reader{
-		r: r, used: int64(le.Uint64(head[40:])), blockSize: int(le.Uint32(head[12:])), root: le.Uint64(head[32:]),
+		r: r, long: func() {}, used: int64(le.Uint64(head[40:])), blockSize: int(le.Uint32(head[12:])), root: le.Uint64(head[32:]),
 		inodes: int64(le.Uint64(head[64:])), directories: int64(le.Uint64(head[72:])),
 		fragments: int64(le.Uint64(head[80:])), fragmentsN: int64(le.Uint32(head[16:])),
 		exports: int64(le.Uint64(head[88:])), inodesN: int64(le.Uint32(head[4:])),

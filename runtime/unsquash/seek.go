@@ -88,11 +88,10 @@ func (s *Reader) seek(i *Info, number int64) (*position, error) {
 	}
 	x.mu.Unlock()
 	if known > 0 {
-		c, err := s.cursor(from.block, from.offset)
-		if err != nil {
+		*p = position{number: known * x.step, at: from.at}
+		if err := p.words.in(s, from.block, from.offset); err != nil {
 			return nil, err
 		}
-		*p = position{number: known * x.step, at: from.at, words: *c}
 	}
 	for next := (known + 1) * x.step; next <= number; next += x.step {
 		if err := p.skipTo(next); err != nil {

@@ -105,7 +105,7 @@ func unzstd(window int) (func(dst, src []byte) (int, error), error) {
 		return nil, err
 	}
 	return func(dst, src []byte) (int, error) {
-		out, err := z.DecodeAll(src, dst[:0:len(dst)])
+		out, err := z.DecodeAll(src, dst[:0:min(cap(dst), len(dst)+Slack)])
 		if len(out) > 0 && &out[0] != &dst[0] {
 			return copy(dst, out), err
 		}
@@ -113,8 +113,12 @@ func unzstd(window int) (func(dst, src []byte) (int, error), error) {
 	}, nil
 }
 
-// inflate unpacks a block of no more than dst has room for. Whatever the data, it ends
-// with an error at worst.
+// Slack is how much memory behind a block's lets it be unpacked nearly twice as fast, as whole
+// words may be written there then: between the length and the capacity of where it goes.
+const Slack = 32
+
+// inflate unpacks a block of no more than dst has room for, and may write Slack bytes behind
+// dst if that has the capacity. Whatever the data, it ends with an error at worst.
 func (s *Reader) inflate(dst, src []byte) (n int, err error) {
 	defer func() {
 		if r := recover(); r != nil {

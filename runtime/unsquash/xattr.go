@@ -71,8 +71,8 @@ func (s *Reader) readXattrs(id uint32) (map[string]string, error) {
 	if n > maxXattrs {
 		return nil, corrupt("%d extended attributes", n)
 	}
-	c, err := s.at(s.xattrs.start, ref>>16, int(ref&0xffff))
-	if err != nil {
+	c := new(cursor)
+	if err := c.at(s, s.xattrs.start, ref>>16, int(ref&0xffff)); err != nil {
 		return nil, err
 	}
 	attrs := map[string]string{}
@@ -116,8 +116,8 @@ func (s *Reader) xattr(c *cursor) (name, value string, err error) {
 		return "", "", corrupt("an extended attribute's reference of %d bytes", len(raw))
 	}
 	ref := binary.LittleEndian.Uint64(raw)
-	there, err := s.at(s.xattrs.start, ref>>16, int(ref&0xffff))
-	if err != nil {
+	there := new(cursor)
+	if err := there.at(s, s.xattrs.start, ref>>16, int(ref&0xffff)); err != nil {
 		return "", "", err
 	}
 	raw, err = there.value()
