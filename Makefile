@@ -70,7 +70,7 @@ test-packages: packages ## what is in the packages
 
 .PHONY: test-systemd
 test-systemd: packages ## pods as scopes of systemd, its services, an upgrade of the package, in a virtual machine that it runs
-	$(GO) run ./hack/vm -systemd -timeout 15m -file dist:/src/dist -env SIFLET_PACKAGES=/src/dist -env SIFLET_BIN=/src/bin -env SIFLET_TEST_IMAGES=/tmp $(foreach t,$(V2TOOLS),-tool $t) \
+	$(GO) run ./hack/vm -systemd -timeout 20m -file dist:/src/dist -env SIFLET_PACKAGES=/src/dist -env SIFLET_BIN=/src/bin -env SIFLET_TEST_IMAGES=/tmp $(foreach t,$(V2TOOLS),-tool $t) \
 		-file $(BIN):/src/bin -test './test/cri -test.run=Scope|CgroupParent' -test ./test/systemd
 
 .PHONY: test-selinux

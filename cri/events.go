@@ -18,6 +18,10 @@ func (s *Server) GetContainerEvents(_ *criapi.GetEventsRequest, stream criapi.Ru
 	hear, stop := context.WithCancel(ctx)
 	defer stop()
 	events := s.engine.Subscribe(hear)
+	// Whoever has the header knows that nothing is missed from now on.
+	if err := stream.SendHeader(nil); err != nil {
+		return err
+	}
 	sent := make(chan error, 1)
 	// Sending hangs as long as the client does not read, and ends with the stream at the
 	// latest, which ends when this function returns.

@@ -66,7 +66,7 @@ func agentCommand() *cobra.Command {
 		}
 		return runAgent(ctx, settings, load, bins)
 	}
-	c.AddCommand(statusCommand())
+	c.AddCommand(statusCommand(), eventsCommand())
 	return c
 }
 

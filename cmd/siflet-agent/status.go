@@ -37,12 +37,9 @@ func statusCommand() *cobra.Command {
 	c.Flags().StringVar(&listen, "listen", "", "the agent's socket (default that of its settings)")
 	c.Flags().BoolVarP(&asJSON, "json", "j", false, "as JSON")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		if listen == "" {
-			settings, err := config.Load(file, nil)
-			if err != nil {
-				return err
-			}
-			listen = settings.Listen
+		listen, err := listenAddress(listen, file)
+		if err != nil {
+			return err
 		}
 		agent, err := askAgent(c.Context(), listen)
 		if err != nil {
@@ -60,8 +57,24 @@ func readiness(a health.Agent) error {
 	return errNotReady
 }
 
+// listenAddress is the agent's socket: the one that is named, or that of the settings.
+func listenAddress(named, file string) (string, error) {
+	if named != "" {
+		return named, nil
+	}
+	settings, err := config.Load(file, nil)
+	if err != nil {
+		return "", err
+	}
+	return settings.Listen, nil
+}
+
+func dialAgent(listen string) (*grpc.ClientConn, error) {
+	return grpc.NewClient(listen, grpc.WithTransportCredentials(insecure.NewCredentials()))
+}
+
 func askAgent(ctx context.Context, listen string) (health.Agent, error) {
-	conn, err := grpc.NewClient(listen, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := dialAgent(listen)
 	if err != nil {
 		return health.Agent{}, err
 	}

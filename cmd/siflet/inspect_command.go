@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -26,10 +27,14 @@ func (w *workshop) inspectCommand() *cobra.Command {
 		Use: "inspect [flags] IMAGE", Short: "show what an image says of itself",
 		Long: "Show labels, scripts, environment, apps and the definition file of an image, without running it:\n" +
 			"of a SIF file, a directory with a root file system, a name in the node's store, or of docker://,\n" +
-			"oras://, library://, https:// and archives, which are pulled first. Nobody need be root for it.",
+			"oras://, library://, https:// and archives, which are pulled first. Nobody need be root for it.\n\n" +
+			"Of instance://NAME, an instance or a pod, it shows what siflet instance inspect does.",
 		Example: "  siflet inspect web.sif\n  siflet inspect --runscript --app client web.sif\n  siflet inspect --all web.sif",
 		Args:    exactly(1, "want an image"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if name, ok := strings.CutPrefix(args[0], "instance://"); ok {
+				return w.showInstance(cmd, name)
+			}
 			said, err := w.said(cmd.Context(), args[0])
 			if err != nil {
 				return err

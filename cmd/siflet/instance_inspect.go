@@ -38,30 +38,47 @@ type instanceReport struct {
 
 func (w *workshop) inspectInstanceCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "inspect NAME", Short: "show all there is to know of an instance, but its environment, as JSON",
-		Args: exactly(1, "want the name of an instance"),
+		Use: "inspect NAME", Short: "show all there is to know of an instance or a pod, but its environment, as JSON",
+		Long: "Show all there is to know of an instance or, for root, of a pod: POD, NAMESPACE/POD or the start of its ID, each also with\n" +
+			"/CONTAINER. Of the environment nothing is shown.",
+		Args: exactly(1, "want the name of an instance or a pod"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			views, err := w.views(cmd.Context(), false)
-			if err != nil {
-				return err
-			}
-			for _, v := range views {
-				i, err := v.InstanceByName(args[0])
-				if errors.Is(err, runtime.ErrNotFound) || err == nil && !thisBoot(i) {
-					continue
-				}
-				if err != nil {
-					return err
-				}
-				encoder := json.NewEncoder(cmd.OutOrStdout())
-				encoder.SetIndent("", "\t")
-				return encoder.Encode(inspectInstance(v, i))
-			}
-			return missingError{text: "no instance found with name " + args[0]}
+			return w.showInstance(cmd, args[0])
 		},
 	}
 	w.registerUser(cmd)
 	return cmd
+}
+
+// showInstance shows an instance of the caller's or, for root, a pod.
+func (w *workshop) showInstance(cmd *cobra.Command, name string) error {
+	views, err := w.views(cmd.Context(), true)
+	if err != nil {
+		return err
+	}
+	for _, v := range views {
+		if v.pods {
+			continue
+		}
+		i, err := v.InstanceByName(name)
+		if errors.Is(err, runtime.ErrNotFound) || err == nil && !thisBoot(i) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		encoder := json.NewEncoder(cmd.OutOrStdout())
+		encoder.SetIndent("", "\t")
+		return encoder.Encode(inspectInstance(v, i))
+	}
+	report, err := inspectPod(views, name)
+	if err != nil {
+		return err
+	}
+	if report != nil {
+		return writeJSON(cmd.OutOrStdout(), report)
+	}
+	return missingError{text: "no instance found with name " + name}
 }
 
 func inspectInstance(v view, i runtime.Instance) instanceReport {

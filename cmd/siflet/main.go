@@ -73,6 +73,7 @@ func (w *workshop) commands() map[string]func() *cobra.Command {
 	return map[string]func() *cobra.Command{
 		"agent": agentCommand, "config": configCommand, "version": versionCommand, "env": w.envCommand, "doctor": w.doctorCommand,
 		"exec": w.execCommand, "run": w.runCommand, "shell": w.shellCommand, "test": w.testCommand,
+		"ps": w.psCommand, "pods": w.podsCommand, "top": w.topCommand, "events": w.eventsCommand, "logs": w.logsCommand, "df": w.dfCommand, "system": w.systemCommand,
 		"instance": w.instanceCommand, "generate": w.generateCommand,
 		"image": w.imageCommand, "cache": w.cacheCommand, "pull": w.pullCommand, "push": w.pushCommand, "registry": w.registryCommand,
 		"key": w.keyCommand, "sign": w.signCommand, "verify": w.verifyCommand,

@@ -131,8 +131,8 @@ func pick(v view, i runtime.Instance, name string) (runtime.Container, error) {
 		}
 	}
 	switch {
-	case len(found) == 1:
-		return found[0], nil
+	case len(found) == 1 || name != "" && len(found) > 1:
+		return found[0], nil // of its attempts the newest
 	case len(names) == 0:
 		return runtime.Container{}, errors.New("nothing runs in it")
 	case len(found) == 0:
