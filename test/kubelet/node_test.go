@@ -33,6 +33,7 @@ const patience = 2 * time.Minute
 type settings struct {
 	kubelet string // lines of its configuration, instead of those that are there
 	agent   []string
+	store   string // the size of the file system that images have for themselves
 }
 
 // node is a kubelet on an agent, with directories and cgroups of their own.
@@ -85,6 +86,12 @@ func begin(s settings) (*node, error) {
 			return nil, err
 		}
 	}
+	if n.store != "" {
+		err := errors.Join(os.Mkdir(n.dir+"/state", 0o755), syscall.Mount("tmpfs", n.dir+"/state", "tmpfs", 0, "size="+n.store))
+		if err != nil {
+			return nil, err
+		}
+	}
 	err := siftest.Write(context.Background(), n.dir+"/image.sif", siftest.Options{Busybox: true, Bare: true})
 	if err == nil {
 		err = forEachCgroup(n.cgroup, makeCgroup)
@@ -97,7 +104,7 @@ func begin(s settings) (*node, error) {
 	}
 	if err != nil {
 		n.tell(os.Stderr)
-		return nil, errors.Join(err, n.end())
+		return nil, errors.Join(err, n.end(), n.checkNothingLeft())
 	}
 	return n, nil
 }
@@ -205,7 +212,7 @@ func (n *node) checkNothingLeft() error {
 			err = errors.Join(err, fmt.Errorf("left behind: %s/%s", dir, e.Name()))
 		}
 	}
-	return errors.Join(err, forEachCgroup(n.cgroup, removeCgroup), os.RemoveAll(n.dir+"/manifests"))
+	return errors.Join(err, forEachCgroup(n.cgroup, removeCgroup))
 }
 
 // removeCgroup removes a group with those in it, which fails if there are processes.

@@ -50,7 +50,7 @@ func (n *node) outage(t *testing.T, stop, start func() error) {
 	must(t, start())
 	p.goes.remove()
 	s := p.ends.until("to have its container again", func(s *podState) bool {
-		return s.container("c").RestartCount == 1 && s.has("Ready")
+		return s.container("c").RestartCount == 1 && s.ready()
 	})
 	if e := s.container("c").LastState.Terminated; e == nil || e.ExitCode != 5 {
 		t.Errorf("the container that ended meanwhile did as %+v, want exit code 5", e)

@@ -31,7 +31,7 @@ type podState struct {
 	}
 	Status struct {
 		Phase, Reason, Message, PodIP, HostIP string
-		Conditions                            []struct{ Type, Status string }
+		Conditions                            []condition
 		InitContainerStatuses                 []containerState
 		ContainerStatuses                     []containerState
 	}
@@ -149,7 +149,7 @@ func (p *pod) until(what string, ok func(s *podState) bool) *podState {
 // ready waits until all containers of the pod are.
 func (p *pod) ready() *podState {
 	p.t.Helper()
-	return p.until("to be ready", func(s *podState) bool { return s.has("Ready") })
+	return p.until("to be ready", func(s *podState) bool { return s.ready() })
 }
 
 // phase waits until it is that.
@@ -158,15 +158,12 @@ func (p *pod) phase(want string) *podState {
 	return p.until("to be "+want, func(s *podState) bool { return s.Status.Phase == want })
 }
 
-// has says if a condition is true.
-func (s *podState) has(condition string) bool {
-	for _, c := range s.Status.Conditions {
-		if c.Type == condition {
-			return c.Status == "True"
-		}
-	}
-	return false
+// ready says if all containers are.
+func (s *podState) ready() bool {
+	return slices.Contains(s.Status.Conditions, condition{"Ready", "True"})
 }
+
+type condition struct{ Type, Status string }
 
 // container is the state of one by name, empty if there is none yet.
 func (s *podState) container(name string) containerState {

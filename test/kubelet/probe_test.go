@@ -53,7 +53,7 @@ func TestReadinessFollowsProbesOfAllKinds(t *testing.T) {
 					return false
 				}
 			}
-			return s.has("Ready") == ready
+			return s.ready() == ready
 		}
 	}
 	p.until("to run without being ready", all(false))
@@ -115,4 +115,21 @@ containers:
 	p.ready()
 	p.shell("c", "rm /tmp/up")
 	p.until("to be started again", func(s *podState) bool { return s.container("c").RestartCount == 1 })
+}
+
+func TestAProbeThatTakesTooLongHasFailed(t *testing.T) {
+	t.Parallel()
+	p := quiet.run(t, "slow", `
+terminationGracePeriodSeconds: 1
+containers:
+- name: c
+  image: IMAGE
+  command: [sh, -c, "exec sleep 1000"]
+  livenessProbe: {exec: {command: [sh, -c, "sleep 900"]}, periodSeconds: 1, timeoutSeconds: 1, failureThreshold: 1}
+- {name: other, image: IMAGE, command: [sleep, "1000"]}
+`)
+	s := p.until("to be started again", func(s *podState) bool { return s.container("c").RestartCount >= 1 })
+	if c := s.container("other"); c.RestartCount != 0 {
+		t.Errorf("its neighbour is %+v, want it untouched", c)
+	}
 }

@@ -54,11 +54,7 @@ containerLogMaxFiles: 3
 containerLogMonitorInterval: 3s
 imageGCHighThresholdPercent: 100
 evictionHard: {memory.available: 1Mi}
-featureGates:
-  EventedPLEG: true
-  CRIListStreaming: true
-  KubeletCrashLoopBackOffMax: true
-  ContainerStopSignals: true
+featureGates: {EventedPLEG: true, CRIListStreaming: true, KubeletCrashLoopBackOffMax: true, ContainerStopSignals: true}
 `
 	all := strings.Split(lines, "\n")
 	for line := range strings.Lines(n.settings.kubelet) {
@@ -82,7 +78,9 @@ func (n *node) startKubelet() (err error) {
 	}
 	n.kubelet = exec.Command("unshare", "--mount", "--propagation", "unchanged", "sh", "-c", among, "sh", n.dir,
 		kubelet, "--config", n.dir+"/kubelet.yaml", "--root-dir", n.dir+"/kubelet", "--cert-dir", n.dir+"/pki",
-		"--hostname-override", "node", "--node-ip", address, "-v", "4")
+		"--hostname-override", "node", "--node-ip", address, "-v", "4",
+		// A container that is created and not yet started would count as the one that is kept.
+		"--maximum-dead-containers-per-container", "2")
 	n.kubelet.Stdout, n.kubelet.Stderr = n.kubeletLog, n.kubeletLog
 	n.kubelet.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := n.kubelet.Start(); err != nil {

@@ -3,7 +3,6 @@ package kubelet_test
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -61,10 +60,8 @@ volumes:
 // diary is a file of the node that containers write into.
 func (n *node) diary(t *testing.T, name string) (dir string, entries func() string) {
 	t.Helper()
-	dir = filepath.Join(n.dir, "diary-"+name)
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	dir, err := os.MkdirTemp(n.dir, "diary-"+name)
+	must(t, err)
 	return dir, func() string {
 		text, _ := os.ReadFile(dir + "/log") // it is not there before the first entry
 		return strings.Join(strings.Fields(string(text)), " ")

@@ -51,11 +51,27 @@ func talk(t *testing.T, conn *websocket.Conn, stdin string) outcome {
 		send(t, conn, append([]byte{0}, stdin...))
 	}
 	send(t, conn, []byte{255, 0})
+	got := receive(conn)
+	return outcome{got[1], got[2], verdict(got[3])}
+}
+
+// open opens a stream that has to open.
+func (p *pod) open(t *testing.T, what, container string, q url.Values, protocol string) *websocket.Conn {
+	t.Helper()
+	conn, err := p.node.dial(t, p.path(what, container, q), protocol)
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+	return conn
+}
+
+// receive reads messages until the connection ends, by channel.
+func receive(conn *websocket.Conn) map[byte]string {
 	got := map[byte]string{}
 	for {
 		var message []byte
 		if websocket.Message.Receive(conn, &message) != nil {
-			return outcome{got[1], got[2], verdict(got[3])}
+			return got
 		}
 		if len(message) > 0 {
 			got[message[0]] += string(message[1:])
