@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/siflet/siflet/runtime/image"
+	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/registry"
 	"github.com/siflet/siflet/runtime/source"
 )
@@ -48,11 +49,7 @@ func (w *workshop) findImage(ctx context.Context, ref string) (image.Image, erro
 	case filepath.IsAbs(path) || !errors.Is(missing, os.ErrNotExist):
 		return image.Image{}, fmt.Errorf("image %s: %w", ref, unwrapPath(missing))
 	}
-	store, err := image.View(w.imageDir())
-	if err != nil {
-		return image.Image{}, err
-	}
-	found, err := store.Lookup(path)
+	found, err := w.onNode(path)
 	if errors.Is(err, image.ErrNotFound) || errors.Is(err, registry.ErrReference) {
 		shown := ref
 		if strings.Contains(ref, ":") { // else there is no password, and it is a file's name
@@ -65,6 +62,18 @@ func (w *workshop) findImage(ctx context.Context, ref string) (image.Image, erro
 		return image.Image{}, err
 	}
 	return found, err
+}
+
+// onNode finds an image in the node's store, in which users find nothing.
+func (w *workshop) onNode(ref string) (image.Image, error) {
+	store, err := image.View(w.imageDir())
+	if errors.Is(err, os.ErrPermission) && !linux.IsRoot() {
+		return image.Image{}, image.ErrNotFound
+	}
+	if err != nil {
+		return image.Image{}, err
+	}
+	return store.Lookup(ref)
 }
 
 // inRegistry is what may be the name of a registry's image that was given without its
