@@ -3,8 +3,11 @@ package runtime
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
+
+	"github.com/siflet/siflet/runtime/linux"
 )
 
 // unseenExit is the exit code of a container whose end nobody saw, as containerd has it.
@@ -51,7 +54,7 @@ func (e *Engine) endLost(ctx context.Context, c *container) error {
 	}
 	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), killTime)
 	defer cancel()
-	if err := e.cfg.Cgroups.Load(c.cgroup()).Kill(work); err != nil {
+	if err := errors.Join(e.cfg.Cgroups.Load(c.cgroup()).Kill(work), e.killUngrouped(i)); err != nil {
 		return fmt.Errorf("container %s has lost its supervisor, and what it left can't be killed: %w", c.id, err)
 	}
 	e.settleLost(i, []*container{c})
@@ -62,7 +65,7 @@ func (e *Engine) endLost(ctx context.Context, c *container) error {
 func (e *Engine) sweep(i *instance) (lost []*container) {
 	ctx, cancel := detached(context.Background())
 	defer cancel()
-	err := e.cfg.Cgroups.Load(i.rec.Cgroup).Kill(ctx)
+	err := errors.Join(e.cfg.Cgroups.Load(i.rec.Cgroup).Kill(ctx), e.killUngrouped(i))
 	i.mu.Lock()
 	rec, list := i.rec, i.listLocked()
 	i.mu.Unlock()
@@ -74,6 +77,22 @@ func (e *Engine) sweep(i *instance) (lost []*container) {
 	}
 	e.note(i.recordPath(), rec)
 	return lost
+}
+
+// killUngrouped kills a supervisor that can't be talked to, and whose group can't be killed,
+// for a user may have none: all of its instance dies with it.
+func (e *Engine) killUngrouped(i *instance) error {
+	if e.cfg.Unprivileged == nil {
+		return nil
+	}
+	i.mu.Lock()
+	id, first := linux.ProcessID{PID: i.rec.SupervisorPID, Start: i.rec.SupervisorStart}, i.rec.InitPID
+	boot := i.rec.BootID
+	i.mu.Unlock()
+	if id.Start == 0 || boot != e.cfg.BootID {
+		return nil // there is none
+	}
+	return id.Kill(first, killTime)
 }
 
 // endStarted has nobody wait any longer for ends that nothing is heard of.

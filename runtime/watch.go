@@ -222,7 +222,7 @@ func (e *Engine) endSupervisor(ctx context.Context, i *instance, group *cgroups.
 		}
 		cancel()
 	}
-	if err := group.Kill(ctx); err != nil {
+	if err := errors.Join(group.Kill(ctx), e.killUngrouped(i)); err != nil {
 		return err
 	}
 	if w == nil {

@@ -73,6 +73,17 @@ func ListenUnix(dir, name string) (FD, error) {
 	return FD(n), nil
 }
 
+// KeepDirectory has those who clean up directories for temporary files leave one alone, and
+// what is in it, as long as this process lives: see tmpfiles.d(5).
+func KeepDirectory(dir string) error {
+	fd, err := openFD(dir, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return err
+	}
+	_ = unix.Flock(int(fd), unix.LOCK_SH|unix.LOCK_NB) // not all file systems have locks
+	return nil
+}
+
 // DialUnix connects to dir/name; the socket is non-blocking afterwards.
 func DialUnix(dir, name string) (FD, error) {
 	return dialPlace(dir+"/"+name, func(connect func(*unix.SockaddrUnix) error) error { return atDir(dir, name, connect) })

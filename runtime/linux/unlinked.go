@@ -59,6 +59,9 @@ func DialProcess(id ProcessID) (FD, error) {
 		return NoFD, err
 	}
 	place, err := process.listensAt(id.PID)
+	if errors.Is(err, unix.EPERM) {
+		return NoFD, err // the place takes privileges over the network namespace
+	}
 	if err != nil {
 		// Its files go first when a process ends.
 		_ = process.AwaitInput(ending)

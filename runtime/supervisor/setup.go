@@ -68,6 +68,11 @@ func (s *server) setup() error {
 	if s.listener, err = linux.ListenUnix(s.cfg.Dir, socketName); err != nil {
 		return err
 	}
+	if s.lone() { // whose directory may be in /tmp
+		if err := linux.KeepDirectory(s.cfg.Dir); err != nil {
+			return err
+		}
+	}
 	if err := s.awaitInit(); err != nil {
 		return err
 	}
