@@ -101,6 +101,7 @@ func absent(err error) error {
 
 type node interface {
 	Ready() error
+	Troubles() []runtime.Trouble
 	NetworkReady(ctx context.Context) error
 	UserNamespaces() error
 	Subscribe(ctx context.Context) *runtime.Subscription

@@ -15,5 +15,8 @@ func (s *Server) weather() []*criapi.RuntimeCondition {
 	if s.socket != nil {
 		add("SocketReady", "SocketLost", s.socket.trouble())
 	}
+	for _, t := range s.engine.Troubles() {
+		add(t.Condition, t.Reason, t.Err)
+	}
 	return out
 }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/siflet/siflet/network"
-	"github.com/siflet/siflet/runtime/record"
 	"github.com/siflet/siflet/runtime/supervisor"
 )
 
@@ -22,6 +21,7 @@ func (e *Engine) adopt(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	e.setAsideAll(found)
 	const together = 16
 	turns := make(chan struct{}, together)
 	var wait sync.WaitGroup
@@ -65,8 +65,15 @@ func loadInstances(cfg Config) ([]*instance, error) {
 			id: entry.Name(), dir: filepath.Join(dir, entry.Name()),
 			run: filepath.Join(cfg.RunDir, "instances", entry.Name()), containers: map[string]*container{},
 		}
-		if err := record.Read(i.recordPath(), &i.rec); err != nil {
-			cfg.Log.Warn("instance without a record", "instance", i.id, "error", err)
+		if err := readRecord(i.recordPath(), &i.rec, func() bool { return i.rec.ID == i.id }); err != nil {
+			if unread(err) {
+				return nil, err
+			}
+			if errors.Is(err, fs.ErrNotExist) {
+				cfg.Log.Warn("instance without a record", "instance", i.id, "error", err)
+			} else {
+				i.corrupt = err
+			}
 			i.rec = instanceRecord{ID: i.id}
 			if i.rec.Cgroup, err = cfg.place("", i.id); err != nil {
 				return nil, err
@@ -75,7 +82,9 @@ func loadInstances(cfg Config) ([]*instance, error) {
 				i.rec.Netns = cfg.Network.PinPath("siflet-" + i.id)
 			}
 		}
-		if err := loadContainers(i); err != nil {
+		if err := loadContainers(i); unread(err) {
+			return nil, err
+		} else if err != nil {
 			cfg.Log.Warn("containers of an instance can't be read", "instance", i.id, "error", err)
 		}
 		out = append(out, i)
@@ -97,8 +106,18 @@ func loadContainers(i *instance) error {
 			continue
 		}
 		c := &container{id: entry.Name(), inst: i, dir: filepath.Join(dir, entry.Name()), done: make(chan struct{})}
-		if err := errors.Join(record.Read(c.recordPath(), &c.rec), c.loadSecrets()); err != nil {
+		err := readRecord(c.recordPath(), &c.rec, func() bool { return c.rec.ID == c.id && c.rec.InstanceID == i.id })
+		if err == nil {
+			err = c.loadSecrets()
+		}
+		if unread(err) {
+			return err
+		}
+		if err != nil {
 			c.rec = containerRecord{ID: c.id, InstanceID: i.id, RemovingAt: time.Now(), Reason: err.Error()}
+			if !errors.Is(err, fs.ErrNotExist) {
+				c.corrupt = err
+			}
 		}
 		c.loadExit()
 		if c.stateLocked() == ContainerExited {
@@ -153,7 +172,7 @@ func (e *Engine) adoptOne(ctx context.Context, i *instance) error {
 			// It and what it watches may live: stopping the instance ends that.
 			i.rec.Reason = err.Error()
 			e.cfg.Log.Warn("supervisor does not answer", "instance", i.id, "error", err)
-			e.background(func() { e.adoptLater(i) })
+			e.background(func() { e.adoptLater(i) }) //nolint:contextcheck // it goes on as long as the engine does
 		}
 	default:
 		e.settleLost(i, i.listLocked()) // nothing of it is left

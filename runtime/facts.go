@@ -85,6 +85,7 @@ type instance struct {
 	unheard    bool   // its ID may have reached nobody yet
 	netLost    string // why its network is no more, as of when it was asked for
 	left       bool   // nobody waits for it to be made
+	corrupt    error  // what is wrong with its record
 	announced  bool   // its end was told
 	claim      *claim
 	watch      *watch
@@ -107,6 +108,7 @@ type container struct {
 	gone      bool
 	unheard   bool          // its ID may have reached nobody yet
 	asked     bool          // to stop, by its own signal
+	corrupt   error         // what is wrong with its record
 	readied   chan struct{} // closed when its stage waits; nil without one
 	done      chan struct{} // closed at the end of the process, known or not
 	ended     bool          // done is closed

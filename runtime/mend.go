@@ -133,16 +133,16 @@ func (e *Engine) writeRun(i *instance) error {
 
 // warnOfForgotten says which containers that may still run are without their secrets.
 func (e *Engine) warnOfForgotten(i *instance) {
-	var lost []string
+	lost := map[string]string{}
 	i.mu.Lock()
 	for _, c := range i.listLocked() {
 		if state := c.stateLocked(); c.forgot && (state == ContainerRunning || state == ContainerCreated) {
-			lost = append(lost, c.id)
+			lost[c.id] = c.rec.Reason
 		}
 	}
 	i.mu.Unlock()
-	for _, id := range lost {
-		e.cfg.Log.Warn("the environment of a container is lost with the run directory: if it runs, commands run in it without, else it can't be started",
-			"instance", i.id, "container", id)
+	for id, why := range lost {
+		e.cfg.Log.Warn("the environment of a container is lost with its run files: if it runs, commands run in it without, else it can't be started",
+			"instance", i.id, "container", id, "reason", why)
 	}
 }

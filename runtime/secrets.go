@@ -96,6 +96,10 @@ func (c *container) loadSecrets() error {
 		c.forgot = true
 		return nil
 	}
+	if errors.Is(err, record.ErrCorrupt) {
+		c.forgot, c.rec.Reason = true, err.Error()
+		return nil
+	}
 	x.restore(&c.rec.Spec)
 	return err
 }

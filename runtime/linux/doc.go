@@ -30,6 +30,8 @@ const (
 	EEXIST  = unix.EEXIST
 	ENOENT  = unix.ENOENT
 	ENOSPC  = unix.ENOSPC
+	EMFILE  = unix.EMFILE
+	ENFILE  = unix.ENFILE
 	EDQUOT  = unix.EDQUOT
 
 	ENAMETOOLONG = unix.ENAMETOOLONG

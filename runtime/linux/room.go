@@ -12,6 +12,7 @@ import (
 // FreeBytes are those that who is not root may have.
 type Room struct {
 	Bytes, FreeBytes, Inodes, FreeInodes uint64
+	ReadOnly                             bool
 	Major, Minor                         uint32
 }
 
@@ -28,7 +29,8 @@ func RoomAt(path string) (Room, error) {
 	dev := uint64(st.Dev) //nolint:unconvert // not uint64 everywhere
 	return Room{
 		Bytes: fs.Blocks * uint64(max(fs.Bsize, 0)), FreeBytes: fs.Bavail * uint64(max(fs.Bsize, 0)), Inodes: fs.Files, FreeInodes: fs.Ffree,
-		Major: unix.Major(dev), Minor: unix.Minor(dev),
+		ReadOnly: fs.Flags&unix.ST_RDONLY != 0,
+		Major:    unix.Major(dev), Minor: unix.Minor(dev),
 	}, nil
 }
 
