@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -216,11 +217,20 @@ func (e *Engine) detachNetwork(ctx context.Context, i *instance) error {
 
 // erase removes the records of an instance that is down.
 func (e *Engine) erase(ctx context.Context, i *instance) error {
-	if err := errors.Join(os.RemoveAll(i.run), os.RemoveAll(i.dir)); err != nil {
+	if err := errors.Join(removeTree(i.run), removeTree(i.dir)); err != nil {
 		return err
 	}
 	e.drop(i)
 	e.labels.Release(i.rec.Labels)
 	e.informInstance(ctx, StepRemove, i)
 	return nil
+}
+
+// removeTree removes a directory with all that is in it, also if it is not there: on a disk
+// that can't be written the kernel says so before it looks for what is to be removed.
+func removeTree(path string) error {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return os.RemoveAll(path)
 }

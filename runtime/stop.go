@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/siflet/siflet/runtime/linux"
@@ -255,7 +254,7 @@ func (e *Engine) forget(ctx context.Context, c *container) error {
 		e.unpin(c),
 	)
 	if err == nil {
-		err = errors.Join(os.RemoveAll(c.dir), os.RemoveAll(c.bundle()), linux.Unlink(c.secretsPath()))
+		err = errors.Join(removeTree(c.dir), removeTree(c.bundle()), linux.Unlink(c.secretsPath()))
 	}
 	if err != nil {
 		return err
