@@ -49,15 +49,9 @@ func (e *Engine) start(ctx context.Context, c *container) error {
 		return err
 	}
 	i.mu.Lock()
-	rec, planned, client, forgot := c.rec, c.planned, i.client, c.forgot
+	rec, planned, client := c.rec, c.planned, i.client
 	i.mu.Unlock()
-	if forgot {
-		return e.startFailed(ctx, c, errorf(ErrNotReady, "what container %s was to have in its environment is lost: the run directory was emptied; remove it and create another", c.id))
-	}
-	e.mendInstance(i)
-	err := e.startPhase(ctx, c, "check", func() error {
-		return errors.Join(e.unchanged(&rec), e.mountable(&rec), e.permitAll(ctx, c, &rec), relabel(c, &rec))
-	})
+	err := e.startPhase(ctx, c, "check", func() error { return e.checkStart(ctx, c, &rec) })
 	if err != nil {
 		return e.startFailed(ctx, c, err)
 	}
@@ -127,6 +121,18 @@ func (e *Engine) planAgain(c *container, rec *containerRecord) (*planned, error)
 		return nil, err
 	}
 	return e.plan(c, rec)
+}
+
+// checkStart says why a container must not be started.
+func (e *Engine) checkStart(ctx context.Context, c *container, rec *containerRecord) error {
+	c.inst.mu.Lock()
+	forgot := c.forgot
+	c.inst.mu.Unlock()
+	if forgot {
+		return errorf(ErrNotReady, "what container %s was to have in its environment is lost: its run files were removed; remove it and create another", c.id)
+	}
+	e.mendInstance(c.inst)
+	return errors.Join(e.unchanged(rec), e.mountable(rec), e.permitAll(ctx, c, rec), relabel(c, rec))
 }
 
 // startable says why a container can't be started in the state that it and its instance are in.

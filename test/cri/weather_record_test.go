@@ -50,7 +50,7 @@ func TestACorruptRecordHarmsNothingElse(t *testing.T) {
 	otherContainer := filepath.Join(filepath.Dir(otherPod), "containers", well, "container.json")
 	ill := map[string]string{} // where a record is kept, by its path
 	damage := map[string]func(string) error{}
-	var pods, containers []string
+	var pods []string
 	for name, f := range damages(t, otherPod) {
 		other, _ := a.hostPod(name)
 		path := fmt.Sprintf("%s/state/instances/%s/instance.json", a.dir, other)
@@ -59,7 +59,7 @@ func TestACorruptRecordHarmsNothingElse(t *testing.T) {
 	for name, f := range damages(t, otherContainer) {
 		id := a.launch(pod, containerConfig(name, image, "sleep", "1000"), p)
 		path := fmt.Sprintf("%s/state/instances/%s/containers/%s/container.json", a.dir, pod, id)
-		ill[path], damage[path], containers = pod+"."+id+".container.json", f, append(containers, id)
+		ill[path], damage[path] = pod+"."+id+".container.json", f
 	}
 	forgetful := a.launch(pod, containerConfig("forgetful", image, "sleep", "1000"), p)
 	damage[fmt.Sprintf("%s/run/instances/%s/%s.secrets.json", a.dir, pod, forgetful)] = func(path string) error { return os.Truncate(path, 3) }
