@@ -99,7 +99,7 @@ func (f *decoder) invalid() error {
 func (f *decoder) fast() (done bool, err error) {
 	in, window := f.in[:f.end], f.window[:f.quick+outSlack]
 	pos, out, low := f.pos, f.out, f.low
-	buf, n := f.bits, f.n
+	buf, n := f.bits, f.n // of which the lowest six bits count
 	repeats, found := f.repeats, f.found
 	lit, dist := &f.lit, &f.dist
 	for pos <= len(in)-inSlack && out < len(window)-outSlack {
@@ -109,19 +109,19 @@ func (f *decoder) fast() (done bool, err error) {
 		e := lit[buf&(1<<litBits-1)]
 		if e&isLiteral != 0 {
 			buf >>= e & 63
-			n -= uint(e & 63)
+			n -= uint(e)
 			window[out] = byte(e >> 16)
 			out++
 			e = lit[buf&(1<<litBits-1)]
 			if e&isLiteral != 0 {
 				buf >>= e & 63
-				n -= uint(e & 63)
+				n -= uint(e)
 				window[out] = byte(e >> 16)
 				out++
 				e = lit[buf&(1<<litBits-1)]
 				if e&isLiteral != 0 {
 					buf >>= e & 63
-					n -= uint(e & 63)
+					n -= uint(e)
 					window[out] = byte(e >> 16)
 					out++
 					continue
@@ -137,7 +137,7 @@ func (f *decoder) fast() (done bool, err error) {
 			}
 			if e&isLiteral != 0 {
 				buf >>= e & 63
-				n -= uint(e & 63)
+				n -= uint(e)
 				window[out] = byte(e >> 16)
 				out++
 				continue
@@ -148,7 +148,7 @@ func (f *decoder) fast() (done bool, err error) {
 					break
 				}
 				buf >>= e & 63
-				n -= uint(e & 63)
+				n -= uint(e)
 				done = true
 				f.state = (*decoder).block
 				break
@@ -156,8 +156,8 @@ func (f *decoder) fast() (done bool, err error) {
 		}
 		length := int(e>>16) + int(buf&(1<<(e&63)-1)>>(e>>8&15))
 		buf >>= e & 63
-		n -= uint(e & 63)
-		if n < 28 {
+		n -= uint(e)
+		if n&63 < 28 {
 			buf |= binary.LittleEndian.Uint64(in[pos:]) << (n & 63)
 			pos += int((63 - n) >> 3 & 7)
 			n |= 56
@@ -176,7 +176,7 @@ func (f *decoder) fast() (done bool, err error) {
 		}
 		distance := int(d>>16) + int(buf&(1<<(d&63)-1)>>(d>>8&15))
 		buf >>= d & 63
-		n -= uint(d & 63)
+		n -= uint(d)
 		if distance > out-low {
 			err = errDeflate
 			break
@@ -189,10 +189,12 @@ func (f *decoder) fast() (done bool, err error) {
 		out += length
 		from := to - distance
 		if distance >= 8 {
-			for to < out {
+			// Most are no longer than two words.
+			a, b := window[to:to+16], window[from:from+16]
+			binary.LittleEndian.PutUint64(a, binary.LittleEndian.Uint64(b))
+			binary.LittleEndian.PutUint64(a[8:], binary.LittleEndian.Uint64(b[8:]))
+			for to, from = to+16, from+16; to < out; to, from = to+8, from+8 {
 				binary.LittleEndian.PutUint64(window[to:], binary.LittleEndian.Uint64(window[from:]))
-				to += 8
-				from += 8
 			}
 			continue
 		}
@@ -201,6 +203,6 @@ func (f *decoder) fast() (done bool, err error) {
 			from++
 		}
 	}
-	f.pos, f.out, f.bits, f.n, f.found = pos, out, buf, n, found
+	f.pos, f.out, f.bits, f.n, f.found = pos, out, buf, n&63, found
 	return done, err
 }
