@@ -31,6 +31,7 @@ func cases() []benchCase {
 		{"cpu", cpuPerPod},
 		{"burst", burst},
 		{"cli", cliExec},
+		{"fuse", fuseReads},
 		{"build", builds},
 		{"crowd", manyPods},
 		{"cache", pageCache},
