@@ -68,7 +68,8 @@ func (e *Engine) reserveContainer(ctx context.Context, i *instance, spec Contain
 		id: id, inst: i, dir: filepath.Join(i.dir, "containers", id), readied: readied,
 		done: make(chan struct{}), claim: newClaim(claimCreate), unheard: true,
 		rec: containerRecord{
-			Version: recordVersion, ID: id, InstanceID: i.id, Spec: spec, CreatedAt: time.Now(),
+			Version: recordVersion, ID: id, InstanceID: i.id, Spec: spec,
+			CreatedAt: following(time.Now(), i.attemptsLocked(spec.Metadata)),
 			Resources: spec.Resources,
 		},
 	}

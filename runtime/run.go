@@ -129,7 +129,8 @@ func (e *Engine) reserve(ctx context.Context, spec InstanceSpec) (*instance, *cl
 		claim:      newClaim(claimStart),
 		unheard:    true,
 		rec: instanceRecord{
-			Version: recordVersion, BootID: e.cfg.BootID, ID: id, Spec: spec, CreatedAt: time.Now(),
+			Version: recordVersion, BootID: e.cfg.BootID, ID: id, Spec: spec,
+			CreatedAt: following(time.Now(), e.attempts(spec.Metadata)),
 		},
 	}
 	first := spec.foresee()

@@ -71,13 +71,8 @@ func (e *Engine) start(ctx context.Context, c *container) error {
 		defer cancel()
 	}
 	c.awaitStage()
-	if planned.program.Delegate != nil {
-		// Of a former engine that was killed when it was about to start the container. It
-		// takes the group with it.
-		e.endDelegate(ctx, c)
-		if err := c.prepareDelegate(); err != nil {
-			return e.startFailed(ctx, c, err)
-		}
+	if err := e.beginDelegate(ctx, c, planned); err != nil {
+		return e.startFailed(ctx, c, err)
 	}
 	err = e.startPhase(ctx, c, "cgroup", func() error { return e.makeContainerGroup(ctx, c, planned.resources) })
 	if err != nil {
@@ -121,6 +116,17 @@ func (e *Engine) planAgain(c *container, rec *containerRecord) (*planned, error)
 		return nil, err
 	}
 	return e.plan(c, rec)
+}
+
+// beginDelegate makes ready for another runtime, if there is to be one.
+func (e *Engine) beginDelegate(ctx context.Context, c *container, p *planned) error {
+	if p.program.Delegate == nil {
+		return nil
+	}
+	// Of a former engine that was killed when it was about to start the container. It
+	// takes the group with it.
+	e.endDelegate(ctx, c)
+	return c.prepareDelegate()
 }
 
 // checkStart says why a container must not be started.
