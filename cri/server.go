@@ -32,6 +32,8 @@ type Config struct {
 	Described func() any
 	// Handlers is asked for those that pods may name beside the default; nil for none.
 	Handlers func() map[string]*runtime.Handler
+	// Around is called for each call that answers once, and calls what it is given; it may be nil.
+	Around grpc.UnaryServerInterceptor
 	// Meter hears of pulls and calls; it may be nil.
 	Meter Meter
 	Log   *slog.Logger
@@ -108,7 +110,12 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	var around []grpc.UnaryServerInterceptor
+	if c.Around != nil {
+		around = append(around, c.Around)
+	}
 	s.grpc = grpc.NewServer(
+		grpc.ChainUnaryInterceptor(around...),
 		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage),
 		grpc.WriteBufferSize(16<<10), grpc.ReadBufferSize(16<<10),
 		grpc.UnaryInterceptor(s.unary), grpc.StreamInterceptor(s.stream),

@@ -19,7 +19,7 @@ var mayImport = map[string][]string{
 		"runtime/supervisor", "runtime/linux", "runtime/record", "runtime/unpack", "runtime/unsquash", "network", "cgroups", "cgroups/systemd",
 	},
 	"cmd/siflet-agent": {
-		"cmd/internal/config", "cmd/internal/health", "cmd/internal/manual", "cmd/internal/notify", "cmd/internal/setup", "cri", "cri/nri", "runtime", "runtime/image", "runtime/linux", "runtime/registry",
+		"cmd/internal/config", "cmd/internal/health", "cmd/internal/manual", "cmd/internal/notify", "cmd/internal/setup", "cmd/internal/trace", "cri", "cri/nri", "runtime", "runtime/image", "runtime/linux", "runtime/registry",
 		"runtime/trust", "network", "cgroups", "cgroups/systemd",
 	},
 	"cmd/internal/config": {"cmd/internal/setup", "runtime/plan", "runtime/selinux"},
@@ -29,6 +29,7 @@ var mayImport = map[string][]string{
 	},
 	"cmd/internal/health":       {},
 	"cmd/internal/manual":       {},
+	"cmd/internal/trace":        {},
 	"cmd/internal/notify":       {},
 	"cmd/internal/setup":        {"runtime/image", "runtime/linux", "runtime/registry", "runtime/trust"},
 	"cmd/internal/site":         {"runtime/linux"},

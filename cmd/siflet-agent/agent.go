@@ -94,6 +94,8 @@ func runAgent(ctx context.Context, c *config.Config, load func() (*config.Config
 		return err
 	}
 	l.meter = newMetrics()
+	traces := startTracer(c.TraceEndpoint, log)
+	defer traces.stop()
 	engine, images, err := openEngine(ctx, l, bins, nets, relay)
 	if err != nil {
 		return err
@@ -113,9 +115,9 @@ func runAgent(ctx context.Context, c *config.Config, load func() (*config.Config
 	defer l.meter.close()
 	server, err := cri.New(ctx, cri.Config{
 		Engine: engine, Images: images, Meter: l.meter, Version: semanticVersion(version), StreamAddress: c.StreamAddress, Log: log,
-		StreamIdleTimeout: c.StreamIdleTimeout,
-		Handlers:          func() map[string]*runtime.Handler { return handlers(l.current()) },
-		Described:         func() any { return l.current() },
+		StreamIdleTimeout: c.StreamIdleTimeout, Around: traces.around(engine),
+		Handlers:  func() map[string]*runtime.Handler { return handlers(l.current()) },
+		Described: func() any { return l.current() },
 		Node: cri.Node{
 			AppArmor: appArmor(), SELinux: cri.SELinux{Supported: runtime.SELinuxRuns(), Enabled: c.EnableSELinux}, Devices: runtime.Devices,
 			RecursiveReadOnly: runtime.RecursiveReadOnly(), Limits: engine.Limits(),
@@ -201,7 +203,7 @@ func openEngine(ctx context.Context, l *live, bins setup.Programs, nets *network
 	made := runtime.Config{
 		StateDir: c.StateDir, RunDir: c.RunDir, InstanceBinary: bins.Instance, ActionBinary: bins.Action,
 		Images: images, Trust: l.policy, Cgroups: groups, CgroupParent: c.CgroupParent, CDIDirs: c.CDIDirs, Network: nets, Log: log,
-		Observer:  l.meter,
+		Observer:  observer{l.meter, c.TraceEndpoint != ""},
 		ExecDrain: drain, Criu: c.Criu, RestoreImages: c.RestoreImages,
 		ImageDirs: l.dirs, RefuseExt3: !c.MountExt3,
 		SELinux: labels(c, log), SELinuxCategories: c.SELinuxCategories, KeepRun: true,

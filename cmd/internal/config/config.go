@@ -34,7 +34,7 @@ type Config struct {
 	// Places.
 	StateDir, RunDir, Listen string
 	// Logs and metrics.
-	LogLevel, LogFormat, MetricsListen string
+	LogLevel, LogFormat, MetricsListen, TraceEndpoint string
 	// Images.
 	RegistryHosts    []string
 	ImageDirs        []string

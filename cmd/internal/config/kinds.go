@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"path"
 	"path/filepath"
 	"slices"
@@ -79,6 +80,17 @@ func address(example string) kind {
 		}
 		if n, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(n, 10) != port {
 			return fmt.Errorf("%q is no port number; want an address such as %s", port, example)
+		}
+		return nil
+	}}
+}
+
+// webAddress is that of a server of HTTP, with a path or without.
+func webAddress(example string) kind {
+	return kind{name: "http:// or https:// and an address", check: func(text string) error {
+		u, err := url.Parse(text)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+			return errors.New("want an address such as " + example)
 		}
 		return nil
 	}}

@@ -66,6 +66,11 @@ func logSettings() []setting[Config] {
 			doc:   "serve Prometheus metrics at /metrics on this address, such as 127.0.0.1:9213; there is no access control",
 			unset: "off", example: `"127.0.0.1:9213"`,
 		},
+		{
+			name: "trace_endpoint", kind: optional(webAddress("http://127.0.0.1:4318")), value: func(c *Config) any { return &c.TraceEndpoint },
+			doc:   "send traces of pods' starts to this collector of OpenTelemetry (OTLP over HTTP), such as http://127.0.0.1:4318",
+			unset: "off", example: `"http://127.0.0.1:4318"`,
+		},
 	}
 }
 
