@@ -20,6 +20,13 @@ import (
 // namespace has no other ids: see plan.FeignedProfile.
 const FeignedIDs = "siflet/feigned-ids"
 
+// NewFeigning is for a root whose user namespace has no other ids: as FeignedIDs, but that
+// it is noted to whom files are given.
+func NewFeigning() (*linux.Feigning, error) {
+	code, err := plan.FeignedFilter(goruntime.GOARCH)
+	return &linux.Feigning{Filter: code}, err
+}
+
 // filter is a seccomp profile and what it compiles to; both nil for none.
 type filter struct {
 	profile *specs.LinuxSeccomp

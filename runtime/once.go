@@ -54,6 +54,8 @@ type OnceConfig struct {
 	CDIDirs []string
 	// Unprivileged is how to do without root's privileges; nil is with them.
 	Unprivileged *Unprivileged
+	// Feign, if not nil, answers the container's processes.
+	Feign *linux.Feigning
 }
 
 // once is one run.
@@ -142,6 +144,11 @@ func (o *once) run(ctx context.Context, spec *ContainerSpec) (supervisor.Exit, e
 	if err := o.enter(ctx); err != nil {
 		return supervisor.Exit{}, err
 	}
+	end, err := o.cfg.Feign.Begin()
+	if err != nil {
+		return supervisor.Exit{}, err
+	}
+	defer end()
 	return o.launch(ctx, planned)
 }
 

@@ -18,6 +18,8 @@ type arguments struct {
 	uid, gid *uint32
 	// preload are files of which the first that is there will be read.
 	preload []string
+	// owners tells who owned a file in the image: see linux.OwnerNote.
+	owners bool
 }
 
 func parseArguments(args []string) (arguments, error) {
@@ -70,6 +72,8 @@ func (a *arguments) options(list string) error {
 			a.uid, err = id(value)
 		case "gid":
 			a.gid, err = id(value)
+		case "owners":
+			a.owners = true
 		default:
 			if !ofMount(key) {
 				return fmt.Errorf("unknown option %q", option)

@@ -1,7 +1,7 @@
 // Command siflet-fuse serves the squashfs file system in an image through FUSE, for those
 // who can't mount it. It is called as squashfuse_ll is:
 //
-//	siflet-fuse -f -o offset=N[,uid=U,gid=G] IMAGE /dev/fd/K [FILE...]
+//	siflet-fuse -f -o offset=N[,uid=U,gid=G[,owners]] IMAGE /dev/fd/K [FILE...]
 //
 // Descriptor K is /dev/fuse, opened by the caller, who has made the mount, or a socket on
 // which that comes. It serves in the foreground, until nobody has the file system mounted any
@@ -86,7 +86,7 @@ func serve(a arguments) error {
 	}
 	var complaints atomic.Int32
 	server, err := fuse.New(files, fuse.Options{
-		UID: a.uid, GID: a.gid, ListTrusted: trusted,
+		UID: a.uid, GID: a.gid, NoteOwners: a.owners, ListTrusted: trusted,
 		Complain: func(err error) {
 			const enough = 16
 			if complaints.Add(1) <= enough {

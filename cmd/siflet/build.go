@@ -14,7 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/siflet/siflet/cmd/internal/unprivileged"
+	"github.com/siflet/siflet/runtime"
 	"github.com/siflet/siflet/runtime/build"
 	"github.com/siflet/siflet/runtime/definition"
 	"github.com/siflet/siflet/runtime/linux"
@@ -66,6 +66,12 @@ type job struct {
 	// stages are those of the definition, which is in a file.
 	stages []definition.Stage
 	file   string
+	// user is how a root of a user namespace makes containers; feign is there if that has no
+	// other ids. Both are nil for root.
+	user   *runtime.Unprivileged
+	noFUSE error
+	feign  *linux.Feigning
+	told   bool
 }
 
 // build checks everything that can be known, and then begins.
@@ -176,18 +182,17 @@ func (j *job) carryOut(ctx context.Context, d *definition.Definition) (*build.Bu
 	}
 	var mount build.MountFunc
 	if !linux.IsRoot() {
-		way, err := unprivileged.Find(unprivileged.Options{Root: true})
-		if err != nil {
+		if err := j.findWay(); err != nil {
 			return &build.Build{}, err
 		}
-		mount = serveImages(way.FUSE)
-		if way.NoFUSE != nil {
-			warn(j.stderr, "images are unpacked into a temporary directory in %s, for want of FUSE: %v", j.o.temporary(), way.NoFUSE)
-			mount = unpackHere(way.Alone == nil)
+		mount = serveImages(j.user.FUSE)
+		if j.noFUSE != nil {
+			warn(j.stderr, "images are unpacked into a temporary directory in %s, for want of FUSE: %v", j.o.temporary(), j.noFUSE)
+			mount = unpackHere(j.feign == nil)
 		}
 	}
 	return build.New(ctx, build.Options{
-		Mount:      mount,
+		Mount: mount, Feign: j.feign,
 		Definition: d, Dir: dir, Cwd: j.cwd, Base: j.base, Run: j.run,
 		Sections: j.o.sections(), NoTest: j.o.noTest, FixPerms: j.o.fixPerms,
 		Reproducible: j.o.reproducible, Time: now,
@@ -225,6 +230,7 @@ func (j *job) finish(ctx context.Context, b *build.Build) error {
 		return err
 	}
 	j.warnLost(lost)
+	j.warnUnnoted()
 	linux.Umask(j.umask)
 	if err := grant(made, filepath.Join(j.beside.dir, "mode")); err != nil {
 		return fmt.Errorf("write %s: %w", j.output, unwrapPath(err))

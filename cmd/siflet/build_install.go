@@ -23,7 +23,7 @@ func (j *job) installedBase(s *definition.Stage) (build.Base, error) {
 	return build.Base{Fill: func(ctx context.Context, dir string) error {
 		o := bootstrap.Options{
 			Stdout: os.Stdout, Stderr: os.Stderr, Warn: func(text string) { warn(j.stderr, "%s", text) },
-			Arch: j.o.pull.arch, Temp: j.work.dir,
+			Arch: j.o.pull.arch, Temp: j.work.dir, Feign: j.feign,
 		}
 		if j.o.reproducible {
 			o.Time = time.Unix(max(j.o.epoch.Unix(), 0), 0)

@@ -14,7 +14,6 @@ import (
 	"github.com/siflet/siflet/runtime/action"
 	"github.com/siflet/siflet/runtime/build"
 	"github.com/siflet/siflet/runtime/image"
-	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/program"
 )
 
@@ -33,12 +32,9 @@ func (j *job) run(ctx context.Context, p build.Process) (build.Exit, error) {
 	if spec.Action, err = json.Marshal(j.request(p)); err != nil {
 		return build.Exit{}, err
 	}
-	way, err := j.way(&spec)
-	if err != nil {
-		return build.Exit{}, err
-	}
+	j.toldAlone()
 	exit, err := runtime.RunOnce(ctx, runtime.OnceConfig{
-		Unprivileged:   way,
+		Unprivileged: j.user, Feign: j.feign,
 		InstanceBinary: bins.Instance, ActionBinary: bins.Action, Stdout: p.Stdout, Stderr: p.Stderr,
 		Image: image.Image{
 			ID: "sha256:" + strings.Repeat("0", 64), Path: p.Root, Native: true, InPlace: true,
@@ -54,16 +50,36 @@ func (j *job) run(ctx context.Context, p build.Process) (build.Exit, error) {
 	return build.Exit{Code: exit.Code, Signal: exit.Signal}, err
 }
 
-// way is how a process is made by a root of a user namespace, who may have no other ids.
-func (j *job) way(spec *runtime.ContainerSpec) (*runtime.Unprivileged, error) {
-	if linux.IsRoot() {
-		return nil, nil //nolint:nilnil // root's own way
+// findWay finds how processes are made by a root of a user namespace, who may have no other ids.
+func (j *job) findWay() error {
+	way, err := unprivileged.Find(unprivileged.Options{Root: true, Owners: true})
+	if err != nil {
+		return err
 	}
-	way, err := unprivileged.Find(unprivileged.Options{Root: true})
-	if err == nil && way.Alone != nil {
-		spec.Security.Seccomp = runtime.FeignedIDs
+	j.user, j.noFUSE = way.Unprivileged, way.NoFUSE
+	if way.Alone != nil {
+		j.feign, err = runtime.NewFeigning()
 	}
-	return way.Unprivileged, err
+	return err
+}
+
+// toldAlone tells once what is different without a range of ids, and warnUnnoted in the end
+// what could not be had.
+func (j *job) toldAlone() {
+	if j.feign != nil && !j.told {
+		j.told = true
+		info(j.stderr, "no ids but yours can be mapped: whom sections give files to is noted for the image, and all processes are root's; "+
+			"a range in /etc/subuid and /etc/subgid, and newuidmap, make it real")
+	}
+}
+
+func (j *job) warnUnnoted() {
+	if j.feign == nil {
+		return
+	}
+	if lost := j.feign.Lost.Load(); lost > 0 {
+		warn(j.stderr, "%d files are root's in the image instead of whose they were to be: there are no attributes in %s; name another directory with --tmpdir", lost, j.o.temporary())
+	}
 }
 
 // buildHome is the home directory of who builds, root.

@@ -23,7 +23,11 @@ const outerHomeVar = "SIFLET_HOME_BEFORE"
 // as that does. Root, and who is there already, goes on.
 func (w *workshop) asOwnRoot(files []string) error {
 	if os.Geteuid() == 0 {
-		return nil
+		if os.Getenv(outerHomeVar) == "" || !linux.InUserNamespace() {
+			return nil
+		}
+		goruntime.LockOSThread() // the signal that comes when the outer one ends is this thread's
+		return linux.EndWithParent()
 	}
 	way, err := unprivileged.Find(unprivileged.Options{Root: true})
 	if err != nil {

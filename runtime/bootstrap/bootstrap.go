@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/siflet/siflet/runtime/definition"
+	"github.com/siflet/siflet/runtime/linux"
 )
 
 // Options of Fill. The zero value works.
@@ -28,6 +29,8 @@ type Options struct {
 	Time time.Time
 	// Temp is a directory for temporary files; empty is the usual one.
 	Temp string
+	// Feign may be nil: see linux.HostProcess.
+	Feign *linux.Feigning
 }
 
 // Knows says that an agent is one of those here.
@@ -70,7 +73,7 @@ func Fill(ctx context.Context, d *definition.Definition, s *definition.Stage, di
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(temp)) }()
-	h := &header{file: d.File, Header: s.Header, arch: o.Arch, temp: temp}
+	h := &header{file: d.File, Header: s.Header, arch: o.Arch, temp: temp, confined: linux.InUserNamespace()}
 	p := agents()[h.Bootstrap()](h, dir)
 	if err := h.err(); err != nil {
 		return err

@@ -40,6 +40,9 @@ func debian(h *header, dir string) plan {
 		common = append(common, "--components="+strings.Join(components, ","))
 	}
 	quick, classic := slices.Clone(common), slices.Clone(common)
+	if h.confined {
+		quick = append(quick, confinedMounts()...)
+	}
 	if arch := debianArch(h.arch); arch != "" {
 		quick, classic = append(quick, "--architectures="+arch), append(classic, "--arch="+arch)
 	}
@@ -64,6 +67,17 @@ func debian(h *header, dir string) plan {
 			}
 			return forgetHost(ctx, root)
 		},
+	}
+}
+
+// confinedMounts have mmdebstrap take this machine's directories of the kernel as they are: in
+// a user namespace it can't mount others, nor make device nodes.
+func confinedMounts() []string {
+	each := func(do string) string { return "for d in dev proc sys; do " + do + " || exit 1; done" }
+	return []string{
+		"--skip=chroot/mount",
+		"--extract-hook=" + each(`mkdir -p "$1/$d" && mount --rbind "/$d" "$1/$d" && mount --make-rslave "$1/$d"`),
+		"--customize-hook=" + each(`umount -l "$1/$d"`),
 	}
 }
 

@@ -16,7 +16,9 @@ import (
 type header struct {
 	definition.Header
 	file, arch, temp string
-	errs             []error
+	// confined says that tools run in a user namespace.
+	confined bool
+	errs     []error
 }
 
 func (h *header) err() error { return errors.Join(h.errs...) }

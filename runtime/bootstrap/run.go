@@ -77,7 +77,7 @@ func (c command) run(ctx context.Context, temp string, o Options) error {
 		return err
 	}
 	defer null.Close() //nolint:errcheck // /dev/null
-	p := linux.HostProcess{Args: append([]string{path}, args...), Env: environment(temp, o.Time), Dir: "/", Stdout: o.Stdout, Stderr: o.Stderr}
+	p := linux.HostProcess{Args: append([]string{path}, args...), Env: environment(temp, o.Time), Dir: "/", Stdout: o.Stdout, Stderr: o.Stderr, Feign: o.Feign}
 	if p.Stdout == nil {
 		p.Stdout = null
 	}

@@ -53,6 +53,8 @@ type Options struct {
 	Version string
 	// Mount mounts layers; nil takes loop devices.
 	Mount MountFunc
+	// Feign, if not nil, answers what changes owners of files on this machine; in images they are as noted.
+	Feign *linux.Feigning
 	// Say tells a person what is being done, Warn what has no effect. They may be nil.
 	Say, Warn func(text string)
 	// Stdout and Stderr are what sections write to.

@@ -24,7 +24,7 @@ func (b *Build) SIF(ctx context.Context, path string, progress func(done int64))
 	objects = append(objects, sif.Object{
 		Type: sif.TypePartition, FS: sif.FSSquash, Part: sif.PartPrimary, Arch: s.arch,
 		Fill: func(w io.WriterAt) (int64, error) {
-			made, failed = pack(ctx, s.root.fd, w, b.times(), b.o.FixPerms, progress)
+			made, failed = pack(ctx, s.root.fd, w, b.times(), b.o.FixPerms, linux.InUserNamespace(), progress)
 			return made.size, failed
 		},
 	})

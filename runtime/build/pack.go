@@ -53,7 +53,9 @@ type packer struct {
 	times clamp
 	// accessible gives the owner of everything the right to read it, and to write.
 	accessible bool
-	lost       Lost
+	// noted says that owners are as notes say.
+	noted bool
+	lost  Lost
 	// names are the first names of what has many.
 	names map[inodeID]string
 	// progress, if not nil, hears of done, the bytes of files so far.
@@ -68,12 +70,12 @@ type packed struct {
 }
 
 // pack writes the tree below root as a squashfs that every reader knows.
-func pack(ctx context.Context, root int, w io.WriterAt, times clamp, accessible bool, progress func(int64)) (packed, error) {
+func pack(ctx context.Context, root int, w io.WriterAt, times clamp, accessible, noted bool, progress func(int64)) (packed, error) {
 	fs, err := squashfs.New(ctx, w, squashfs.Options{Compression: squashfs.Gzip, Time: times.as})
 	if err != nil {
 		return packed{}, err
 	}
-	p := &packer{out: fs, times: times, accessible: accessible, names: map[inodeID]string{}, progress: progress}
+	p := &packer{out: fs, times: times, accessible: accessible, noted: noted, names: map[inodeID]string{}, progress: progress}
 	if err := walk(ctx, root, visitor{visit: p.add}); err != nil {
 		fs.Abort()
 		return packed{}, err
@@ -97,6 +99,10 @@ func (p *packer) add(i item) error {
 	var err error
 	if e.Xattrs, err = p.xattrs(i.fd); err != nil {
 		return err
+	}
+	if uid, gid, ok := linux.ParseOwnerNote(e.Xattrs[linux.OwnerNote]); ok && p.noted {
+		e.UID, e.GID = uid, gid
+		delete(e.Xattrs, linux.OwnerNote)
 	}
 	switch {
 	case i.node.IsSymlink():

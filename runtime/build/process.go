@@ -51,15 +51,41 @@ func (b *Build) inside(ctx context.Context, s *stage, section definition.Section
 	if err := linux.Create(s.root.fd, scriptName, []byte(section.Body), 0o755); err != nil {
 		return err
 	}
+	forget, err := b.settleApt(s)
+	if err != nil {
+		return err
+	}
 	p := Process{Root: s.root.path, Args: section.Command("/" + scriptName)}
 	for _, prefix := range prefixes() {
 		p.Env = append(p.Env, prefix+"ENVIRONMENT=/"+contract.BuildEnvironmentPath, prefix+"LABELS=/"+contract.BuildLabelsPath)
 	}
-	var err error
 	if p.Temporary, err = s.temporary(); err == nil {
 		err = b.run(ctx, section, p)
 	}
-	return errors.Join(err, linux.Remove(s.root.fd, scriptName))
+	return errors.Join(err, linux.Remove(s.root.fd, scriptName), forget())
+}
+
+// settleApt has apt remain the user it is where there is no other one, which it would find
+// out, until the section has ended.
+func (b *Build) settleApt(s *stage) (forget func() error, err error) {
+	const dir, name = "/etc/apt/apt.conf.d", "zz-siflet-build"
+	nothing := func() error { return nil }
+	if b.o.Feign == nil {
+		return nothing, nil
+	}
+	fd, err := linux.OpenPlain(s.root.fd, dir, linux.OPath|linux.ODirectory, 0)
+	if err != nil {
+		return nothing, nil //nolint:nilerr // there is no apt
+	}
+	err = errors.Join(linux.Remove(fd, name), linux.Create(fd, name, []byte("APT::Sandbox::User \"root\";\n"), 0o644))
+	if err != nil {
+		linux.Close(fd)
+		return nil, err
+	}
+	return func() error {
+		defer linux.Close(fd)
+		return linux.Remove(fd, name)
+	}, nil
 }
 
 // temporary gives the container /tmp and /var/tmp that are forgotten, but where the
@@ -143,7 +169,7 @@ func (b *Build) onHost(ctx context.Context, section definition.Section, dir stri
 	}
 	const grace = 2 * time.Second
 	code, signal, err := linux.RunOnHost(ctx, linux.HostProcess{
-		Args: section.Command(script), Env: env, Dir: b.o.Cwd, Stdout: out.stdout, Stderr: out.stderr,
+		Args: section.Command(script), Env: env, Dir: b.o.Cwd, Stdout: out.stdout, Stderr: out.stderr, Feign: b.o.Feign,
 	}, grace)
 	said := out.close()
 	switch {

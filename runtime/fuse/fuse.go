@@ -25,6 +25,8 @@ import (
 type Options struct {
 	// UID and GID own all files; nil leaves the owners that the image has.
 	UID, GID *uint32
+	// NoteOwners tells the owners that the image has in attributes: see linux.OwnerNote.
+	NoteOwners bool
 	// ListTrusted lists "trusted." attributes, which nobody in a user namespace may read.
 	ListTrusted bool
 	// Complain is told of what the image has wrong; several may call it at once.

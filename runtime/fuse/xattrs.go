@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/siflet/siflet/runtime/linux"
 )
 
 const (
@@ -31,12 +33,18 @@ func (w *worker) xattrs(node uint64) (map[string]string, error) {
 			}
 		}
 	}
+	if i.UID|i.GID != 0 && w.o.NoteOwners && attrs[linux.OwnerNote] == "" {
+		if attrs == nil {
+			attrs = map[string]string{}
+		}
+		attrs[linux.OwnerNote] = linux.FormatOwnerNote(i.UID, i.GID)
+	}
 	return attrs, nil
 }
 
 func (w *worker) getXattr(r request, out []byte) (int, error) {
 	const head = 8
-	if !w.fs.HasXattrs() {
+	if !w.fs.HasXattrs() && !w.o.NoteOwners {
 		return 0, errUnknown
 	}
 	if len(r.body) < head {
@@ -59,7 +67,7 @@ func (w *worker) getXattr(r request, out []byte) (int, error) {
 
 func (w *worker) listXattr(r request, out []byte) (int, error) {
 	const head = 8
-	if !w.fs.HasXattrs() {
+	if !w.fs.HasXattrs() && !w.o.NoteOwners {
 		return 0, errUnknown
 	}
 	if len(r.body) < head {

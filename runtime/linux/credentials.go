@@ -64,23 +64,29 @@ func NoNewPrivs() error {
 // struct sock_filter, flags those of seccomp(2). Without no_new_privs it needs
 // CAP_SYS_ADMIN.
 func Seccomp(filter []byte, flags uint32) error {
+	if flags&unix.SECCOMP_FILTER_FLAG_NEW_LISTENER != 0 {
+		return fmt.Errorf("seccomp: listeners are not supported: %w", unix.EINVAL)
+	}
+	_, err := seccomp(filter, flags)
+	return err
+}
+
+// seccomp is Seccomp; with a listener its descriptor is returned.
+func seccomp(filter []byte, flags uint32) (listener int, err error) {
 	const size = 8 // struct sock_filter
 	n := len(filter) / size
 	if n == 0 || n > unix.BPF_MAXINSNS || len(filter)%size != 0 {
-		return fmt.Errorf("seccomp: a program of %d bytes: %w", len(filter), unix.EINVAL)
-	}
-	if flags&unix.SECCOMP_FILTER_FLAG_NEW_LISTENER != 0 {
-		return fmt.Errorf("seccomp: listeners are not supported: %w", unix.EINVAL)
+		return -1, fmt.Errorf("seccomp: a program of %d bytes: %w", len(filter), unix.EINVAL)
 	}
 	program := make([]unix.SockFilter, n)
 	copy(unsafe.Slice((*byte)(unsafe.Pointer(&program[0])), len(filter)), filter)
 	fprog := unix.SockFprog{Len: uint16(n), Filter: &program[0]}
-	_, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,
+	fd, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,
 		uintptr(flags), uintptr(unsafe.Pointer(&fprog)))
 	if errno != 0 {
-		return fmt.Errorf("seccomp: %w", errno)
+		return -1, fmt.Errorf("seccomp: %w", errno)
 	}
-	return nil
+	return int(fd), nil
 }
 
 // OpenExecLabel opens the file that takes the label of the next exec:

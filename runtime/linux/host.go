@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	goruntime "runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -17,6 +18,8 @@ type HostProcess struct {
 	// Dir is where it runs.
 	Dir            string
 	Stdout, Stderr *os.File
+	// Feign may be nil.
+	Feign *Feigning
 }
 
 // RunOnHost runs a program with nothing to read and returns how it ended. When ctx ends it
@@ -28,17 +31,12 @@ func RunOnHost(ctx context.Context, p HostProcess, grace time.Duration) (code, s
 		return 0, 0, err
 	}
 	defer ours.Close() //nolint:errcheck // a socket
-	raw := -1
-	pid, err := syscall.ForkExec("/proc/self/exe", append([]string{GuardName}, p.Args...), &syscall.ProcAttr{
-		Dir: p.Dir, Env: p.Env, Files: []uintptr{uintptr(theirs), p.Stdout.Fd(), p.Stderr.Fd()},
-		// A signal of the terminal is for the caller alone.
-		Sys: &syscall.SysProcAttr{PidFD: &raw, Setpgid: true},
-	})
+	guard, end, err := p.start(theirs)
 	_ = theirs.Close()
 	if err != nil {
 		return 0, 0, fmt.Errorf("run %s: %w", p.Args[0], err)
 	}
-	guard := NewChild(pid, FD(raw))
+	defer end()
 	defer guard.Close() //nolint:errcheck // a pidfd
 	ended := make(chan struct{})
 	var asking sync.WaitGroup
@@ -71,4 +69,32 @@ func askToEnd(ctx context.Context, guard FD, grace time.Duration, ended <-chan s
 		_ = unix.Shutdown(int(guard), unix.SHUT_WR)
 	case <-ended:
 	}
+}
+
+// start starts the guard; end is called when that and all it has started have ended.
+func (p *HostProcess) start(report FD) (guard *Child, end func(), err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if p.Feign != nil {
+			goruntime.LockOSThread() // for good
+		}
+		if end, err = p.Feign.Begin(); err != nil {
+			return
+		}
+		raw := -1
+		var pid int
+		pid, err = syscall.ForkExec("/proc/self/exe", append([]string{GuardName}, p.Args...), &syscall.ProcAttr{
+			Dir: p.Dir, Env: p.Env, Files: []uintptr{uintptr(report), p.Stdout.Fd(), p.Stderr.Fd()},
+			// A signal of the terminal is for the caller alone.
+			Sys: &syscall.SysProcAttr{PidFD: &raw, Setpgid: true},
+		})
+		if err != nil {
+			end()
+			return
+		}
+		guard = NewChild(pid, FD(raw))
+	}()
+	<-done
+	return guard, end, err
 }

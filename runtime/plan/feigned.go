@@ -1,6 +1,31 @@
 package plan
 
-import specs "github.com/opencontainers/runtime-spec/specs-go"
+import (
+	"slices"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// ownerCalls are those that change who owns a file.
+func ownerCalls() []string {
+	return []string{"chown", "chown32", "fchown", "fchown32", "fchownat", "lchown", "lchown32"}
+}
+
+// FeignedFilter is FeignedProfile, compiled, but that a listener hears of the calls which
+// change who owns a file, or ask for it: see linux.Feigning.
+func FeignedFilter(arch string) ([]byte, error) {
+	p := FeignedProfile(arch)
+	p.Syscalls[0].Names = slices.DeleteFunc(p.Syscalls[0].Names, func(name string) bool { return slices.Contains(ownerCalls(), name) })
+	p.Syscalls = append(p.Syscalls, specs.LinuxSyscall{
+		Names: append(ownerCalls(), "stat", "fstat", "lstat", "newfstatat", "statx"), Action: specs.ActNotify,
+	})
+	return compile(p, func(a specs.LinuxSeccompAction, errno *uint) (uint32, error) {
+		if a == specs.ActNotify {
+			return retNotify, nil
+		}
+		return action(a, errno)
+	})
+}
 
 // FeignedProfile lets calls seem to work that change who owns a file or who a process
 // is, and those that make devices: for a root who has no other ids, nor devices, and whose
@@ -23,12 +48,11 @@ func FeignedProfile(arch string) *specs.LinuxSeccomp {
 		DefaultAction: specs.ActAllow,
 		Architectures: architectures,
 		Syscalls: []specs.LinuxSyscall{{
-			Names: []string{
-				"chown", "chown32", "fchown", "fchown32", "fchownat", "lchown", "lchown32",
+			Names: append(ownerCalls(),
 				"setuid", "setuid32", "setgid", "setgid32", "setreuid", "setreuid32", "setregid", "setregid32",
 				"setresuid", "setresuid32", "setresgid", "setresgid32", "setfsuid", "setfsuid32", "setfsgid", "setfsgid32",
 				"setgroups", "setgroups32", "capset",
-			},
+			),
 			Action: specs.ActErrno, ErrnoRet: &zero,
 		}},
 	}

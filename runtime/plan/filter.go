@@ -23,6 +23,7 @@ const (
 	retKillProcess = 0x80000000
 	retTrap        = 0x00030000
 	retErrno       = 0x00050000
+	retNotify      = 0x7fc00000
 	retTrace       = 0x7ff00000
 	retLog         = 0x7ffc0000
 	retAllow       = 0x7fff0000
@@ -53,7 +54,12 @@ func Compile(profile *specs.LinuxSeccomp) ([]byte, error) {
 	if err := check(profile); err != nil {
 		return nil, err
 	}
-	fallback, err := action(profile.DefaultAction, profile.DefaultErrnoRet)
+	return compile(profile, action)
+}
+
+// compile compiles a profile whose actions are what ret says.
+func compile(profile *specs.LinuxSeccomp, ret actionFunc) ([]byte, error) {
+	fallback, err := ret(profile.DefaultAction, profile.DefaultErrnoRet)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +73,7 @@ func Compile(profile *specs.LinuxSeccomp) ([]byte, error) {
 	}
 	code := []bpf.Instruction{bpf.RetConstant{Val: retKillThread}}
 	for _, abi := range slices.Backward(known) {
-		rules, err := collect(profile, table, abi, fallback)
+		rules, err := collect(profile, table, abi, fallback, ret)
 		if err != nil {
 			return nil, err
 		}
@@ -134,7 +140,7 @@ func (r *rule) add(args []specs.LinuxSeccompArg, wide bool, ret uint32) error {
 }
 
 // collect gathers the rules of one architecture in the order of their numbers.
-func collect(profile *specs.LinuxSeccomp, table syscalls, abi abi, fallback uint32) ([]rule, error) {
+func collect(profile *specs.LinuxSeccomp, table syscalls, abi abi, fallback uint32, action actionFunc) ([]rule, error) {
 	c := collector{abi: abi, table: table, fallback: fallback, byNumber: map[uint32]*rule{}}
 	for _, call := range profile.Syscalls {
 		ret, err := action(call.Action, call.ErrnoRet)
@@ -253,6 +259,9 @@ func alternatives(call specs.LinuxSyscall) ([][]specs.LinuxSeccompArg, error) {
 	}
 	return out, nil
 }
+
+// actionFunc is what the kernel is to do for an action.
+type actionFunc func(a specs.LinuxSeccompAction, errno *uint) (uint32, error)
 
 func action(a specs.LinuxSeccompAction, errno *uint) (uint32, error) {
 	value := uint32(eperm)

@@ -30,8 +30,6 @@ const stage = "/run/siflet-test"
 // forRoot are the scripts that do not run as a user, and why. Single lines have a
 // [root] or [user] before them.
 var forRoot = map[string]string{
-	"build":         "a user's builds have scripts of their own",
-	"build_killed":  "a user's builds have scripts of their own",
 	"devices":       "device nodes are made, and rules for them set, by root alone",
 	"image_pull":    "the node's images are root's",
 	"images":        "the node's images are root's",
@@ -42,13 +40,8 @@ var forRoot = map[string]string{
 	"site":          "it has a user of its own",
 }
 
-// pending are the scripts that a user ought to have, and what is in the way.
-var pending = map[string]string{
-	"build_links": "hard links to the files of a base",
-}
-
 // alone are the scripts that also run for a user who has no range of ids.
-var alone = []string{"exec", "hostile", "instances", "mounts", "overlay", "peers", "pull", "restart", "unpack"}
+var alone = []string{"build", "build_killed", "build_owners", "build_sections", "exec", "hostile", "instances", "mounts", "overlay", "peers", "pull", "restart", "unpack"}
 
 // TestScriptsAsUser runs the scripts again for a user who has no privileges.
 func TestScriptsAsUser(t *testing.T) {
@@ -73,7 +66,7 @@ func TestScriptsAsUser(t *testing.T) {
 	}
 	for _, script := range scripts(t) {
 		name := strings.TrimSuffix(script, ".txtar")
-		if forRoot[name] == "" && (pending[name] == "" || os.Getenv("PENDING") != "") {
+		if forRoot[name] == "" {
 			t.Run(name, func(t *testing.T) { asUser(t, script, "range") })
 		}
 	}

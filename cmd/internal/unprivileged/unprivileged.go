@@ -28,6 +28,9 @@ type Options struct {
 	Root bool
 	// NoRange leaves out the ids that /etc/subuid gives the caller.
 	NoRange bool
+	// Owners has images tell who owned a file where all have to be the caller's: see
+	// linux.OwnerNote.
+	Owners bool
 }
 
 // Way is how containers are made, and what those who make them should know.
@@ -46,7 +49,7 @@ func Find(o Options) (Way, error) {
 	way.Network = network.UserMode{Pasta: find("pasta"), Slirp: find("slirp4netns")}
 	if os.Geteuid() == 0 {
 		way.Root, way.Inside, way.Alone = true, true, alone()
-		return way, way.serving()
+		return way, way.serving(o)
 	}
 	m, err := ranges(o)
 	if err != nil {
@@ -54,7 +57,7 @@ func Find(o Options) (Way, error) {
 	} else {
 		way.MapIDs = m.mapIDs
 	}
-	return way, way.serving()
+	return way, way.serving(o)
 }
 
 // alone says why a root of a user namespace has no ids but its own.
@@ -134,7 +137,7 @@ const ServerVar = "SIFLET_SQUASHFUSE"
 
 // serving finds what serves images: siflet-fuse or, where that is not installed, the
 // fastest squashfuse. With no ids but the caller's own everything is theirs.
-func (w *Way) serving() error {
+func (w *Way) serving(o Options) error {
 	device, err := linux.OpenFUSE()
 	if err != nil {
 		w.FUSE.Path, w.NoFUSE = supervisor.NoFUSE, err
@@ -150,6 +153,9 @@ func (w *Way) serving() error {
 		options = fmt.Sprintf("uid=%d,gid=%d", uid, gid)
 	}
 	if own, err := setup.Program(os.Getenv(ServerVar), "siflet-fuse"); err == nil {
+		if options != "" && o.Owners && os.Getenv(ServerVar) == "" {
+			options += ",owners"
+		}
 		w.FUSE = supervisor.FUSE{Path: own, Options: options}
 		return nil
 	} else if os.Getenv(ServerVar) != "" {
