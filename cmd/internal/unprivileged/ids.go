@@ -77,7 +77,7 @@ func runMapper(path, pid string, maps []program.IDMap) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // found in the system's directories
+	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // see ranges
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("map ids: %s: %w: %s", filepath.Base(path), err, bytes.TrimSpace(out))
 	}

@@ -6,6 +6,7 @@ package unprivileged
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -105,7 +106,8 @@ func ranges(o Options) (*mapper, error) {
 		path *string
 		name string
 	}{{&m.newuidmap, "newuidmap"}, {&m.newgidmap, "newgidmap"}} {
-		if *helper.path = find(helper.name); *helper.path == "" {
+		// One in somebody's own environment would have no privileges.
+		if *helper.path = cmp.Or(findSystem(helper.name), find(helper.name)); *helper.path == "" {
 			return nil, fmt.Errorf("%s is not installed (package uidmap)", helper.name)
 		}
 	}
@@ -123,6 +125,11 @@ func find(name string) string {
 	if path, err := exec.LookPath(name); err == nil && filepath.IsAbs(path) {
 		return path
 	}
+	return findSystem(name)
+}
+
+// findSystem looks in the system's directories alone.
+func findSystem(name string) string {
 	for _, dir := range []string{"/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"} {
 		path := filepath.Join(dir, name)
 		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
