@@ -1,6 +1,9 @@
 package main
 
 import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -18,12 +21,14 @@ const (
 	// runFile says, beside the records, which run directory they go with, after the boot
 	// of which that is so.
 	runFile = "run"
+	// wordFile makes the name of a run directory that nobody else could have made.
+	wordFile = "word"
 )
 
 // findRun finds the run directory of the caller: the one that has been used since the
 // machine was started, or where one is made.
 func (r *roots) findRun(uid, name string) {
-	r.run = freshRun(uid, name)
+	r.run = r.freeRun(freshRun(uid, name), uid)
 	text, err := os.ReadFile(filepath.Join(r.state, runFile))
 	boot, noted, found := strings.Cut(strings.TrimSpace(string(text)), " ")
 	if err != nil || !found || boot != bootID() || !filepath.IsAbs(noted) {
@@ -52,6 +57,52 @@ func lingers(name string) bool {
 	return err == nil
 }
 
+// freeRun is the usual run directory or, where somebody else has made that, one whose name
+// others don't know before it is there.
+func (r *roots) freeRun(usual, uid string) string {
+	if !errors.Is(private(usual, uid), errTaken) {
+		return usual
+	}
+	word, err := ownWord(filepath.Join(r.state, wordFile))
+	if err != nil {
+		return usual // which is refused
+	}
+	const some = 8
+	sum := sha256.Sum256([]byte(word + bootID()))
+	return usual + "-" + hex.EncodeToString(sum[:some])
+}
+
+// ownWord is what a file says that nobody else can read. If it is not there it is made, once
+// and for all who do that at a time.
+func ownWord(path string) (string, error) {
+	text, err := os.ReadFile(path)
+	if err == nil || !errors.Is(err, os.ErrNotExist) {
+		return string(text), err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o711); err != nil {
+		return "", err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return "", err
+	}
+	_, err = f.WriteString(rand.Text())
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Link(f.Name(), path)
+	}
+	if errors.Is(err, os.ErrExist) {
+		err = nil // somebody was faster
+	}
+	if err = errors.Join(err, os.Remove(f.Name())); err != nil {
+		return "", err
+	}
+	text, err = os.ReadFile(path)
+	return string(text), err
+}
+
+// errTaken says that a directory is somebody else's.
+var errTaken = errors.New("and is to be yours: nothing there is used; have it removed")
+
 // private refuses a run directory that somebody else has made, or may change. One that
 // is not there is as good.
 func private(dir, uid string) error {
@@ -69,7 +120,7 @@ func private(dir, uid string) error {
 		if u, err := user.LookupId(owner); err == nil {
 			who = u.Username
 		}
-		return fmt.Errorf("%s belongs to %s, and is to be yours: nothing there is used; have it removed", dir, who)
+		return fmt.Errorf("%s belongs to %s, %w", dir, who, errTaken)
 	case !info.IsDir():
 		return fmt.Errorf("%s is no directory: remove it", dir)
 	case info.Mode().Perm()&0o022 != 0:
@@ -123,7 +174,9 @@ func overwrite(path, want string) error {
 
 // notedBase is the directory of records that a user has used last, if it is noted.
 func notedBase(uid, name string) string {
-	for _, run := range []string{filepath.Join("/run/user", uid, "siflet"), freshRun(uid, name)} {
+	usual := freshRun(uid, name)
+	others, _ := filepath.Glob(usual + "-*") // a pattern that is right
+	for _, run := range append([]string{filepath.Join("/run/user", uid, "siflet"), usual}, others...) {
 		if private(run, uid) != nil {
 			continue
 		}

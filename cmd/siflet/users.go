@@ -28,6 +28,7 @@ const (
 	notedVar    = "SIFLET_AS_NOTED" // the directory of the records is the one that is noted
 	longestList = 10 * time.Second
 	mostListed  = 1 << 20 // bytes
+	longestText = 4 << 10 // of a path
 )
 
 // registerUser adds Singularity's flag for the instances of another user. All that is
@@ -123,7 +124,7 @@ func usersOfOurs() []*user.User {
 	for _, pattern := range []string{"/run/user/*/siflet", "/tmp/siflet-*"} {
 		dirs, _ := filepath.Glob(pattern) // a pattern that is right
 		for _, dir := range dirs {
-			uid := strings.TrimPrefix(filepath.Base(dir), "siflet-")
+			uid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), "siflet-"), "-") // see freeRun
 			if uid == "siflet" {
 				uid = filepath.Base(filepath.Dir(dir))
 			}
@@ -163,7 +164,7 @@ func instancesOf(ctx context.Context, who *user.User, glob string) ([]listed, er
 	for n := range answer.Instances {
 		i := &answer.Instances[n]
 		for _, text := range []*string{&i.Instance, &i.Image, &i.IP, &i.LogErr, &i.LogOut, &i.Status} {
-			*text = printable(*text)
+			*text = printable((*text)[:min(len(*text), longestText)])
 		}
 		i.Pod, i.User = "", who.Username
 		i.statusText = status{state: i.Status, code: i.ExitCode}.String()
