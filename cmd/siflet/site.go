@@ -43,6 +43,15 @@ func (o *actionOptions) settleSite(cmd *cobra.Command) error {
 	if o.containAll || o.compat { // which mean more than a PID namespace
 		o.pid, o.ipc = o.pid && c.AllowPIDNs, o.ipc && c.AllowIPCNs
 	}
+	if err := o.allowFlags(); err != nil {
+		return err
+	}
+	return o.allowNet()
+}
+
+// allowFlags refuses flags that nobody may use.
+func (o *actionOptions) allowFlags() error {
+	c := &o.site
 	for _, r := range []struct {
 		key, flag string
 		refused   bool
@@ -63,7 +72,7 @@ func (o *actionOptions) settleSite(cmd *cobra.Command) error {
 			return fmt.Errorf("%s: %w (%s = no)", r.flag, errSite, r.key)
 		}
 	}
-	return o.allowNet()
+	return nil
 }
 
 var errSite = errors.New("the administrator of this machine does not allow that: " + site.Path)
