@@ -33,7 +33,7 @@ volumes:
 // outage runs the pods before, during and after something is not there.
 func (n *node) outage(t *testing.T, stop, start func() error) {
 	t.Helper()
-	kept, _ := n.diary(t, "kept")
+	kept, _ := diary(t)
 	p := three{n.run(t, "stays", steady), n.run(t, "ends", replace(ending, "KEPT", kept)), n.run(t, "goes", steady)}
 	stays, ends := p.stays.ready().container("c"), p.ends.ready()
 	p.goes.ready()

@@ -57,11 +57,10 @@ volumes:
 	}
 }
 
-// diary is a file of the node that containers write into.
-func (n *node) diary(t *testing.T, name string) (dir string, entries func() string) {
+// diary is a file that containers write into.
+func diary(t *testing.T) (dir string, entries func() string) {
 	t.Helper()
-	dir, err := os.MkdirTemp(n.dir, "diary-"+name)
-	must(t, err)
+	dir = t.TempDir()
 	return dir, func() string {
 		text, _ := os.ReadFile(dir + "/log") // it is not there before the first entry
 		return strings.Join(strings.Fields(string(text)), " ")
@@ -70,7 +69,7 @@ func (n *node) diary(t *testing.T, name string) (dir string, entries func() stri
 
 func TestInitContainersAndSidecarsHaveTheirOrder(t *testing.T) {
 	t.Parallel()
-	dir, entries := quiet.diary(t, "order")
+	dir, entries := diary(t)
 	p := quiet.run(t, "order", `
 terminationGracePeriodSeconds: 60
 initContainers:

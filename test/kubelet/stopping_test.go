@@ -8,7 +8,7 @@ import (
 
 func TestHooksRunAndAnEndIsGraceful(t *testing.T) {
 	t.Parallel()
-	dir, entries := quiet.diary(t, "hooks")
+	dir, entries := diary(t)
 	p := quiet.run(t, "hooks", `
 terminationGracePeriodSeconds: 60
 containers:
@@ -49,7 +49,7 @@ containers:
 
 func TestHooksByHTTPAndSleep(t *testing.T) {
 	t.Parallel()
-	dir, entries := quiet.diary(t, "httphook")
+	dir, entries := diary(t)
 	p := quiet.run(t, "httphook", `
 terminationGracePeriodSeconds: 60
 containers:
@@ -97,7 +97,7 @@ containers:
 
 func TestTheStopSignalIsThePods(t *testing.T) {
 	t.Parallel()
-	dir, entries := quiet.diary(t, "signal")
+	dir, entries := diary(t)
 	p := quiet.run(t, "signal", `
 os: {name: linux}
 terminationGracePeriodSeconds: 60
