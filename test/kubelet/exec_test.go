@@ -2,6 +2,7 @@ package kubelet_test
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -59,6 +60,25 @@ func TestExecAttachAndPortForward(t *testing.T) {
 			t.Errorf("it came to %q, want a terminal of 33 77 and exit code 3", got)
 		}
 	})
+	t.Run("exec over SPDY", func(t *testing.T) {
+		q := url.Values{"command": {"sh", "-c", "cat; exit 6"}, "input": {"1"}, "output": {"1"}}
+		conn := p.spdy(t, p.path("exec", "c", q))
+		defer conn.Close()
+		streams := map[string]httpstream.Stream{}
+		for _, kind := range []string{"error", "stdin", "stdout"} {
+			s, err := conn.CreateStream(http.Header{"Streamtype": {kind}})
+			must(t, err)
+			streams[kind] = s
+		}
+		_, err := io.WriteString(streams["stdin"], "hello\n")
+		must(t, errors.Join(err, streams["stdin"].Close()))
+		out, err := io.ReadAll(streams["stdout"])
+		must(t, err)
+		status, err := io.ReadAll(streams["error"])
+		if err != nil || string(out) != "hello\n" || verdict(string(status)) != "exit code 6" {
+			t.Errorf("it wrote %q and ended with %s, %v; want hello and exit code 6", out, status, err)
+		}
+	})
 	t.Run("run", func(t *testing.T) {
 		request, err := http.NewRequestWithContext(within(t), http.MethodPost,
 			quiet.url("https", p.path("run", "c", url.Values{"cmd": {"sh -c pwd"}})), http.NoBody)
@@ -109,6 +129,21 @@ func TestExecAttachAndPortForward(t *testing.T) {
 			}
 		}
 	})
+}
+
+// spdy opens a stream of the kubelet over SPDY.
+func (p *pod) spdy(t *testing.T, path string) httpstream.Connection {
+	t.Helper()
+	transport, err := spdy.NewRoundTripper(p.node.tls())
+	must(t, err)
+	request, err := http.NewRequestWithContext(within(t), http.MethodPost, p.node.url("https", path), http.NoBody)
+	must(t, err)
+	request.Header.Set(httpstream.HeaderProtocolVersion, "v4.channel.k8s.io")
+	response, err := (&http.Client{Transport: transport}).Do(request) //nolint:bodyclose // the connection takes it over
+	must(t, err)
+	conn, err := transport.NewConnection(response)
+	must(t, err)
+	return conn
 }
 
 // page asks a web server through a forwarded connection.

@@ -144,7 +144,7 @@ func (n *node) startAgent() (err error) {
 	}
 	n.agent = exec.Command(filepath.Join(programs, "siflet"), append([]string{
 		"agent", "--state-dir", n.dir + "/state", "--run-dir", n.dir + "/run", "--cgroup-parent", n.cgroup + "/siflet",
-		"--cni-conf-dir", n.dir + "/cni", "--network", "bridge", "--bridge", "siflet" + strconv.Itoa(n.number),
+		"--cgroup-driver", "cgroupfs", "--cni-conf-dir", n.dir + "/cni", "--network", "bridge", "--bridge", "siflet" + strconv.Itoa(n.number),
 		"--subnet", fmt.Sprintf("10.214.%d.0/24", n.number), "--log-level", "debug",
 	}, n.settings.agent...)...)
 	n.agent.Stdout, n.agent.Stderr = n.agentLog, n.agentLog

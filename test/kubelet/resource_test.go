@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	goruntime "runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -75,4 +78,39 @@ containers:
 		}
 		return nil
 	})
+}
+
+// cpus is which CPUs a container may use.
+const cpus = "grep Cpus_allowed_list: /proc/self/status | cut -f2"
+
+func TestCPUsAreGivenToContainersAloneAndBack(t *testing.T) {
+	if goruntime.NumCPU() < 2 {
+		t.Skip("needs two CPUs")
+	}
+	n := start(t, settings{kubelet: "cpuManagerPolicy: static\nreservedSystemCPUs: \"0\"\ncpuManagerReconcilePeriod: 1s\n"})
+	shared := n.run(t, "shared", `
+terminationGracePeriodSeconds: 0
+containers:
+- {name: c, image: IMAGE, command: [sleep, "1000"]}
+`)
+	shared.ready()
+	all := shared.shell("c", cpus)
+	exclusive := n.run(t, "exclusive", `
+terminationGracePeriodSeconds: 0
+containers:
+- {name: c, image: IMAGE, command: [sleep, "1000"], resources: {limits: {cpu: "1", memory: 32Mi}, requests: {cpu: "1", memory: 32Mi}}}
+`)
+	exclusive.ready()
+	own := exclusive.shell("c", cpus)
+	if _, err := strconv.Atoi(own); err != nil || own == "0" {
+		t.Errorf("the container has CPUs %s, want one that is not reserved", own)
+	}
+	eventually(t, "the others to have what is left", func() error {
+		if left := shared.shell("c", cpus); left == all || slices.Contains(strings.FieldsFunc(left, func(r rune) bool { return r == ',' || r == '-' }), own) {
+			return fmt.Errorf("they have %s of %s", left, all)
+		}
+		return nil
+	})
+	exclusive.remove()
+	shared.shows("c", cpus, all)
 }
