@@ -57,6 +57,8 @@ type Relay struct {
 	log    *slog.Logger
 	nri    *adaptation.Adaptation
 	engine Engine
+	socket string // empty: nobody may connect
+	door   *door  // nil before Start
 
 	plugins atomic.Int32 // how many are connected
 	workers sync.WaitGroup
@@ -99,6 +101,9 @@ func New(ctx context.Context, c Config) (*Relay, error) {
 	}
 	if c.NoConnections {
 		options = append(options, adaptation.WithDisabledExternalConnections())
+	}
+	if !c.NoConnections {
+		r.socket = c.SocketPath
 	}
 	// The library keeps these for all.
 	nrilog.Set(libraryLog{c.Log})
@@ -162,11 +167,21 @@ func (r *Relay) Start(engine Engine) error {
 	if err := r.nri.Start(); err != nil {
 		return errors.Join(fmt.Errorf("NRI: %w", err), r.Stop())
 	}
+	if r.socket == "" {
+		return nil
+	}
+	var err error
+	if r.door, err = openDoor(r.socket, r.log); err != nil {
+		r.log.Warn("the agent will not notice if the socket of NRI is removed", "error", err)
+	}
 	return nil
 }
 
 // Stop ends the plugins that Start started and takes the socket away.
 func (r *Relay) Stop() error {
+	if r.door != nil {
+		r.door.close()
+	}
 	r.nri.Stop()
 	r.workers.Wait()
 	return nil
