@@ -9,6 +9,12 @@ import (
 
 // ProtocolVersion is the version of the control protocol. The hello carries
 // the supervisor's; a newer engine keeps talking to an older supervisor.
+//
+// What both promise while it stays the same: a field is added, never given another meaning
+// or taken away; who does not know a field ignores it, and does what it did before; an
+// operation is added where its refusal does no harm. So an engine gets on with each
+// supervisor of this version, and those of pods that run are never replaced. A test has
+// the supervisor of the release before made use of by this engine (test/cri).
 const ProtocolVersion = 1
 
 // The versions of a Config with a user namespace, with FUSE, and with a network in user
