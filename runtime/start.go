@@ -56,20 +56,16 @@ func (e *Engine) start(ctx context.Context, c *container) error {
 		return e.startFailed(ctx, c, err)
 	}
 	if planned == nil { // created by a former engine
-		if planned, err = e.planAgain(c, &rec); err != nil {
-			return e.startFailed(ctx, c, err)
-		}
+		planned, err = e.planAgain(c, &rec)
 	}
-	unpacked, err := e.cfg.Unprivileged.unpack(ctx, planned)
+	var unpacked func()
+	if err == nil {
+		ctx, unpacked, err = e.cfg.Unprivileged.unpackForStart(ctx, planned)
+	}
 	if err != nil {
 		return e.startFailed(ctx, c, err)
 	}
-	if unpacked != nil {
-		defer unpacked.Release(false) //nolint:errcheck // by then the supervisor holds it
-		var cancel context.CancelFunc
-		ctx, cancel = detached(ctx) // that took time which is not the start's
-		defer cancel()
-	}
+	defer unpacked()
 	c.awaitStage()
 	if err := e.beginDelegate(ctx, c, planned); err != nil {
 		return e.startFailed(ctx, c, err)

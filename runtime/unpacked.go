@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/siflet/siflet/runtime/program"
@@ -50,6 +51,22 @@ func (u *Unprivileged) unpack(ctx context.Context, p *planned) (*Unpacked, error
 			}
 		}
 	}
-	p.text, err = encode(p.program)
-	return unpacked, err
+	if p.text, err = encode(p.program); err != nil {
+		return nil, errors.Join(err, unpacked.Release(true))
+	}
+	return unpacked, nil
+}
+
+// unpackForStart is unpack for a container with a supervisor, which holds the directories
+// when done is called. The context has the start's time: what came before was not its own.
+func (u *Unprivileged) unpackForStart(ctx context.Context, p *planned) (_ context.Context, done func(), err error) {
+	unpacked, err := u.unpack(ctx, p)
+	if unpacked == nil {
+		return ctx, func() {}, err
+	}
+	ctx, cancel := detached(ctx)
+	return ctx, func() {
+		cancel()
+		_ = unpacked.Release(false) // what could not be removed is by the next
+	}, err
 }

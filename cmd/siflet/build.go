@@ -188,7 +188,7 @@ func (j *job) carryOut(ctx context.Context, d *definition.Definition) (*build.Bu
 		mount = serveImages(j.user.FUSE)
 		if j.noFUSE != nil {
 			warn(j.stderr, "images are unpacked into a temporary directory in %s, for want of FUSE: %v", j.o.temporary(), j.noFUSE)
-			mount = unpackHere(j.feign == nil)
+			mount = unpackHere(ctx, j.feign == nil)
 		}
 	}
 	return build.New(ctx, build.Options{

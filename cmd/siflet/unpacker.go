@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/siflet/siflet/runtime/build"
 	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/program"
 	"github.com/siflet/siflet/runtime/unpack"
@@ -190,7 +191,7 @@ func (u *unpacker) removeWhenFree() error {
 
 // unpackHere makes a directory of a file system that is to be mounted at a place, where
 // nothing can serve it, for somebody who may mount that.
-func unpackHere(owners bool) func(name, fsType string, offset, size int64, at string) error {
+func unpackHere(ctx context.Context, owners bool) build.MountFunc {
 	return func(name, fsType string, offset, size int64, at string) error {
 		if fsType != "squashfs" {
 			return fmt.Errorf("%s: file systems of type %s can be mounted by root alone", name, fsType)
@@ -201,7 +202,7 @@ func unpackHere(owners bool) func(name, fsType string, offset, size int64, at st
 		}
 		u := &unpacker{request: unpackRequest{Dir: beside, Owners: owners, Extents: []program.Extent{{Path: name, Offset: offset, Size: size, FS: fsType}}}}
 		var which int
-		if err := u.each(context.Background(), &which); err != nil {
+		if err := u.each(ctx, &which); err != nil {
 			if full(err) {
 				return fmt.Errorf("unpack %s: %w; name another directory with --tmpdir", name, err)
 			}

@@ -40,3 +40,12 @@ func OpenFUSE() (int, error) {
 	}
 	return -1, fmt.Errorf("%w: images are read through it; an administrator can make it: modprobe fuse", err)
 }
+
+// ProbeFUSE says why there is none.
+func ProbeFUSE() error {
+	device, err := OpenFUSE()
+	if err == nil {
+		Close(device)
+	}
+	return err
+}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	goruntime "runtime"
@@ -40,9 +41,7 @@ const (
 )
 
 // Open reads the file system of size bytes in an image.
-func Open(r interface {
-	ReadAt(b []byte, offset int64) (int, error)
-}, size int64) (*unsquash.Reader, error) {
+func Open(r io.ReaderAt, size int64) (*unsquash.Reader, error) {
 	s, err := unsquash.NewReader(r, size)
 	if err == nil {
 		s.KeepBlocks(make([]byte, keep))

@@ -145,12 +145,10 @@ const ServerVar = "SIFLET_SQUASHFUSE"
 // serving finds what serves images: siflet-fuse or, where that is not installed, the
 // fastest squashfuse. With no ids but the caller's own everything is theirs.
 func (w *Way) serving(o Options) error {
-	device, err := linux.OpenFUSE()
-	if err != nil {
-		w.FUSE.Path, w.NoFUSE = supervisor.NoFUSE, err
+	if w.NoFUSE = linux.ProbeFUSE(); w.NoFUSE != nil {
+		w.FUSE.Path = supervisor.NoFUSE
 		return nil
 	}
-	linux.Close(device)
 	options := ""
 	if w.Alone != nil {
 		uid, gid := 0, 0
