@@ -29,6 +29,19 @@ func (m *Manager) Delegated() (string, error) {
 	return top, err
 }
 
+// DelegatedOwn is the caller's own group, which was delegated to it just now. The caller leaves
+// it for a leaf below.
+func (m *Manager) DelegatedOwn() (string, error) {
+	own, err := m.own()
+	if err == nil && !mayMake(m.tree[0].mount+own) {
+		err = ErrNotDelegated
+	}
+	if err == nil {
+		err = m.leave(own)
+	}
+	return own, err
+}
+
 // MayDelegate is the group that Delegated would return, and the controllers that it has to
 // give on. It moves nobody.
 func (m *Manager) MayDelegate() (group string, controllers []string, err error) {
@@ -44,13 +57,35 @@ func (m *Manager) topmost() (top, own string, err error) {
 	if own, err = m.own(); err != nil {
 		return "", "", err
 	}
-	for p := own; p != "/" && mayMake(m.tree[0].mount+p); p = path.Dir(p) {
-		top = p
+	manager := userManager(own)
+	for p := own; p != "/" && p != manager && mayMake(m.tree[0].mount+p); p = path.Dir(p) {
+		if manager == "" || delegated(m.tree[0].mount+p) {
+			top = p
+		}
 	}
 	if top == "" {
 		return "", own, ErrNotDelegated
 	}
 	return top, own, nil
+}
+
+// userManager is the group of the systemd of a user's session that a group is in, "" if it is
+// in none. What is below is that systemd's, which may not like others to make groups there,
+// but for what it has delegated.
+func userManager(group string) string {
+	for p := group; p != "/"; p = path.Dir(p) {
+		if name := path.Base(p); strings.HasPrefix(name, "user@") && strings.HasSuffix(name, ".service") {
+			return p
+		}
+	}
+	return ""
+}
+
+// delegated says that systemd has delegated a group. Those before 251 tell nobody but root.
+func delegated(dir string) bool {
+	var b [1]byte
+	n, err := unix.Getxattr(dir, "user.delegate", b[:])
+	return err == nil && n == 1 && b[0] == '1'
 }
 
 // leave moves the caller into a leaf of a group.

@@ -32,7 +32,7 @@ func limited(ctx context.Context, groups *cgroups.Manager) (string, error) {
 	if groups.Version() == 2 && os.Getenv("XDG_RUNTIME_DIR") != "" {
 		if serr := systemd.OwnScope(ctx, "siflet"); serr != nil {
 			err = fmt.Errorf("%w, and %w", err, serr)
-		} else if own, err = groups.Delegated(); err == nil {
+		} else if own, err = groups.DelegatedOwn(); err == nil {
 			return own, nil
 		}
 	}

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"errors"
 	"fmt"
+	"path"
 	"runtime/debug"
 	"strconv"
 
@@ -68,8 +69,8 @@ func (s *server) setup() error {
 	if s.listener, err = linux.ListenUnix(s.cfg.Dir, socketName); err != nil {
 		return err
 	}
-	if s.lone() { // whose directory may be in /tmp
-		if err := linux.KeepDirectory(s.cfg.Dir); err != nil {
+	if s.lone() { // whose run directory, of which this is RUN/instances/ID, may be in /tmp
+		if err := linux.KeepDirectory(path.Dir(path.Dir(s.cfg.Dir))); err != nil {
 			return err
 		}
 	}

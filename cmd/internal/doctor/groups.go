@@ -33,7 +33,7 @@ func (m *Machine) cgroups(ctx context.Context) {
 		version = "v1, or v1 and v2 together"
 	}
 	if !linux.IsRoot() {
-		m.delegation(groups, version)
+		m.delegation(ctx, groups, version)
 		return
 	}
 	if lacking := missing(have, "cpu", "memory", "pids"); len(lacking) > 0 {
@@ -84,12 +84,14 @@ func (m *Machine) driver(ctx context.Context, version int) {
 }
 
 // delegation is what a user who is not root may limit.
-func (m *Machine) delegation(groups *cgroups.Manager, version string) {
+func (m *Machine) delegation(ctx context.Context, groups *cgroups.Manager, version string) {
 	const check = "cgroups"
 	group, have, err := groups.MayDelegate()
 	switch {
 	case groups.Version() == 1:
 		m.warn(check, "an administrator can start the machine with cgroup v2", "%s: --memory, --cpus and the like are root's", version)
+	case errors.Is(err, cgroups.ErrNotDelegated) && os.Getenv("XDG_RUNTIME_DIR") != "" && systemd.HasOwn(ctx):
+		m.ok(check, "%s, the systemd of your session makes groups of yours", version)
 	case errors.Is(err, cgroups.ErrNotDelegated):
 		m.warn(check, "start siflet with: systemd-run --user --scope -p Delegate=yes", "%s: no group is yours, and so are no --memory, --cpus and the like", version)
 	case err != nil:
