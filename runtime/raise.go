@@ -157,7 +157,7 @@ func (e *Engine) startSupervisor(ctx context.Context, i *instance, group *cgroup
 		}
 		defer own.Close() //nolint:errcheck // a process of ours that waits
 		attr.Own, attr.CloneFlags, cfg.FUSE = own, linux.CloneNewMount, u.FUSE
-		keeper, err := e.networkOf(ctx, i, own)
+		keeper, err := e.networkOf(ctx, i, own, handle.Dir)
 		if err != nil {
 			return err
 		}

@@ -16,7 +16,7 @@ import (
 // userNetwork gives namespaces made without privileges a network, by the first program
 // that can. The keeper is the caller's to close, or to hand to the instance.
 func (u *Unprivileged) userNetwork(
-	ctx context.Context, binary *os.File, own *linux.OwnNamespaces, run, id string, ports []Port,
+	ctx context.Context, binary *os.File, own *linux.OwnNamespaces, run, id string, ports []Port, cgroup string,
 ) (*supervisor.Keeper, network.Result, error) {
 	proc, err := own.Proc()
 	if err != nil {
@@ -29,7 +29,7 @@ func (u *Unprivileged) userNetwork(
 	}
 	var errs error
 	for _, helper := range helpers {
-		keeper, err := startHelper(ctx, binary, helper)
+		keeper, err := startHelper(ctx, binary, helper, cgroup)
 		if err == nil {
 			return keeper, helper.Result, nil
 		}
@@ -38,11 +38,11 @@ func (u *Unprivileged) userNetwork(
 	return nil, network.Result{}, fmt.Errorf("attach network: %w", errs)
 }
 
-func startHelper(ctx context.Context, binary *os.File, helper network.Helper) (*supervisor.Keeper, error) {
+func startHelper(ctx context.Context, binary *os.File, helper network.Helper, cgroup string) (*supervisor.Keeper, error) {
 	const patience = 30 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	keeper, err := supervisor.StartKeeper(binary, helper.ReadyFD, helper.Args)
+	keeper, err := supervisor.StartKeeper(binary, helper.ReadyFD, helper.API == "" || len(helper.Result.Ports) == 0, helper.Args, cgroup)
 	if err != nil {
 		return nil, err
 	}
@@ -56,12 +56,12 @@ func startHelper(ctx context.Context, binary *os.File, helper network.Helper) (*
 }
 
 // networkOf starts the network of an instance without privileges, if it is to have one.
-func (e *Engine) networkOf(ctx context.Context, i *instance, own *linux.OwnNamespaces) (*supervisor.Keeper, error) {
+func (e *Engine) networkOf(ctx context.Context, i *instance, own *linux.OwnNamespaces, cgroup string) (*supervisor.Keeper, error) {
 	spec := &i.rec.Spec
 	if spec.Namespaces.Network == ModeHost || spec.LoopbackOnly {
 		return nil, nil //nolint:nilnil // it needs none
 	}
-	keeper, result, err := e.cfg.Unprivileged.userNetwork(ctx, e.binary, own, e.cfg.RunDir, i.id, spec.Ports)
+	keeper, result, err := e.cfg.Unprivileged.userNetwork(ctx, e.binary, own, e.cfg.RunDir, i.id, spec.Ports, cgroup)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +85,7 @@ func (o *once) attachUser(ctx context.Context) error {
 		return fmt.Errorf("open siflet-instance: %w", err)
 	}
 	defer binary.Close() //nolint:errcheck // opened to be executed only
-	if o.keeper, _, err = u.userNetwork(ctx, binary, o.own, o.cfg.Dir, o.id, o.cfg.Ports); err != nil {
+	if o.keeper, _, err = u.userNetwork(ctx, binary, o.own, o.cfg.Dir, o.id, o.cfg.Ports, ""); err != nil {
 		return err
 	}
 	o.kept = make(chan struct{})

@@ -20,8 +20,14 @@ type Keeper struct {
 }
 
 // StartKeeper has a program give somebody a network; ready is the descriptor with which it
-// says that it has. The keeper ends when the link to it is closed, or who holds it dies.
-func StartKeeper(binary *os.File, ready int, args []string) (*Keeper, error) {
+// says that it has; repeats says that it does the same if it is started again. The keeper ends
+// when the link to it is closed, or who holds it dies. It is born in the cgroup v2 directory
+// cgroup, if that is not empty.
+func StartKeeper(binary *os.File, ready int, repeats bool, args []string, cgroup string) (*Keeper, error) {
+	number := strconv.Itoa(ready)
+	if repeats {
+		number = "0" + number
+	}
 	null, err := linux.OpenNull()
 	if err != nil {
 		return nil, err
@@ -36,8 +42,9 @@ func StartKeeper(binary *os.File, ready int, args []string) (*Keeper, error) {
 	}
 	link := os.NewFile(uintptr(ours), "link")
 	pid, pidfd, err := linux.Fork("", &linux.ForkAttr{
-		Exe: linux.FD(binary.Fd()), Args: append([]string{"siflet network", "network", strconv.Itoa(ready)}, args...),
+		Exe: linux.FD(binary.Fd()), Args: append([]string{"siflet network", "network", number}, args...),
 		Env: append(childEnv(), "PATH="+os.Getenv("PATH")), Files: []linux.FD{null, null, null, theirs}, PIDNamespace: linux.NoFD, Setsid: true,
+		CgroupDir: cgroup,
 	})
 	if err = errors.Join(err, theirs.Close()); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the keeper of the network: %w", err), link.Close())

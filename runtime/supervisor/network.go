@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/siflet/siflet/runtime/linux"
@@ -33,6 +34,9 @@ func (s *server) watchNetwork() error {
 	if !s.cfg.Linked {
 		return nil
 	}
+	if _, err := linkFD.Send(strconv.AppendInt([]byte{keeperHolder}, int64(linux.PID()), 10)); err != nil {
+		return err
+	}
 	return s.loop.watch(linkFD, linux.EventIn, &s.link)
 }
 
@@ -42,11 +46,19 @@ func (l *netLink) ready(uint32) {
 	if again(err) {
 		return
 	}
+	if n > 1 && b[0] == keeperAgain {
+		l.tell("the network was gone, and is there again: " + string(b[1:n]))
+		return
+	}
 	if l.lost = keeperLost; n > 1 {
 		l.lost = string(b[1:n])
 	}
 	l.s.loop.close(&l.fd)
-	text := "the network has ended, until the instance is started again: " + l.lost
+	l.tell("the network has ended, until the instance is started again: " + l.lost)
+}
+
+// tell has those read something who look for why the network does not work.
+func (l *netLink) tell(text string) {
 	l.s.complain(text)
 	for _, c := range l.s.containers {
 		c.note("siflet: " + text)
