@@ -140,7 +140,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	if err := makeRoots(cfg); err != nil {
 		return nil, fmt.Errorf("open engine: %w", err)
 	}
-	lock, err := lockRoot(ctx, filepath.Join(cfg.StateDir, "lock"), cfg.LockWait)
+	lock, err := lockRoots(ctx, &cfg)
 	if err != nil {
 		return nil, fmt.Errorf("open engine on %s: %w", cfg.StateDir, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +16,20 @@ import (
 // orphanTime is how long a lock may be held by nobody: of an agent that is killed a
 // child that has not become its program yet has the file open for a moment.
 const orphanTime = 5 * time.Second
+
+// lockRoots takes the lock of a state directory. If its file system has none, that of the run
+// directory, which is of this machine's own, does: nobody else's processes use either.
+func lockRoots(ctx context.Context, cfg *Config) (*os.File, error) {
+	lock, err := lockRoot(ctx, filepath.Join(cfg.StateDir, "lock"), cfg.LockWait)
+	if !errors.Is(err, linux.ErrNoLocks) {
+		return lock, err
+	}
+	path := filepath.Join(cfg.RunDir, "lock")
+	if lock, err = lockRoot(ctx, path, cfg.LockWait); errors.Is(err, linux.ErrNoLocks) {
+		return os.Open(path) // there are none at all
+	}
+	return lock, err
+}
 
 // lockRoot takes the lock at path and writes our process ID into it.
 func lockRoot(ctx context.Context, path string, patience time.Duration) (*os.File, error) {

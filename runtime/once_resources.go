@@ -36,7 +36,7 @@ func (o *once) claim(ctx context.Context) error {
 		return err
 	}
 	o.owner = f
-	if _, err := linux.TryLock(f); err != nil {
+	if _, err := linux.TryLock(f); err != nil && !errors.Is(err, linux.ErrNoLocks) {
 		return err
 	}
 	has := ownerRecord{}

@@ -108,7 +108,7 @@ func (w *workshop) callerStore() (*image.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return openStore(filepath.Join(r.state, "images"), w.storeOptions())
+	return openStore(filepath.Join(r.state, "images"), w.ownStoreOptions(r))
 }
 
 // imageStore is the node's, to be changed.

@@ -129,7 +129,7 @@ func (w *workshop) open(ctx context.Context, r roots, change ...func(*runtime.Co
 		return nil, err
 	}
 	own := func() image.Options {
-		o := w.storeOptions()
+		o := w.ownStoreOptions(r)
 		o.Sandboxes = true
 		return o
 	}

@@ -48,6 +48,13 @@ func (w *workshop) registryClient() *registry.Client { return w.sources().Regist
 // lets nothing be brought there, and is in nobody's way who tidies up.
 func (w *workshop) storeOptions() image.Options { return w.sources().Store(w.logger(), w.trust()) }
 
+// ownStoreOptions are those of the caller's own store, which may be in a home on a network.
+func (w *workshop) ownStoreOptions(r roots) image.Options {
+	o := w.storeOptions()
+	o.LockDir = func() (string, error) { return r.run, r.makeRun() }
+	return o
+}
+
 // trust checks images by the machine's policy, which is read when the first
 // image is checked.
 func (w *workshop) trust() *trust.Policy { return w.sources().Trust(nil) }

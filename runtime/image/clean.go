@@ -122,6 +122,9 @@ func abandoned(path string) (bool, *lockedFile, error) {
 		return true, nil, nil //nolint:nilerr // what can't be opened, we did not make
 	}
 	free, err := linux.TryLock(f)
+	if errors.Is(err, linux.ErrNoLocks) {
+		err = nil // nobody can tell
+	}
 	return free, &lockedFile{f}, err
 }
 

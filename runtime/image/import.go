@@ -139,7 +139,7 @@ func (s *Store) newIngest(ctx context.Context) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := linux.TryLock(f); err != nil {
+	if _, err := linux.TryLock(f); err != nil && !errors.Is(err, linux.ErrNoLocks) {
 		return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
 	}
 	return f, nil

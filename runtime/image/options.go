@@ -33,6 +33,9 @@ type Options struct {
 	// Dirs are where files must be that are named as images: SIF files, archives and
 	// layouts. What the store has made of others stays there and may not be used.
 	Dirs *Dirs
+	// LockDir is a directory of this machine's own for a lock, where the file system that the
+	// store is on has none; nil does without.
+	LockDir func() (string, error)
 	// Parallel bounds the layers of an image that are worked on at once; zero is 3.
 	Parallel int
 }

@@ -43,7 +43,7 @@ func (s *Store) begin(ctx context.Context) (end func(), err error) {
 		<-s.turn
 		return nil, fmt.Errorf("image store: %w", err)
 	}
-	change, err := s.enter(lock)
+	change, err := s.enter(lock.File)
 	if err != nil {
 		err = errors.Join(err, lock.Close())
 		<-s.turn
@@ -55,22 +55,65 @@ func (s *Store) begin(ctx context.Context) (end func(), err error) {
 	}, nil
 }
 
+// storeLock is the lock file and, where its file system has no locks, one that is locked
+// instead, if there is any.
+type storeLock struct {
+	*os.File
+
+	instead *os.File
+}
+
+// Close gives the lock back.
+func (l storeLock) Close() error {
+	err := l.File.Close()
+	if l.instead != nil {
+		err = errors.Join(err, l.instead.Close())
+	}
+	return err
+}
+
 // lock takes the lock of the store: closing the file gives it back. It is held
 // for milliseconds.
-func (s *Store) lock(ctx context.Context) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(s.dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
+func (s *Store) lock(ctx context.Context) (l storeLock, err error) {
+	if l.File, err = os.OpenFile(filepath.Join(s.dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+		return l, err
+	}
+	err = await(ctx, l.File)
+	if errors.Is(err, linux.ErrNoLocks) {
+		err = nil
+		if s.options.LockDir != nil {
+			l.instead, err = s.lockElsewhere(ctx)
+		}
+	}
+	if err != nil {
+		return storeLock{}, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// lockElsewhere takes a lock in a directory of this machine's own.
+func (s *Store) lockElsewhere(ctx context.Context) (*os.File, error) {
+	dir, err := s.options.LockDir()
 	if err != nil {
 		return nil, err
 	}
+	f, err := os.OpenFile(filepath.Join(dir, "images.lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := await(ctx, f); err != nil && !errors.Is(err, linux.ErrNoLocks) {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// await waits until an open file is locked.
+func await(ctx context.Context, f *os.File) error {
 	const longest = 20 * time.Millisecond
 	delay := time.Millisecond
 	for {
-		held, err := linux.TryLock(f)
-		if held {
-			return f, nil
-		}
-		if err != nil {
-			return nil, errors.Join(err, f.Close())
+		if held, err := linux.TryLock(f); held || err != nil {
+			return err
 		}
 		timer := time.NewTimer(delay)
 		select {
@@ -78,7 +121,7 @@ func (s *Store) lock(ctx context.Context) (*os.File, error) {
 			delay = min(2*delay, longest)
 		case <-ctx.Done():
 			timer.Stop()
-			return nil, errors.Join(ctx.Err(), f.Close())
+			return ctx.Err()
 		}
 	}
 }
@@ -102,8 +145,8 @@ func (s *Store) enter(lock *os.File) (change uint64, err error) {
 	return change, nil
 }
 
-func (s *Store) leave(lock *os.File, change uint64) {
-	err := writeCount(lock, change+1)
+func (s *Store) leave(lock storeLock, change uint64) {
+	err := writeCount(lock.File, change+1)
 	s.mu.Lock()
 	s.changes.own = false
 	s.changes.epoch++

@@ -86,7 +86,7 @@ func TestAChangeThatWasKilledIsSeen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.enter(lock); err != nil {
+	if _, err := a.enter(lock.File); err != nil {
 		t.Fatal(err)
 	}
 	must(t)(b.Lookup("web")) // while it is under way

@@ -11,30 +11,13 @@ import (
 )
 
 // TryLock takes the exclusive lock on an open file, or reports that another
-// process has it. Closing the file gives it back.
-func TryLock(f *os.File) (bool, error) {
-	err := retry(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("lock: %w", err)
-	}
-	return true, nil
-}
+// process has it. Closing the file gives it back. Where a file system has no locks, as
+// Lustre without its option flock, or NFS without its daemon, the error is ErrNoLocks.
+func TryLock(f *os.File) (bool, error) { return TryLockFD(int(f.Fd()), false) }
 
 // TryShare takes the lock on an open file together with others who do, or reports that
-// a process has it for itself. Closing the file gives it back.
-func TryShare(f *os.File) (bool, error) {
-	err := retry(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) })
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("lock: %w", err)
-	}
-	return true, nil
-}
+// a process has it for itself. Otherwise it is as TryLock.
+func TryShare(f *os.File) (bool, error) { return TryLockFD(int(f.Fd()), true) }
 
 // TryLockBytes takes a lock on the first bytes of an open file, which has nothing to do with
 // that of TryLock, or reports that another process has it. Where there are no locks it is
@@ -62,7 +45,7 @@ func TryLockFD(fd int, share bool) (bool, error) {
 		return false, nil
 	}
 	if errors.Is(err, unix.ENOLCK) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
-		return false, ErrNoLocks
+		return false, fmt.Errorf("lock: %w (%w)", ErrNoLocks, err)
 	}
 	if err != nil {
 		return false, fmt.Errorf("lock: %w", err)

@@ -29,6 +29,10 @@ const (
 
 // TestMain builds what the scripts need, or prepares the namespaces of one.
 func TestMain(m *testing.M) {
+	if os.Getenv(lockVar) != "" {
+		fmt.Fprintln(os.Stderr, withoutLocks(os.Args[1:]))
+		os.Exit(1)
+	}
 	if os.Getenv(askVar) != "" {
 		code, err := ask()
 		if err != nil {
@@ -162,7 +166,7 @@ func runTestscript(t *testing.T, script, parent string) {
 		Files: []string{script},
 		Setup: func(env *testscript.Env) error { return setUp(env, parent) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": code, "fetch": fetch, "retry": retry, "interrupt": interrupt, "root": asRoot, "other": asOther, "agent": (&agents{}).command, "cgroup": cgroup, "datagram": datagram, "registry": (&registries{t: t}).command,
+			"code": code, "fetch": fetch, "retry": retry, "interrupt": interrupt, "root": asRoot, "other": asOther, "nolocks": nolocks, "agent": (&agents{}).command, "cgroup": cgroup, "datagram": datagram, "registry": (&registries{t: t}).command,
 		},
 		Condition: condition,
 	})

@@ -32,6 +32,7 @@ const stage = "/run/siflet-test"
 var forRoot = map[string]string{
 	"devices":       "device nodes are made, and rules for them set, by root alone",
 	"image_pull":    "the node's images are root's",
+	"nolocks":       "newuidmap gets no privileges there: it runs for users without a range",
 	"images":        "the node's images are root's",
 	"instance_more": "other users' instances are seen by root alone",
 	"network":       "the addresses of the node's bridge are given by root alone",
@@ -41,7 +42,7 @@ var forRoot = map[string]string{
 }
 
 // alone are the scripts that also run for a user who has no range of ids.
-var alone = []string{"build", "build_killed", "build_owners", "build_sections", "exec", "hostile", "instances", "mounts", "overlay", "peers", "pull", "restart", "unpack"}
+var alone = []string{"build", "build_killed", "build_owners", "build_sections", "exec", "hostile", "instances", "mounts", "nolocks", "overlay", "peers", "pull", "restart", "unpack"}
 
 // TestScriptsAsUser runs the scripts again for a user who has no privileges.
 func TestScriptsAsUser(t *testing.T) {
