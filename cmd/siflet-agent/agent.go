@@ -100,7 +100,7 @@ func runAgent(ctx context.Context, c *config.Config, load func() (*config.Config
 	if err != nil {
 		return err
 	}
-	stopPlugins, err := startPlugins(relay, engine)
+	stopPlugins, err := startPlugins(relay, engine) //nolint:contextcheck // plugins may connect until they are stopped
 	if err != nil {
 		return errors.Join(err, engine.Close())
 	}
@@ -132,7 +132,7 @@ func runAgent(ctx context.Context, c *config.Config, load func() (*config.Config
 		return errors.Join(err, server.Stop(ctx))
 	}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(socket) }() // waited for below
+	go func() { served <- server.Serve(socket) }() //nolint:contextcheck // waited for below; Stop ends it
 	defer l.reloadOnHangUp(ctx, load)()
 	log.Info("agent is serving", "socket", c.Listen, "state_dir", c.StateDir, "took", time.Since(start))
 	notifyReady(ctx, log)
