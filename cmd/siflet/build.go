@@ -31,8 +31,8 @@ func (w *workshop) buildCommand() *cobra.Command {
 			"  docker://NAME, oras://NAME, library://NAME, https://HOST/PATH,\n" +
 			"  docker-archive:FILE, oci-archive:FILE, oci:DIR\n" +
 			"  IMAGE.sif, or a sandbox's directory   another image\n\n" +
-			"The sections %pre and %setup run on this machine, as root. All others, and what they\n" +
-			"leave running, are kept to the image. Nothing is left of a build that fails.",
+			"The sections %pre and %setup run on this machine, as who calls. All others, and what they\n" +
+			"leave running, are kept to the image, and are root there. Nothing is left of a build that fails.",
 		Example: "  siflet build web.sif web.def\n  siflet build --sandbox debian docker://debian:12\n  siflet build debian.sif debian",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 2 {

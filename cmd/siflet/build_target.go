@@ -96,7 +96,11 @@ func (j *job) keep(b *build.Build) error {
 	if err := b.Keep(ctx, root); err != nil {
 		return errors.Join(fmt.Errorf("keep the root file system: %w", err), os.RemoveAll(dir))
 	}
-	info(j.stderr, "the root file system is kept in %s; remove it when it is of no more use: rm -rf %s", root, dir)
+	remove := "rm -rf " + dir
+	if j.user != nil && j.feign == nil { // there may be files of others
+		remove = "unshare --map-auto --map-root-user " + remove
+	}
+	info(j.stderr, "the root file system is kept in %s; remove it when it is of no more use: %s", root, remove)
 	return nil
 }
 

@@ -9,10 +9,12 @@ import (
 )
 
 // copyTree copies the tree below from into the empty directory to, with all that its
-// inodes are: owners, modes, times, extended attributes, hard links, devices and holes.
-func copyTree(ctx context.Context, from, to int, accessible bool) error {
-	c := &treeCopy{ctx: ctx, to: to, accessible: accessible, names: map[inodeID]string{}}
-	return walk(ctx, from, visitor{visit: c.add, left: c.left})
+// inodes are: owners, modes, times, extended attributes, hard links, devices and holes. Devices
+// that the caller may not make are left out and counted.
+func copyTree(ctx context.Context, from, to int, accessible bool) (devices int, err error) {
+	c := &treeCopy{ctx: ctx, to: to, accessible: accessible, names: map[inodeID]string{}, confined: linux.InUserNamespace()}
+	err = walk(ctx, from, visitor{visit: c.add, left: c.left})
+	return c.devices, err
 }
 
 type treeCopy struct {
@@ -20,11 +22,17 @@ type treeCopy struct {
 	to         int
 	accessible bool
 	names      map[inodeID]string
+	confined   bool
+	devices    int
 }
 
 func (c *treeCopy) add(i item) error {
 	if i.path == "." {
 		return c.root(i)
+	}
+	if c.confined && i.node.IsNode() {
+		c.devices++
+		return nil
 	}
 	id := inodeID{i.node.Dev, i.node.Ino}
 	if i.node.Links > 1 && !i.node.IsDir() {

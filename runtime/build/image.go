@@ -45,7 +45,7 @@ func (b *Build) times() clamp {
 
 // Sandbox writes the image to a directory, which it makes.
 func (b *Build) Sandbox(ctx context.Context, path string) error {
-	return copyOut(ctx, b.last().root.fd, path, b.o.FixPerms)
+	return copyOut(ctx, b.last().root.fd, path, b.o.FixPerms, b.o.Warn)
 }
 
 // Keep writes the root of the last stage, as far as it got, to a directory.
@@ -53,10 +53,11 @@ func (b *Build) Keep(ctx context.Context, path string) error {
 	if b.Root() == "" {
 		return errors.New("there is no root file system yet")
 	}
-	return copyOut(ctx, b.last().root.fd, path, false)
+	return copyOut(ctx, b.last().root.fd, path, false, b.o.Warn)
 }
 
-func copyOut(ctx context.Context, root int, path string, accessible bool) error {
+// copyOut copies a tree to a new directory; warn hears of what is left out.
+func copyOut(ctx context.Context, root int, path string, accessible bool, warn func(string)) error {
 	if err := os.Mkdir(path, 0o755); err != nil {
 		return err
 	}
@@ -65,8 +66,12 @@ func copyOut(ctx context.Context, root int, path string, accessible bool) error 
 		return err
 	}
 	defer linux.Close(to)
-	if err := copyTree(ctx, root, to, accessible); err != nil {
+	devices, err := copyTree(ctx, root, to, accessible)
+	if err != nil {
 		return fmt.Errorf("copy %w", err)
+	}
+	if devices > 0 && warn != nil {
+		warn(fmt.Sprintf("%d devices of the image are left out, which root alone can make", devices))
 	}
 	return nil
 }

@@ -82,7 +82,7 @@ type described struct {
 func TestSandboxHasAllThatATreeHas(t *testing.T) {
 	needRoot(t)
 	from, to := everything(t), filepath.Join(t.TempDir(), "copy")
-	must(t, copyOut(t.Context(), openDir(t, from), to, false))
+	must(t, copyOut(t.Context(), openDir(t, from), to, false, nil))
 	want, got := describe(t, from), describe(t, to)
 	for name, d := range want {
 		if got[name] != d {

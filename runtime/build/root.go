@@ -197,5 +197,6 @@ func (r *root) copyLayers(ctx context.Context, names []string) error {
 		return err
 	}
 	defer linux.Close(to)
-	return copyTree(ctx, from, to, false)
+	_, err = copyTree(ctx, from, to, false)
+	return err
 }

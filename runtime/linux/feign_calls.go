@@ -29,9 +29,9 @@ type wish struct {
 
 // Numbers of calls.
 type callNumbers struct {
-	arch                                uint32
-	chown, fchown, lchown, fchownat     int32
-	stat, fstat, lstat, fstatat, statx_ int32
+	arch                               uint32
+	chown, fchown, lchown, fchownat    int32
+	stat, fstat, lstat, fstatat, statx int32
 }
 
 func ownCalls() callNumbers {
@@ -70,7 +70,7 @@ func (n callNumbers) wishOf(c *call) (wish, bool) {
 		return wish{dir: dir, flags: empty, answer: c.args[1]}, true
 	case n.fstatat:
 		return wish{dir: dir, path: c.args[1], flags: c.args[3], answer: c.args[2]}, true
-	case n.statx_:
+	case n.statx:
 		return wish{dir: dir, path: c.args[1], flags: c.args[2], answer: c.args[4], statx: true, mask: uint32(c.args[3])}, true //nolint:gosec // as above
 	}
 	return wish{}, false

@@ -30,6 +30,11 @@ func (s Stat) IsSocket() bool { return s.Mode&unix.S_IFMT == unix.S_IFSOCK }
 // IsFIFO reports a pipe.
 func (s Stat) IsFIFO() bool { return s.Mode&unix.S_IFMT == unix.S_IFIFO }
 
+// IsNode reports whether it is a device, of any kind.
+func (s Stat) IsNode() bool {
+	return s.Mode&unix.S_IFMT == unix.S_IFCHR || s.Mode&unix.S_IFMT == unix.S_IFBLK
+}
+
 // IsDevice reports the device node of that type ("c", "b" or "p") and number.
 func (s Stat) IsDevice(kind string, major, minor uint32) bool {
 	return s.Mode&unix.S_IFMT == deviceType(kind) && s.Rdev == unix.Mkdev(major, minor)
