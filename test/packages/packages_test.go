@@ -97,7 +97,9 @@ func TestTheDebHasEverything(t *testing.T) {
 func TestTheRPMHasEverything(t *testing.T) {
 	rpm := find(t, "*.rpm")
 	names := strings.Fields(output(t, "rpm", "-qlp", "--nosignature", rpm))
-	names = slices.DeleteFunc(names, func(name string) bool { return filepath.Base(name) == "siflet" && name != "/usr/bin/siflet" && !strings.Contains(name, "completions") }) // directories
+	names = slices.DeleteFunc(names, func(name string) bool {
+		return filepath.Base(name) == "siflet" && name != "/usr/bin/siflet" && !strings.Contains(name, "completions")
+	}) // directories
 	checkFiles(t, names)
 	if got := output(t, "rpm", "-qcp", "--nosignature", rpm); strings.TrimSpace(got) != "/etc/siflet/config.toml" {
 		t.Errorf("configuration files are %q", got)
