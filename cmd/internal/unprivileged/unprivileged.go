@@ -147,7 +147,7 @@ const ServerVar = "SIFLET_SQUASHFUSE"
 func (w *Way) serving(o Options) error {
 	if w.NoFUSE = linux.ProbeFUSE(); w.NoFUSE != nil {
 		w.FUSE.Path = supervisor.NoFUSE
-		return nil
+		return nil //nolint:nilerr // there is another way
 	}
 	options := ""
 	if w.Alone != nil {
