@@ -84,6 +84,13 @@ func KeepDirectory(dir string) error {
 	return nil
 }
 
+// KeepPlace holds a socket's place, dir/name, for DialProcess to find as long as this process
+// lives, whatever becomes of the name.
+func KeepPlace(dir, name string) error {
+	_, err := openFD(dir+"/"+name, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	return err
+}
+
 // DialUnix connects to dir/name; the socket is non-blocking afterwards.
 func DialUnix(dir, name string) (FD, error) {
 	return dialPlace(dir+"/"+name, func(connect func(*unix.SockaddrUnix) error) error { return atDir(dir, name, connect) })

@@ -59,8 +59,8 @@ func DialProcess(id ProcessID) (FD, error) {
 		return NoFD, err
 	}
 	place, err := process.listensAt(id.PID)
-	if errors.Is(err, unix.EPERM) {
-		return NoFD, err // the place takes privileges over the network namespace
+	if errors.Is(err, unix.EPERM) { // it takes privileges over the network namespace
+		place, err = keptPlace(id.PID)
 	}
 	if err != nil {
 		// Its files go first when a process ends.
@@ -121,4 +121,28 @@ func (f FD) boundAt() (FD, error) {
 		return NoFD, fmt.Errorf("open the place of a unix socket: %w", err)
 	}
 	return FD(n), nil
+}
+
+// keptPlace is the place of a unix socket that a process keeps by KeepPlace.
+func keptPlace(pid int) (FD, error) {
+	dir := "/proc/" + strconv.Itoa(pid) + "/fd/"
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return NoFD, err
+	}
+	for _, e := range entries {
+		to, err := os.Readlink(dir + e.Name())
+		if err != nil || strings.HasPrefix(to, "socket:") { // a socket, not its place
+			continue
+		}
+		place, err := openFD(dir+e.Name(), unix.O_PATH, 0)
+		if err != nil {
+			continue // closed meanwhile
+		}
+		if place.Kind() == KindSocket {
+			return place, nil
+		}
+		_ = place.Close() // nothing was written
+	}
+	return NoFD, fmt.Errorf("process %d keeps the place of no unix socket: its name is lost for good", pid)
 }

@@ -22,7 +22,7 @@ type Client struct {
 func At(dir string) *Client { return &Client{dir: dir} }
 
 // Of is At for a supervisor that is also reached when its socket has lost its name, by
-// who may look into it: root.
+// who may look into it: root and its user.
 func Of(process linux.ProcessID, dir string) *Client { return &Client{dir: dir, process: process} }
 
 // Dial is At after making sure that one does.

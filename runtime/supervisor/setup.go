@@ -70,7 +70,7 @@ func (s *server) setup() error {
 		return err
 	}
 	if s.lone() { // whose run directory, of which this is RUN/instances/ID, may be in /tmp
-		if err := linux.KeepDirectory(path.Dir(path.Dir(s.cfg.Dir))); err != nil {
+		if err := errors.Join(linux.KeepDirectory(path.Dir(path.Dir(s.cfg.Dir))), linux.KeepPlace(s.cfg.Dir, socketName)); err != nil {
 			return err
 		}
 	}
