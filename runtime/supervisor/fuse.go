@@ -12,7 +12,7 @@ import (
 	"github.com/siflet/siflet/runtime/program"
 )
 
-// FUSE is how file systems are served without privileges: the path of squashfuse, and
+// FUSE is how file systems are served without privileges: the path of siflet-fuse, and
 // what options there are beside those of the file system.
 type FUSE struct {
 	Path    string `json:"path,omitempty"`

@@ -22,7 +22,7 @@ const ProbeName = "siflet-probe"
 func (m *Machine) userFiles(ctx context.Context) {
 	way, err := unprivileged.Find(unprivileged.Options{Root: true})
 	if err != nil {
-		m.problem("fuse", "install siflet anew: siflet-fuse belongs to it", "%v", err)
+		m.problem("fuse", "", "%v", err)
 		return
 	}
 	if way.Alone != nil {
@@ -53,7 +53,7 @@ func (m *Machine) userFiles(ctx context.Context) {
 		{"fuse", "fuse", "images can be served with " + way.FUSE.Path, "ask an administrator: modprobe fuse; chmod 666 /dev/fuse"},
 	} {
 		if one.what == "fuse" && way.NoFUSE != nil {
-			m.warn(one.check, one.next, "images are unpacked into a temporary directory each time: %v", way.NoFUSE)
+			m.warn(one.check, "", "images are unpacked into a temporary directory each time: %v", way.NoFUSE)
 			continue
 		}
 		m.judge(Problem, one.check, one.next, one.fine, inside(own, one.what, dir, way.FUSE))

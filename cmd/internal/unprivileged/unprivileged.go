@@ -5,7 +5,6 @@
 package unprivileged
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -139,51 +138,40 @@ func findSystem(name string) string {
 	return ""
 }
 
-// ServerVar names a program to serve images by, instead of the one that is found.
+// ServerVar names a program to serve images by, instead of siflet-fuse.
 const ServerVar = "SIFLET_SQUASHFUSE"
 
-// serving finds what serves images: siflet-fuse or, where that is not installed, the
-// fastest squashfuse. With no ids but the caller's own everything is theirs.
+// serving finds what serves images. With no ids but the caller's own everything is theirs.
+// squashfuse can't do it: it lists attributes of names that start with "trusted.", and an
+// overlay in a user namespace changes no file of which it can't copy what is listed.
 func (w *Way) serving(o Options) error {
 	if w.NoFUSE = linux.ProbeFUSE(); w.NoFUSE != nil {
 		w.FUSE.Path = supervisor.NoFUSE
 		return nil //nolint:nilerr // there is another way
 	}
-	options := ""
-	if w.Alone != nil {
-		uid, gid := 0, 0
-		if !w.Root {
-			uid, gid = os.Geteuid(), os.Getegid()
-		}
-		options = fmt.Sprintf("uid=%d,gid=%d", uid, gid)
+	named := os.Getenv(ServerVar)
+	if strings.HasPrefix(filepath.Base(named), "squashfuse") {
+		return fmt.Errorf("%s: %s can't serve images: overlays can't copy the attributes that it lists; leave the variable out, for siflet-fuse", ServerVar, named)
 	}
-	if own, err := setup.Program(os.Getenv(ServerVar), "siflet-fuse"); err == nil {
-		if options != "" && o.Owners && os.Getenv(ServerVar) == "" {
-			options += ",owners"
-		}
-		w.FUSE = supervisor.FUSE{Path: own, Options: options}
-		return nil
-	} else if os.Getenv(ServerVar) != "" {
+	path, err := setup.Program(named, "siflet-fuse")
+	switch {
+	case err != nil && named != "":
 		return fmt.Errorf("%s: %w", ServerVar, err)
-	}
-	path := find("squashfuse_ll") // with several threads
-	if path == "" {
-		path = find("squashfuse")
-	}
-	if path == "" {
-		w.FUSE.Path = supervisor.NoFUSE
-		w.NoFUSE = errors.New("siflet-fuse, which belongs to siflet, is not there, nor is squashfuse: install the package of that name")
+	case err != nil:
+		w.FUSE.Path, w.NoFUSE = supervisor.NoFUSE, err
 		return nil
 	}
-	if options != "" && !knows(path, "uid=") {
-		options = "" // what is not the caller's is nobody's then, and can't be changed
+	w.FUSE.Path = path
+	if w.Alone == nil {
+		return nil
 	}
-	w.FUSE = supervisor.FUSE{Path: path, Options: options}
+	uid, gid := 0, 0
+	if !w.Root {
+		uid, gid = os.Geteuid(), os.Getegid()
+	}
+	w.FUSE.Options = fmt.Sprintf("uid=%d,gid=%d", uid, gid)
+	if o.Owners && named == "" {
+		w.FUSE.Options += ",owners"
+	}
 	return nil
-}
-
-// knows says that a squashfuse has an option, whose name is in the program then.
-func knows(path, option string) bool {
-	text, err := os.ReadFile(path)
-	return err == nil && bytes.Contains(text, []byte(option))
 }
