@@ -44,9 +44,6 @@ func (o *actionOptions) defaultMounts(spec *runtime.ContainerSpec, p place, ownP
 		}
 		add("bind-paths", runtime.Mount{Source: source, Target: target, Optional: true})
 	}
-	if err := o.homeMount(p, add); err != nil {
-		return err
-	}
 	for _, path := range []string{"/tmp", "/var/tmp"} {
 		switch {
 		case !o.contain:
@@ -60,6 +57,10 @@ func (o *actionOptions) defaultMounts(spec *runtime.ContainerSpec, p place, ownP
 		default:
 			add("tmp", runtime.Mount{Type: "tmpfs", Target: path, Data: "mode=1777," + o.room(), NoSuid: true, NoDev: true})
 		}
+	}
+	// Some homes are in there.
+	if err := o.homeMount(p, add); err != nil {
+		return err
 	}
 	if !o.contain && o.site.UserBindControl && !within(p.cwd, p.home) && !systemDirectory(p.cwd) {
 		bind("cwd", p.cwd)
