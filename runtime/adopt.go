@@ -170,7 +170,7 @@ func (e *Engine) adoptOne(ctx context.Context, i *instance) error {
 			e.lost(i) //nolint:contextcheck // what a dead supervisor left is killed whoever asks
 		default:
 			// It and what it watches may live: stopping the instance ends that.
-			i.rec.Reason = err.Error()
+			i.rec.Reason, i.mute = err.Error(), true
 			e.cfg.Log.Warn("supervisor does not answer", "instance", i.id, "error", err)
 			e.background(func() { e.adoptLater(i) }) //nolint:contextcheck // it goes on as long as the engine does
 		}
@@ -213,7 +213,7 @@ func (e *Engine) lost(i *instance) {
 		}
 	}
 	i.mu.Lock()
-	i.alive = false
+	i.alive, i.mute = false, false
 	if i.rec.Reason == "" {
 		i.rec.Reason = "its supervisor is gone"
 	}

@@ -68,16 +68,20 @@ func (v *view) running(id string) (*container, *supervisor.Client, error) {
 	}
 	c.inst.mu.Lock()
 	defer c.inst.mu.Unlock()
-	// A person's instance goes on, mounts and all, when its first process has ended.
-	stays := c.inst.rec.Spec.EndWithInit && c.inst.alive && !c.rec.StartedAt.IsZero()
 	switch state := c.stateLocked(); {
-	case legal(opExec, state), stays:
+	case legal(opExec, state), c.staysLocked():
 	case state == ContainerExited && c.exit != nil:
 		return nil, nil, errorf(ErrNotReady, "container %s has exited (%d)%s; it must be running", id, c.exit.Code, afterColon(c.exit.Message))
 	default:
 		return nil, nil, errorf(ErrNotReady, "container %s is %s, not running", id, state)
 	}
 	return c, c.inst.client, nil
+}
+
+// staysLocked says that commands can be run in a container whether its first process has
+// ended or not: a person's instance goes on, mounts and all.
+func (c *container) staysLocked() bool {
+	return c.inst.rec.Spec.EndWithInit && c.inst.alive && !c.rec.StartedAt.IsZero()
 }
 
 // execRequest is the container's own process with other arguments.

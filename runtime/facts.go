@@ -80,6 +80,7 @@ type instance struct {
 	mu         sync.Mutex
 	rec        instanceRecord
 	alive      bool   // the supervisor answers
+	mute       bool   // it is there, and does not
 	gone       bool   // removed: not to be used any more
 	ending     bool   // its init was told to end
 	unheard    bool   // its ID may have reached nobody yet
@@ -256,6 +257,7 @@ func (i *instance) snapshotLocked() Instance {
 	out := Instance{
 		ID: i.id, Spec: r.Spec, State: instanceState(r.ReadyAt, r.StoppedAt, i.alive), CreatedAt: r.CreatedAt,
 		Network: r.Network, Netns: r.Netns, Cgroup: r.Cgroup, Reason: r.Reason, Labels: r.Labels, BootID: r.BootID, NetworkLost: i.netLost,
+		Mute: i.mute && r.StoppedAt.IsZero(),
 	}
 	if i.alive {
 		out.SupervisorPID, out.InitPID = r.SupervisorPID, r.InitPID

@@ -24,7 +24,7 @@ func (c *container) overtaken(err error) error {
 	switch {
 	case c.gone, c.claim != nil && c.claim.what == claimRemove:
 		return errorf(ErrNotReady, "container %s is being removed", c.id)
-	case c.exit != nil:
+	case c.exit != nil && !c.staysLocked():
 		return errorf(ErrNotReady, "container %s has exited (%d)%s", c.id, c.exit.Code, afterColon(c.exit.Message))
 	case errors.Is(err, supervisor.ErrGone):
 		return as(ErrUnavailable, err)

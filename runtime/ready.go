@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/siflet/siflet/network"
+	"github.com/siflet/siflet/runtime/supervisor"
 )
 
 // Ready returns nil when instances can be expected to run.
@@ -114,6 +115,9 @@ func OpenReader(ctx context.Context, cfg Config) (*Reader, error) {
 		wait.Go(func() {
 			client, err := dial(ctx, i)
 			if err != nil {
+				i.mu.Lock()
+				i.mute = !errors.Is(err, supervisor.ErrGone)
+				i.mu.Unlock()
 				return
 			}
 			ask, cancel := context.WithTimeout(ctx, answerTime)

@@ -123,6 +123,9 @@ type Instance struct {
 	Labels      Labels `json:"labels,omitzero"`
 	// BootID is the kernel's when it was made.
 	BootID string `json:"boot_id,omitempty"`
+	// Mute says that what watches over an instance that is not ready is there, and does not
+	// answer: all of it may run. To stop or remove the instance kills it.
+	Mute bool `json:"mute,omitempty"`
 	// Reason is why a not-ready instance is not ready, when there is a reason to tell.
 	Reason string `json:"reason,omitempty"`
 }

@@ -30,6 +30,20 @@ func permit(ctx context.Context, by Trust, i *resolvedImage, namespace string) e
 	return err
 }
 
+// Usable says whether the images of a container that is to be created are there, and may run.
+func (e *Engine) Usable(ctx context.Context, of InstanceSpec, spec ContainerSpec) error {
+	var rec containerRecord
+	var err error
+	if rec.Image, err = e.resolve(ctx, spec.Image); err != nil {
+		return err
+	}
+	if rec.Images, err = e.resolveMounts(ctx, spec.Mounts); err != nil {
+		return err
+	}
+	planned := &container{inst: &instance{rec: instanceRecord{Spec: of}}}
+	return errors.Join(e.mountable(&rec), e.permitAll(ctx, planned, &rec))
+}
+
 // permitAll checks the images of a container: its own and those it mounts.
 func (e *Engine) permitAll(ctx context.Context, c *container, rec *containerRecord) error {
 	if e.cfg.Trust == nil {

@@ -81,7 +81,7 @@ func (e *Engine) observe(i *instance) (supervisor.Status, error) {
 	}
 	w := &watch{cancel: cancel, done: make(chan struct{})}
 	i.mu.Lock()
-	i.watch, i.client, i.alive = w, client, true
+	i.watch, i.client, i.alive, i.mute = w, client, true, false
 	i.mu.Unlock()
 	e.background(func() {
 		defer close(w.done)

@@ -65,8 +65,11 @@ func (w *workshop) complain(problems []error) {
 // fileSays reads a SIF file.
 func (w *workshop) fileSays(path string) (contract.Attributes, error) {
 	f, err := sif.Open(path)
+	if why := unwrapPath(err); why != err { //nolint:errorlint // whether it names the file
+		return contract.Attributes{}, fmt.Errorf("image %s: %w", path, why)
+	}
 	if err != nil {
-		return contract.Attributes{}, unwrapPath(err)
+		return contract.Attributes{}, err
 	}
 	defer f.Close() //nolint:errcheck // read only
 	said, ok, err := inspect.Recorded(f)

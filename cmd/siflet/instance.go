@@ -62,7 +62,7 @@ func clearDead(ctx context.Context, engine *runtime.Engine, name string) error {
 			if err := engine.RemoveInstance(ctx, i.ID); err != nil {
 				return fmt.Errorf("remove the ended instance %s: %w", name, err)
 			}
-		case i.State == runtime.InstanceReady:
+		case i.State == runtime.InstanceReady, i.Mute:
 		case !thisBoot(i):
 			_ = engine.RemoveInstance(ctx, i.ID) // the next one tries again
 		default:

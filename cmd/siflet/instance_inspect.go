@@ -159,6 +159,9 @@ func (w *workshop) restart(ctx context.Context, name string, grace time.Duration
 	spec := c.Spec
 	// Who listened there has left.
 	spec.Mounts = slices.DeleteFunc(slices.Clone(spec.Mounts), func(m runtime.Mount) bool { return m.Target == notifyTarget })
+	if err := engine.Usable(ctx, i.Spec, spec); err != nil {
+		return fmt.Errorf("%w; the instance is as it was", err)
+	}
 	signal, err := runtime.ParseSignal(c.StopSignal)
 	if err != nil {
 		signal = signalTerminate

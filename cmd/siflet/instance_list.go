@@ -34,7 +34,7 @@ func (w *workshop) listCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list [flags] [GLOB]", Short: "list instances and how they are",
 		Long: "List instances and how they are.\n\nSTATUS is running, exited with the status of the service, or restarting with that of its last run; with a\n" +
-			"health check also starting, healthy or unhealthy; no network, where what gave it one without root has ended. What has exited is listed until it is stopped or started\nagain, but not when the machine was started anew.",
+			"health check also starting, healthy or unhealthy; no network, where what gave it one without root has ended;\nno answer, where what watches over it hangs: stop kills it. What has exited is listed until it is stopped or started\nagain, but not when the machine was started anew.",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return usageError{text: "want one name or pattern; quote patterns: 'web*'"}

@@ -66,8 +66,8 @@ func (w *workshop) startCommand(verb, short string) *cobra.Command {
 // run starts the instance and waits for it as the flags say.
 func (s *starting) run(cmd *cobra.Command, ref, name string, args []string) error {
 	ctx := cmd.Context()
-	if !validInstanceName(name) {
-		return fmt.Errorf("while checking instance name: %s is not a valid instance name; use letters, digits, '.', '_' and '-', 128 of them at most", name)
+	if !validInstanceName(name) || name[0] == '-' {
+		return fmt.Errorf("while checking instance name: %s is not a valid instance name; use letters, digits, '.', '_' and, but not first, '-', 128 of them at most", name)
 	}
 	s.name = name
 	var err error

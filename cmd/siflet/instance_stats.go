@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/siflet/siflet/cgroups"
+	"github.com/siflet/siflet/runtime"
 )
 
 func (w *workshop) statsCommand() *cobra.Command {
@@ -34,9 +35,9 @@ func (w *workshop) statsCommand() *cobra.Command {
 }
 
 // stats measures a pod, or what runs in an instance: its limits are those of
-// its one container.
+// its one container, as long as that has a process.
 func (t target) stats() (cgroups.Stats, error) {
-	if t.instance.Spec.Pod {
+	if t.instance.Spec.Pod || t.container.State != runtime.ContainerRunning {
 		all, err := t.view.InstanceStats(t.instance.ID)
 		return all.Stats, err
 	}

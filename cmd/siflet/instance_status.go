@@ -14,6 +14,7 @@ const (
 	stateRestarting = "restarting"
 	stateExited     = "exited"
 	stateCutOff     = "no network" // it has lost it
+	stateMute       = "no answer"  // of what watches over it, which is there
 )
 
 // status is how an instance is.
@@ -27,6 +28,9 @@ type status struct {
 
 // statusOf is the state of an instance with its one container.
 func statusOf(i runtime.Instance, c *runtime.Container) status {
+	if i.Mute {
+		return status{state: stateMute}
+	}
 	if c == nil {
 		if i.State == runtime.InstanceReady {
 			return status{state: stateRunning}

@@ -100,6 +100,10 @@ func (w *workshop) stop(ctx context.Context, o stopOptions, glob string) error {
 // instance away with whatever did not obey.
 func (w *workshop) stopOne(ctx context.Context, engine *runtime.Engine, i runtime.Instance, signal int, grace time.Duration) error {
 	subject := fmt.Sprintf("%s instance of %s (PID=%d)", i.Spec.Name, printable(attributes(i).Image), i.InitPID)
+	if i.Mute {
+		info(w.stderr, "Killing %s (its supervisor does not answer)", i.Spec.Name)
+		return engine.RemoveInstance(ctx, i.ID)
+	}
 	if i.State != runtime.InstanceReady {
 		info(w.stderr, "Removing %s, which has ended", i.Spec.Name)
 		return engine.RemoveInstance(ctx, i.ID)

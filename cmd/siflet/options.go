@@ -213,7 +213,7 @@ func (o *actionOptions) check() error {
 	if o.writable && (o.writableTmpfs || len(o.overlays) > 0) {
 		return usageError{text: "--writable goes with neither --writable-tmpfs nor --overlay"}
 	}
-	if o.net && !slices.Contains([]string{"bridge", "none"}, o.network) {
+	if !slices.Contains([]string{"bridge", "none"}, o.network) {
 		return fmt.Errorf("--network %q is not supported yet; want bridge or none", o.network)
 	}
 	for _, server := range o.dns {

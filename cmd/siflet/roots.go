@@ -63,7 +63,9 @@ func callerRoots() (roots, error) {
 // images and instances.
 func ownDirHint(err error) string {
 	var failed *fs.PathError
-	if !errors.As(err, &failed) || !errors.Is(err, fs.ErrPermission) && !errors.Is(err, linux.EROFS) && !errors.Is(err, linux.ENOTDIR) {
+	full := errors.Is(err, linux.ENOSPC) || errors.Is(err, linux.EDQUOT)
+	closed := errors.Is(err, fs.ErrPermission) || errors.Is(err, linux.EROFS) || errors.Is(err, linux.ENOTDIR)
+	if !errors.As(err, &failed) || !full && !closed {
 		return ""
 	}
 	r, rerr := callerRoots()
@@ -71,6 +73,9 @@ func ownDirHint(err error) string {
 	onTheWay := failed.Op == "mkdir" && below(r.base, failed.Path)
 	if rerr != nil || !onTheWay && !below(failed.Path, r.base) {
 		return ""
+	}
+	if full {
+		return "; set " + configDirVar + " to a directory that has room"
 	}
 	return "; set " + configDirVar + " to a directory that can be written"
 }

@@ -50,7 +50,8 @@ func TestErrorsOfTheOwnDirectorySayWhichVariableNamesIt(t *testing.T) {
 		{&fs.PathError{Op: "mkdir", Path: "/no", Err: syscall.EROFS}, true},
 		{&fs.PathError{Op: "open", Path: "/no/such/.siflet/x", Err: syscall.EACCES}, true},
 		{&fs.PathError{Op: "open", Path: "/no", Err: syscall.EACCES}, false},
-		{&fs.PathError{Op: "open", Path: "/no/such/.siflet/x", Err: syscall.ENOSPC}, false},
+		{&fs.PathError{Op: "open", Path: "/no/such/.siflet/x", Err: syscall.ENOSPC}, true},
+		{&fs.PathError{Op: "open", Path: "/no/such/.siflet/x", Err: syscall.EINVAL}, false},
 		{&fs.PathError{Op: "mkdir", Path: "/other", Err: syscall.EACCES}, false},
 		{errors.New("any"), false},
 	} {

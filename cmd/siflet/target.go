@@ -69,6 +69,9 @@ func (w *workshop) target(ctx context.Context, name string) (target, error) {
 	for _, v := range views {
 		var found []target
 		for _, i := range v.Instances() {
+			if i.Mute && i.Spec.Name == name {
+				return target{}, fmt.Errorf("instance %s: its supervisor does not answer, and it may run; to kill it: siflet instance stop %[1]s", name)
+			}
 			if i.State != runtime.InstanceReady {
 				if i.Spec.Name == name && !i.Spec.Pod && thisBoot(i) {
 					missing.text += fmt.Sprintf(": it has %s; start it again, or see why it ended: siflet instance logs %s",
