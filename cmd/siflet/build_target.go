@@ -33,7 +33,7 @@ func (j *job) vacant(name string) error {
 	case !there.IsDir() && !there.Mode().IsRegular() && there.Mode()&fs.ModeSymlink == 0:
 		return fmt.Errorf("build target %q is %s, which an image can't replace; name another", name, kindOf(there.Mode()))
 	case there.IsDir() && !isSandbox(j.output):
-		return fmt.Errorf("build target '%s' is not empty and no sandbox image; remove it if nobody needs it, or name another", name)
+		return fmt.Errorf("build target '%s' is not empty and no sandbox image; remove it if nobody needs it, or name another%s", name, j.removing())
 	case j.o.update && !there.IsDir():
 		return fmt.Errorf("build target %q is no sandbox: only a sandbox can be updated", name)
 	case !j.o.force && !j.o.update:
@@ -44,6 +44,14 @@ func (j *job) vacant(name string) error {
 		return fmt.Errorf(text, name)
 	}
 	return nil
+}
+
+// removing says how a user who is not root removes what belongs to other ids.
+func (j *job) removing() string {
+	if linux.IsRoot() {
+		return ""
+	}
+	return ". What belongs to other ids of yours goes by: siflet exec --fakeroot IMAGE rm -rf " + j.output
 }
 
 // isSandbox says that a directory looks like an image, or is empty: what else there is

@@ -31,21 +31,34 @@ func subIDs(path, name string, id int) ([]user.SubID, error) {
 	return ids, err
 }
 
-// spread maps own to itself, or to self if that is another number, and the other ids from 0
-// on to those of ranges, in their order.
+// spread maps own to self, which is 0 or own itself, and the other ids to those of ranges: 1
+// to the first of them, and so on, whatever self is, so that files belong to the same ids for
+// both. Where 0 is not self it has what own would have.
 func spread(self, own uint32, ranges []user.SubID) []program.IDMap {
 	maps := []program.IDMap{{Container: self, Host: own, Length: 1}}
-	next := uint32(0)
+	total := uint32(0)
+	for _, r := range ranges {
+		total += min(uint32(r.Count), maxID+1-total) //nolint:gosec // checked in subIDs
+	}
+	last := min(total, maxID) // that has one
+	if self != 0 {
+		zero := self
+		if self > last {
+			zero, last = total, min(last, total-1)
+		}
+		maps = append(maps, program.IDMap{Container: 0, Host: nth(zero, ranges), Length: 1})
+	}
+	next := uint32(1)
 	for _, r := range ranges {
 		host, left := uint32(r.SubID), uint32(r.Count) //nolint:gosec // checked in subIDs
-		for left > 0 && next <= maxID {
-			if next == self {
-				next++
-				continue
-			}
-			some := min(left, maxID+1-next)
-			if next < self {
+		for left > 0 && next <= last {
+			some := min(left, last+1-next)
+			switch {
+			case next < self:
 				some = min(some, self-next)
+			case next == self:
+				next, host, left = next+1, host+1, left-1
+				continue
 			}
 			maps = append(maps, program.IDMap{Container: next, Host: host, Length: some})
 			next, host, left = next+some, host+some, left-some
@@ -53,6 +66,18 @@ func spread(self, own uint32, ranges []user.SubID) []program.IDMap {
 	}
 	slices.SortFunc(maps, func(a, b program.IDMap) int { return cmp.Compare(a.Container, b.Container) })
 	return maps
+}
+
+// nth is an id of ranges, counted from 1.
+func nth(n uint32, ranges []user.SubID) uint32 {
+	for _, r := range ranges {
+		host, count := uint32(r.SubID), uint32(r.Count) //nolint:gosec // checked in subIDs
+		if n <= count {
+			return host + n - 1
+		}
+		n -= count
+	}
+	return 0
 }
 
 // mapper maps ids with newuidmap(1) and newgidmap(1), to which that is permitted.
