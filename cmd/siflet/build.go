@@ -220,6 +220,7 @@ func (j *job) finish(ctx context.Context, b *build.Build) error {
 		if err := b.Sandbox(ctx, made); err != nil {
 			return err
 		}
+		j.warnUnnoted()
 		return j.place(made)
 	}
 	j.say("Creating SIF file...")

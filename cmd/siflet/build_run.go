@@ -14,6 +14,7 @@ import (
 	"github.com/siflet/siflet/runtime/action"
 	"github.com/siflet/siflet/runtime/build"
 	"github.com/siflet/siflet/runtime/image"
+	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/program"
 )
 
@@ -68,6 +69,10 @@ func (j *job) findWay() error {
 func (j *job) toldAlone() {
 	if j.feign != nil && !j.told {
 		j.told = true
+		if !linux.KeepsNotes(j.work.dir) {
+			warn(j.stderr, "there are no attributes in %s, so that what sections give to others, or change of others', is root's; name another directory with --tmpdir", j.o.temporary())
+			return
+		}
 		info(j.stderr, "no ids but yours can be mapped: whom sections give files to is noted for the image, and all processes are root's; "+
 			"a range in /etc/subuid and /etc/subgid, and newuidmap, make it real")
 	}
@@ -77,9 +82,22 @@ func (j *job) warnUnnoted() {
 	if j.feign == nil {
 		return
 	}
-	if lost := j.feign.Lost.Load(); lost > 0 {
-		warn(j.stderr, "%d files are root's in the image instead of whose they were to be: there are no attributes in %s; name another directory with --tmpdir", lost, j.o.temporary())
+	if lost := j.feign.Lost.Load(); lost > 0 && linux.KeepsNotes(j.work.dir) {
+		warn(j.stderr, "%s root's in the image instead of whose they were to be: that could not be noted in %s; name another directory with --tmpdir", are(lost, "file"), j.o.temporary())
 	}
+	if lost := j.feign.Others.Load(); lost > 0 {
+		warn(j.stderr, "%s of links, pipes and sockets to others had no effect: they are root's in the image", counted(lost, "change"))
+	}
+	if lost := j.feign.Devices.Load(); lost > 0 {
+		warn(j.stderr, "%s not in the image, though mknod seemed to work: root alone can make devices", are(lost, "device"))
+	}
+}
+
+func are(n int64, what string) string {
+	if n == 1 {
+		return "1 " + what + " is"
+	}
+	return counted(n, what) + " are"
 }
 
 // buildHome is the home directory of who builds, root.

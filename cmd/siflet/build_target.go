@@ -7,10 +7,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/siflet/siflet/runtime/build"
 	"github.com/siflet/siflet/runtime/convert"
+	"github.com/siflet/siflet/runtime/definition"
 	"github.com/siflet/siflet/runtime/linux"
 )
 
@@ -118,7 +120,26 @@ func (j *job) unfinished(err error) error {
 	if errors.Is(err, linux.ENOSPC) || ok && isWithin(j.work.dir, path.Path) {
 		return temporaryFailure(j.o.temporary(), err)
 	}
+	if _, ok := errors.AsType[*definition.Error](err); ok {
+		return errors.Join(err, j.fullWorkplace(err))
+	}
 	return err
+}
+
+// fullWorkplace is an error if a section may have failed because there is no room for what
+// it writes.
+func (j *job) fullWorkplace(failed error) error {
+	room, err := linux.RoomAt(j.work.dir)
+	const little = 1 << 20
+	full := room.FreeBytes < little || room.Inodes > 0 && room.FreeInodes == 0
+	said := strings.ToLower(failed.Error())
+	if err != nil || !full && !strings.Contains(said, "no space left on device") && !strings.Contains(said, "disk quota exceeded") {
+		return nil
+	}
+	if room.Inodes > 0 && room.FreeInodes == 0 {
+		return fmt.Errorf("--tmpdir %s, where sections write, can take no more files; make room there, or name another directory with --tmpdir", j.o.temporary())
+	}
+	return fmt.Errorf("--tmpdir %s, where sections write, has %s of room left; make room there, or name another directory with --tmpdir", j.o.temporary(), bytesIEC(room.FreeBytes))
 }
 
 // unwritten is what a person should read when the image could not be written: not of the

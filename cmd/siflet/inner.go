@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"os/user"
@@ -19,15 +20,30 @@ import (
 // caller's home directory: the caller seems to be root there.
 const outerHomeVar = "SIFLET_HOME_BEFORE"
 
+// outerVar holds, in such a siflet, the process ID of the outer one, until that is its end.
+const outerVar = "SIFLET_OUTER"
+
+// endWithOuter has this siflet killed when the outer one ends.
+func endWithOuter() error {
+	outer := os.Getenv(outerVar)
+	if outer == "" || !linux.InUserNamespace() {
+		return nil
+	}
+	goruntime.LockOSThread() // the signal that comes when the outer one ends is this thread's
+	if err := linux.EndWithParent(); err != nil {
+		return err
+	}
+	if strconv.Itoa(os.Getppid()) != outer {
+		return errors.New("the siflet that began this is gone")
+	}
+	return os.Unsetenv(outerVar) // the signal stays, also when this siflet starts again
+}
+
 // asOwnRoot runs this very command as root of a user namespace of the caller's, and ends
 // as that does. Root, and who is there already, goes on.
 func (w *workshop) asOwnRoot(files []string) error {
 	if os.Geteuid() == 0 {
-		if os.Getenv(outerHomeVar) == "" || !linux.InUserNamespace() {
-			return nil
-		}
-		goruntime.LockOSThread() // the signal that comes when the outer one ends is this thread's
-		return linux.EndWithParent()
+		return endWithOuter()
 	}
 	way, err := unprivileged.Find(unprivileged.Options{Root: true})
 	if err != nil {
@@ -45,7 +61,7 @@ func (w *workshop) asOwnRoot(files []string) error {
 	signals, stop := signalsToPass()
 	defer stop()
 	code, signal, err := linux.RunInside(own, linux.InsideProcess{
-		Args: os.Args, Env: append(os.Environ(), outerHomeVar+"="+p.home), Files: named(files), Signals: signals,
+		Args: os.Args, Env: append(os.Environ(), outerHomeVar+"="+p.home, outerVar+"="+strconv.Itoa(os.Getpid())), Files: named(files), Signals: signals,
 	})
 	if err != nil {
 		return err

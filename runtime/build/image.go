@@ -24,7 +24,7 @@ func (b *Build) SIF(ctx context.Context, path string, progress func(done int64))
 	objects = append(objects, sif.Object{
 		Type: sif.TypePartition, FS: sif.FSSquash, Part: sif.PartPrimary, Arch: s.arch,
 		Fill: func(w io.WriterAt) (int64, error) {
-			made, failed = pack(ctx, s.root.fd, w, b.times(), b.o.FixPerms, linux.InUserNamespace(), progress)
+			made, failed = pack(ctx, s.root.fd, w, b.times(), b.o.FixPerms, b.owners(s), progress)
 			return made.size, failed
 		},
 	})
@@ -32,7 +32,23 @@ func (b *Build) SIF(ctx context.Context, path string, progress func(done int64))
 	if failed != nil {
 		return Lost{}, failed // nobody asked for objects
 	}
+	if made.stripped > 0 && b.o.Warn != nil {
+		b.o.Warn(strippedText(made.stripped))
+	}
 	return made.lost, err
+}
+
+func strippedText(n int64) string {
+	if n == 1 {
+		return "1 file of the image was to be root's for want of attributes, and is not set-user-ID or set-group-ID any more"
+	}
+	return fmt.Sprintf("%d files of the image were to be root's for want of attributes, and are not set-user-ID or set-group-ID any more", n)
+}
+
+// owners says where the owners of a stage's files are.
+func (b *Build) owners(s *stage) owners {
+	unsure := b.o.Feign != nil && (b.o.Feign.Lost.Load() > 0 || !linux.KeepsNotes(s.root.dir))
+	return owners{noted: linux.InUserNamespace(), unsure: unsure}
 }
 
 // times are those of what the build changed.

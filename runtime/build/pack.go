@@ -44,6 +44,9 @@ func (c clamp) time(t time.Time) time.Time {
 	return c.as
 }
 
+// setID are the bits of set-user-ID and set-group-ID.
+const setID = 0o6000
+
 // inodeID tells inodes apart.
 type inodeID struct{ dev, ino uint64 }
 
@@ -55,7 +58,10 @@ type packer struct {
 	accessible bool
 	// noted says that owners are as notes say.
 	noted bool
-	lost  Lost
+	// unsure says that notes may be missing: what has none is not set-user-ID root then.
+	unsure   bool
+	stripped int64
+	lost     Lost
 	// names are the first names of what has many.
 	names map[inodeID]string
 	// progress, if not nil, hears of done, the bytes of files so far.
@@ -67,21 +73,26 @@ type packer struct {
 type packed struct {
 	size int64
 	lost Lost
+	// stripped counts files that were set-user-ID or set-group-ID.
+	stripped int64
 }
 
+// owners is what a tree's owners are.
+type owners struct{ noted, unsure bool }
+
 // pack writes the tree below root as a squashfs that every reader knows.
-func pack(ctx context.Context, root int, w io.WriterAt, times clamp, accessible, noted bool, progress func(int64)) (packed, error) {
+func pack(ctx context.Context, root int, w io.WriterAt, times clamp, accessible bool, whose owners, progress func(int64)) (packed, error) {
 	fs, err := squashfs.New(ctx, w, squashfs.Options{Compression: squashfs.Gzip, Time: times.as})
 	if err != nil {
 		return packed{}, err
 	}
-	p := &packer{out: fs, times: times, accessible: accessible, noted: noted, names: map[inodeID]string{}, progress: progress}
+	p := &packer{out: fs, times: times, accessible: accessible, noted: whose.noted, unsure: whose.unsure, names: map[inodeID]string{}, progress: progress}
 	if err := walk(ctx, root, visitor{visit: p.add}); err != nil {
 		fs.Abort()
 		return packed{}, err
 	}
 	size, err := fs.Close()
-	return packed{size: size, lost: p.lost}, err
+	return packed{size: size, lost: p.lost, stripped: p.stripped}, err
 }
 
 func (p *packer) add(i item) error {
@@ -103,6 +114,9 @@ func (p *packer) add(i item) error {
 	if uid, gid, ok := linux.ParseOwnerNote(e.Xattrs[linux.OwnerNote]); ok && p.noted {
 		e.UID, e.GID = uid, gid
 		delete(e.Xattrs, linux.OwnerNote)
+	} else if p.unsure && i.node.IsRegular() && e.Mode&setID != 0 {
+		e.Mode &^= setID
+		p.stripped++
 	}
 	switch {
 	case i.node.IsSymlink():

@@ -33,8 +33,9 @@ func FormatOwnerNote(uid, gid uint32) string {
 type Feigning struct {
 	// Filter is a seccomp filter that hands the calls which change owners, or ask for them, to a listener.
 	Filter []byte
-	// Lost counts files that could not be given a note.
-	Lost atomic.Int64
+	// Lost counts files and directories that could not be given a note, Others links, pipes,
+	// sockets and devices, which have no room for one, and Devices what only seemed to be made.
+	Lost, Others, Devices atomic.Int64
 
 	calls callNumbers
 }
@@ -130,13 +131,31 @@ func control(fd FD, request uintptr, arg unsafe.Pointer) unix.Errno {
 	return errno
 }
 
-// note keeps in a file whose it was to be; -1 leaves what it is. Only files and directories
-// have room for that.
-func note(fd int, uid, gid uint32) error {
+// keep notes whose a file was to be, or counts it.
+func (f *Feigning) keep(fd int, uid, gid uint32) {
 	st, err := Fstat(fd)
-	if err != nil || !st.IsRegular() && !st.IsDir() {
-		return err
+	switch {
+	case err == nil && !st.IsRegular() && !st.IsDir():
+		if uid+1 > 1 || gid+1 > 1 { // neither root nor -1
+			f.Others.Add(1)
+		}
+	case err != nil || note(fd, uid, gid) != nil:
+		f.Lost.Add(1)
 	}
+}
+
+// KeepsNotes says that files in a directory that is the caller's can have an OwnerNote.
+func KeepsNotes(dir string) bool {
+	const probe = OwnerNote + ".probe"
+	if err := unix.Setxattr(dir, probe, nil, 0); err != nil {
+		return false
+	}
+	_ = unix.Removexattr(dir, probe) // it means nothing
+	return true
+}
+
+// note keeps in a file or directory whose it was to be; -1 leaves what it is.
+func note(fd int, uid, gid uint32) error {
 	oldUID, oldGID, _ := noteOf(fd)
 	if uid == ^uint32(0) {
 		uid = oldUID

@@ -79,7 +79,6 @@ func (n callNumbers) wishOf(c *call) (wish, bool) {
 // changesOwner says that a call of another kind that this machine knows, of which nothing else
 // is understood, changes an owner.
 func changesOwner(c *call) bool {
-	const x32 = 0x40000000
 	switch c.arch {
 	case unix.AUDIT_ARCH_I386:
 		return slices.Contains([]int32{16, 95, 182, 198, 207, 212, 298}, c.number)
@@ -89,12 +88,32 @@ func changesOwner(c *call) bool {
 	return slices.Contains([]int32{92, 93, 94, 260}, c.number&^x32)
 }
 
+// x32 is in the numbers of calls of that kind.
+const x32 = 0x40000000
+
+// makesNode says that a call makes a device: the filter hands over no other nodes.
+func makesNode(c *call) bool {
+	switch c.arch {
+	case unix.AUDIT_ARCH_I386:
+		return c.number == 14 || c.number == 297
+	case unix.AUDIT_ARCH_ARM:
+		return c.number == 14 || c.number == 324
+	case unix.AUDIT_ARCH_X86_64:
+		return c.number&^x32 == 133 || c.number&^x32 == 259
+	}
+	return c.number == 33
+}
+
 // carryOut notes what a call wants, or answers with a note. Only what a change names wrongly
 // is an error.
 func (f *Feigning) carryOut(own int, c *call) error {
 	want, known := f.calls.wishOf(c)
 	if !known {
-		if changesOwner(c) {
+		switch {
+		case makesNode(c):
+			f.Devices.Add(1)
+			return nil
+		case changesOwner(c):
 			return nil
 		}
 		return errKernel
@@ -115,9 +134,7 @@ func (f *Feigning) carryOut(own int, c *call) error {
 	if err := unix.Chown(procFD(fd), 0, 0); errors.Is(err, unix.EROFS) {
 		return err
 	}
-	if note(fd, want.uid, want.gid) != nil {
-		f.Lost.Add(1)
-	}
+	f.keep(fd, want.uid, want.gid)
 	return nil
 }
 

@@ -12,10 +12,13 @@ func ownerCalls() []string {
 }
 
 // FeignedFilter is FeignedProfile, compiled, but that a listener hears of the calls which
-// change who owns a file, or ask for it: see linux.Feigning.
+// change who owns a file, or ask for it, or make a device: see linux.Feigning.
 func FeignedFilter(arch string) ([]byte, error) {
 	p := FeignedProfile(arch)
 	p.Syscalls[0].Names = slices.DeleteFunc(p.Syscalls[0].Names, func(name string) bool { return slices.Contains(ownerCalls(), name) })
+	for i := range p.Syscalls[1:] { // devices
+		p.Syscalls[i+1].Action, p.Syscalls[i+1].ErrnoRet = specs.ActNotify, nil
+	}
 	p.Syscalls = append(p.Syscalls, specs.LinuxSyscall{
 		Names: append(ownerCalls(), "stat", "fstat", "lstat", "newfstatat", "statx"), Action: specs.ActNotify,
 	})

@@ -202,6 +202,9 @@ func condition(name string) (bool, error) {
 	if name == "root" || name == "user" {
 		return (os.Geteuid() == 0) == (name == "root"), nil
 	}
+	if name == "alone" { // a user who has no range of ids
+		return os.Getenv(userVar) == name, nil
+	}
 	if tool, ok := strings.CutPrefix(name, "tool:"); ok {
 		_, err := exec.LookPath(tool)
 		return err == nil, nil

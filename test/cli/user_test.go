@@ -42,7 +42,7 @@ var forRoot = map[string]string{
 }
 
 // alone are the scripts that also run for a user who has no range of ids.
-var alone = []string{"build", "build_killed", "build_owners", "build_sections", "exec", "hostile", "instances", "mounts", "nolocks", "overlay", "peers", "pull", "restart", "unpack"}
+var alone = []string{"build", "build_killed", "build_lost", "build_owners", "build_sections", "exec", "hostile", "instances", "mounts", "nolocks", "overlay", "peers", "pull", "restart", "unpack"}
 
 // TestScriptsAsUser runs the scripts again for a user who has no privileges.
 func TestScriptsAsUser(t *testing.T) {
