@@ -16,7 +16,7 @@ func TestARestoreThatTheAgentWasKilledInCanBeRepeated(t *testing.T) {
 	pod := a.pod(p)
 	c := counting(t, "first")
 	// Memory makes the restore last.
-	c.Command[2] = "x=$(head -c 100000000 /dev/zero | tr '\\0' x); " + c.Command[2]
+	c.Command[2] = "x=$(head -c 30000000 /dev/zero | tr '\\0' x); " + c.Command[2]
 	first := a.launch(pod, c, p)
 	eventually(t, "it to count", func() bool {
 		out, err := a.ExecSync(within(t), &criapi.ExecSyncRequest{ContainerId: first, Cmd: []string{"cat", "/tmp/count"}})
