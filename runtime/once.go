@@ -75,7 +75,8 @@ type once struct {
 	kept   chan struct{} // closed when nobody listens to it any more
 	served []*supervisor.FUSEServer
 	ready  []readyServer
-	owner  *os.File // locked as long as the run goes on
+	locks  []linux.FD // see program.LockMark
+	owner  *os.File   // locked as long as the run goes on
 
 	unpacked *Unpacked
 }
@@ -277,6 +278,7 @@ func (o *once) launch(ctx context.Context, p *planned) (supervisor.Exit, error) 
 	defer stop()
 	finished := make(chan struct{})
 	defer close(finished)
+	defer o.unlock()
 	go passSignals(child, o.cfg.Signals, finished)
 	// EOF is the exec, or the end.
 	text, rerr := o.readReport(ours, child)

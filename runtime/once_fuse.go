@@ -93,3 +93,10 @@ func (o *once) dropReady() {
 	}
 	o.ready = nil
 }
+
+// unlock lets others have the directory that kept the container's changes.
+func (o *once) unlock() {
+	for _, lock := range o.locks {
+		_ = lock.Close() // nothing is written to it
+	}
+}

@@ -66,6 +66,10 @@ func (o *once) listen(report linux.FD) (text []byte, err error) {
 			}
 			continue
 		}
+		if buffer[0] == program.LockMark {
+			o.locks = append(o.locks, fds...)
+			continue
+		}
 		err = o.serve(buffer[:n], fds)
 		for _, fd := range fds {
 			err = errors.Join(err, fd.Close())

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"slices"
 	"strconv"
 
@@ -222,6 +223,9 @@ func (s *stage) upper(top linux.Stat) (upper, work string, err error) {
 		defer linux.Close(upperFD, workFD)
 		return upper, work, s.copyOwner(top, upperFD)
 	default:
+		if err = s.lockUpper(); err != nil {
+			return "", "", fail(kindOf(err), err, "overlay %s", path.Dir(r.Upper))
+		}
 		if upperFD, err = makeHostDir(r.Upper); err != nil {
 			return "", "", fail("", err, "writable layer %s", r.Upper)
 		}

@@ -3,6 +3,7 @@ package launch
 import (
 	"errors"
 	"os"
+	"path"
 	"time"
 
 	"github.com/siflet/siflet/runtime/linux"
@@ -58,6 +59,26 @@ func upperDir(mount int, name string) (int, error) {
 		return -1, err
 	}
 	return linux.OpenPlain(mount, name, linux.OPath|linux.ODirectory, 0)
+}
+
+// lockUpper keeps others from a directory that the container changes, or that somebody else
+// does: whoever started the stage holds the lock from now on. What the engine has made for
+// the container alone is volatile.
+func (s *stage) lockUpper() error {
+	r := &s.p.Root
+	if r.Volatile {
+		return nil
+	}
+	dir, err := linux.Open(path.Dir(r.Upper), linux.ODirectory)
+	if err != nil {
+		return err
+	}
+	defer linux.Close(dir)
+	if err := lockImage(dir, r.Readonly); err != nil {
+		return err
+	}
+	_, err = linux.FD(statusFD).SendFDs([]byte{program.LockMark}, linux.FD(dir))
+	return err
 }
 
 var errImageInUse = errors.New("another container changes it, or uses it while it must not be changed")

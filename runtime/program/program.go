@@ -66,6 +66,10 @@ const FUSEMark = 'F'
 // an Unpacked one is: as long as that is open, the file system is there.
 const HoldMark = 'H'
 
+// LockMark begins the message of a stage that comes with the lock on the directory that keeps
+// the container's changes: it is the container's to its end.
+const LockMark = 'L'
+
 // Unpacked is the FS of an extent that is a directory, in one that is there as long as
 // somebody has its lock.
 const Unpacked = "unpacked"

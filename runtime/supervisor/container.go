@@ -257,6 +257,7 @@ func (c *container) release() {
 	c.err.close()
 	c.closeLogs()
 	c.s.loop.close(&c.mounts)
+	c.main.unlock()
 }
 
 func (c *container) closeLogs() {

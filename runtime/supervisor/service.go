@@ -215,6 +215,7 @@ func (v *service) again() {
 		st.close()
 	}
 	c.s.loop.close(&c.mounts)
+	c.main.unlock()
 	if err := c.launch(&v.request, v.program, v.shm, linux.NoFD); err != nil {
 		v.failedAgain(err.Error())
 	}

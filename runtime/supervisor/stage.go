@@ -82,10 +82,11 @@ type stage struct {
 	restores bool
 	settled  bool
 	servers  []*process
-	left     bool   // nobody waits any longer
-	begun    bool   // see program.BeginMark
-	lost     string // what became of the image that the container can't go on without
-	look     *timer // until it is settled
+	lock     linux.FD // see program.LockMark; none if it is not positive
+	left     bool     // nobody waits any longer
+	begun    bool     // see program.BeginMark
+	lost     string   // what became of the image that the container can't go on without
+	look     *timer   // until it is settled
 	// settle is called once: nil when the program runs. The process of a
 	// failed stage may live a little longer; ended tells.
 	settle func(*program.Failure)
@@ -192,6 +193,10 @@ func (st *stage) read() {
 			st.s.hold(fds)
 			continue
 		}
+		if n > 0 && err == nil && b[0] == program.LockMark && len(fds) == 1 && st.lock <= 0 {
+			st.lock = fds[0]
+			continue
+		}
 		for _, fd := range fds {
 			if st.terminal == linux.NoFD {
 				st.terminal = fd
@@ -212,6 +217,14 @@ func (st *stage) read() {
 		default:
 			st.eof()
 		}
+	}
+}
+
+// unlock lets others have what the container kept to itself.
+func (st *stage) unlock() {
+	if st != nil && st.lock > 0 {
+		_ = st.lock.Close() // nothing is written to it
+		st.lock = linux.NoFD
 	}
 }
 
