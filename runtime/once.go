@@ -27,8 +27,10 @@ type OnceConfig struct {
 	Trust Trust
 	// Stdio of the process; nil is /dev/null.
 	Stdin, Stdout, Stderr *os.File
-	// Signals are passed on to the process. It may be nil.
+	// Signals are passed on to the process. It may be nil. Started, if not nil, is called
+	// when they begin to be: until then the end of ctx is what ends a start.
 	Signals <-chan os.Signal
+	Started func()
 	// NoInit makes the process PID 1 of its PID namespace, where it gets no signal
 	// that it has no handler for. Otherwise sinit is.
 	NoInit bool
@@ -215,7 +217,7 @@ func (o *once) enter(ctx context.Context) error {
 	flags := cloneFlags(o.spaces)
 	if u := o.cfg.Unprivileged; u != nil && !u.Inside {
 		var err error
-		if o.own, err = linux.NewOwnNamespaces(u.MapIDs, u.Root, flags); err != nil {
+		if o.own, err = u.Own(ctx, flags); err != nil {
 			return err
 		}
 		return o.attachUser(ctx)
@@ -276,13 +278,13 @@ func (o *once) launch(ctx context.Context, p *planned) (supervisor.Exit, error) 
 	defer child.Close() //nolint:errcheck // a pidfd
 	stop := context.AfterFunc(ctx, func() { _ = child.Kill() })
 	defer stop()
-	finished := make(chan struct{})
-	defer close(finished)
 	defer o.unlock()
-	go passSignals(child, o.cfg.Signals, finished)
 	// EOF is the exec, or the end.
 	text, rerr := o.readReport(ours, child)
 	cause := wait()
+	finished := make(chan struct{})
+	defer close(finished)
+	o.passSignals(child, finished)
 	if cause == nil && len(text) == 0 {
 		if cause = o.afterStart(ctx, child.PID); cause != nil {
 			_ = child.Kill() // it may have ended
@@ -291,7 +293,7 @@ func (o *once) launch(ctx context.Context, p *planned) (supervisor.Exit, error) 
 	died := o.diedEarly(child)
 	code, signal, err := child.Wait()
 	o.afterEnd(ctx)
-	if err = errors.Join(cause, err, o.settleServers()); err != nil {
+	if err = errors.Join(cause, err, o.settleServers(ctx)); err != nil {
 		return supervisor.Exit{}, err
 	}
 	if len(text) > 0 {

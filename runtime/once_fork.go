@@ -52,18 +52,24 @@ func (o *once) fork(exe, report, hooks linux.FD, p *planned) (*linux.Child, erro
 	return linux.NewChild(pid, pidfd), nil
 }
 
-func passSignals(to *linux.Child, signals <-chan os.Signal, finished <-chan struct{}) {
-	for {
-		select {
-		case s, ok := <-signals:
-			if !ok {
+// passSignals begins to pass signals on to a process that is the program's, or has ended.
+func (o *once) passSignals(to *linux.Child, finished <-chan struct{}) {
+	if o.cfg.Started != nil {
+		o.cfg.Started()
+	}
+	go func() {
+		for {
+			select {
+			case s, ok := <-o.cfg.Signals:
+				if !ok {
+					return
+				}
+				_ = to.Signal(s) // it may have ended
+			case <-finished:
 				return
 			}
-			_ = to.Signal(s) // it may have ended
-		case <-finished:
-			return
 		}
-	}
+	}()
 }
 
 // diedEarly waits for the end of a process with limits. It tells whether that was

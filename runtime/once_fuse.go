@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"context"
 	"errors"
 	"strconv"
 
@@ -77,9 +78,12 @@ func (o *once) serveFUSE(options string, device, image linux.FD) error {
 	return err
 }
 
-// settleServers ends those that serve file systems.
-func (o *once) settleServers() (err error) {
+// settleServers ends those that serve file systems: nobody waits for them after ctx.
+func (o *once) settleServers(ctx context.Context) (err error) {
 	for _, server := range o.served {
+		if ctx.Err() != nil {
+			_ = server.Kill() // it may have ended
+		}
 		err = errors.Join(err, server.Settle())
 	}
 	o.served = nil

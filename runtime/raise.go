@@ -151,7 +151,7 @@ func (e *Engine) startSupervisor(ctx context.Context, i *instance, group *cgroup
 		attr.CloneFlags |= linux.CloneNewMount
 		cfg.FUSE = u.FUSE
 	} else if u != nil {
-		own, err := linux.NewOwnNamespaces(u.MapIDs, u.Root, attr.CloneFlags)
+		own, err := u.Own(ctx, attr.CloneFlags)
 		if err != nil {
 			return err
 		}

@@ -18,7 +18,7 @@ type Unprivileged struct {
 	// Root says that they are root in the user namespace; MapIDs maps its ids, see
 	// linux.NewOwnNamespaces.
 	Root   bool
-	MapIDs func(proc string) error
+	MapIDs func(ctx context.Context, proc string) error
 	// Inside says that the caller is in such a user namespace already, as its root, and
 	// has a mount namespace that belongs to it.
 	Inside  bool
@@ -26,6 +26,11 @@ type Unprivileged struct {
 	Network network.UserMode
 	// Unpack, if not nil, puts squashfs file systems into directories: nothing is served.
 	Unpack func(ctx context.Context, extents []program.Extent) (*Unpacked, error)
+}
+
+// Own makes a user namespace, and namespaces that belong to it.
+func (u *Unprivileged) Own(ctx context.Context, flags uintptr) (*linux.OwnNamespaces, error) {
+	return linux.NewOwnNamespaces(func(proc string) error { return u.MapIDs(ctx, proc) }, u.Root, flags)
 }
 
 // openBinary opens siflet-instance. Root keeps its containers from writing to it; others

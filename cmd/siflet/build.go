@@ -76,7 +76,7 @@ type job struct {
 
 // build checks everything that can be known, and then begins.
 func (w *workshop) build(ctx context.Context, output, spec string, o *buildOptions) (err error) {
-	if err := w.asOwnRoot(append([]string{spec}, o.argFiles...)); err != nil {
+	if err := w.asOwnRoot(ctx, append([]string{spec}, o.argFiles...)); err != nil {
 		return err
 	}
 	j := &job{workshop: w, o: o, spec: spec}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -41,7 +42,7 @@ func endWithOuter() error {
 
 // asOwnRoot runs this very command as root of a user namespace of the caller's, and ends
 // as that does. Root, and who is there already, goes on.
-func (w *workshop) asOwnRoot(files []string) error {
+func (w *workshop) asOwnRoot(ctx context.Context, files []string) error {
 	if os.Geteuid() == 0 {
 		return endWithOuter()
 	}
@@ -53,7 +54,7 @@ func (w *workshop) asOwnRoot(files []string) error {
 	if err != nil {
 		return err
 	}
-	own, err := linux.NewOwnNamespaces(way.MapIDs, true, 0)
+	own, err := way.Own(ctx, 0)
 	if err != nil {
 		return err
 	}

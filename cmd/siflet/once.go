@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
-	"os/signal"
 	"path/filepath"
 
 	"github.com/siflet/siflet/cgroups"
@@ -54,13 +54,16 @@ func (w *workshop) inImage(ctx context.Context, o *actionOptions, verb, ref stri
 	if err := w.onceResources(ctx, &cfg, o, spec.Resources != nil); err != nil {
 		return err
 	}
-	signals, stop := signalsToPass()
+	told, signals, stop := passSignals(ctx)
 	defer stop()
-	cfg.Signals = signals
-	exit, err := runtime.RunOnce(ctx, cfg, spec, runtime.Namespaces{
+	cfg.Signals, cfg.Started = signals.out, signals.start
+	exit, err := runtime.RunOnce(told, cfg, spec, runtime.Namespaces{
 		Network: own(o.net), IPC: own(o.ipc), UTS: own(o.uts), PID: own(o.pid),
 	})
 	settled(ctx, &spec)
+	if status := (statusError{}); err != nil && errors.As(context.Cause(told), &status) {
+		return status
+	}
 	if err != nil {
 		return err
 	}
@@ -116,29 +119,4 @@ func (w *workshop) onceResources(ctx context.Context, cfg *runtime.OnceConfig, o
 		cfg.Network, err = network.New(network.Config{StateDir: filepath.Join(r.state, "network"), Log: w.logger()})
 	}
 	return err
-}
-
-// signalsToPass are the signals for a child that shares siflet's terminal: in its
-// foreground the child has those of the keyboard already.
-func signalsToPass() (pass <-chan os.Signal, stop func()) {
-	got, out, done := make(chan os.Signal, 16), make(chan os.Signal), make(chan struct{})
-	signal.Notify(got, forwarded()...)
-	go func() {
-		for {
-			select {
-			case s := <-got:
-				if fromKeyboard(s) && foreground() {
-					continue
-				}
-				select {
-				case out <- s:
-				case <-done:
-					return
-				}
-			case <-done:
-				return
-			}
-		}
-	}()
-	return out, func() { signal.Stop(got); close(done) }
 }

@@ -27,7 +27,7 @@ type unpacking struct {
 	root   bool
 	inside bool // the caller is somebody like that
 	owners bool
-	mapIDs func(proc string) error
+	way    *runtime.Unprivileged
 }
 
 // unpackRequest is what such a process is asked to do, and unpackReply what it says of it:
@@ -59,7 +59,7 @@ func (u *unpacking) unpack(ctx context.Context, extents []program.Extent) (*runt
 	if err != nil {
 		return nil, err
 	}
-	child, replies, err := u.start(&unpackRequest{Dir: s.dir, Owners: u.owners, Extents: extents})
+	child, replies, err := u.start(ctx, &unpackRequest{Dir: s.dir, Owners: u.owners, Extents: extents})
 	if err != nil {
 		return nil, errors.Join(err, s.remove())
 	}
@@ -105,7 +105,7 @@ func (u *unpacking) scratch() (*scratch, error) {
 }
 
 // start starts the process.
-func (u *unpacking) start(r *unpackRequest) (*linux.Child, *os.File, error) {
+func (u *unpacking) start(ctx context.Context, r *unpackRequest) (*linux.Child, *os.File, error) {
 	text, err := json.Marshal(r)
 	if err != nil {
 		return nil, nil, err
@@ -129,7 +129,7 @@ func (u *unpacking) start(r *unpackRequest) (*linux.Child, *os.File, error) {
 		Args: []string{unpackerName, r.Dir}, Env: []string{}, Files: []linux.FD{request, null, null, theirs}, PIDNamespace: linux.NoFD, Setsid: true,
 	}
 	if !u.inside {
-		if attr.Own, err = linux.NewOwnNamespaces(u.mapIDs, u.root, 0); err != nil {
+		if attr.Own, err = u.way.Own(ctx, 0); err != nil {
 			return nil, nil, errors.Join(err, replies.Close())
 		}
 		defer attr.Own.Close() //nolint:errcheck // a process of ours that waits

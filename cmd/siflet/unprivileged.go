@@ -32,7 +32,7 @@ func (o *actionOptions) way(warnings io.Writer) (*runtime.Unprivileged, error) {
 	if err == nil && (way.NoFUSE != nil || o.unsquash) {
 		u := &unpacking{
 			stderr: warnings, parent: absolute(o.temporary()), why: way.NoFUSE, root: o.fakeroot,
-			inside: way.Inside, owners: way.Alone == nil, mapIDs: way.MapIDs,
+			inside: way.Inside, owners: way.Alone == nil, way: way.Unprivileged,
 		}
 		way.Unpack = u.unpack
 	}

@@ -107,6 +107,9 @@ func run(stage func(*program.Program) error) int {
 	// Credentials and namespaces belong to threads; the one that execs is the
 	// one that is left.
 	goruntime.LockOSThread()
+	if linux.PID() != 1 { // whom no signal ends without a handler
+		linux.EndBySignals() // the exec may cut a handler short
+	}
 	p, err := read()
 	if err == nil {
 		err = stage(p)

@@ -33,6 +33,7 @@ type inside struct {
 	setsid    bool
 	files     []FD // above all the numbers that they are to have
 	mask      unix.Sigset_t
+	action    sigaction
 	path      *byte
 	argv      []*byte
 	envv      []*byte
@@ -268,6 +269,7 @@ func (c *inside) become() {
 			c.fail(reportFiles, errno)
 		}
 	}
+	c.endBySignals()
 	const size = 8 // of the kernel's sigset_t
 	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&c.mask)), 0, size, 0, 0)
 	if c.exe > 0 { // its path is ""
@@ -278,6 +280,24 @@ func (c *inside) become() {
 			uintptr(unsafe.Pointer(&c.argv[0])), uintptr(unsafe.Pointer(&c.envv[0])))
 	}
 	c.fail(reportExec, errno)
+}
+
+// endBySignals has the signals that came meanwhile end it: the handlers are the parent's, and
+// would take them for that.
+//
+//go:nosplit
+//go:norace
+func (c *inside) endBySignals() {
+	const ignore, size = 1, 8 // SIG_IGN; of the kernel's sigset_t
+	for sig := uintptr(unix.SIGHUP); sig <= uintptr(unix.SIGTERM); sig++ {
+		c.action = sigaction{}
+		_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, sig, 0, uintptr(unsafe.Pointer(&c.action)), size, 0, 0)
+		if errno != 0 || c.action.handler == ignore {
+			continue
+		}
+		c.action = sigaction{} // SIG_DFL
+		_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(&c.action)), 0, size, 0, 0)
+	}
 }
 
 // fail reports and ends.

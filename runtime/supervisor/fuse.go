@@ -104,11 +104,12 @@ func (f *FUSE) start(options string, device, image linux.FD, files []string) (*F
 }
 
 // Settle ends a server whose file system nobody has mounted any more, and says what
-// was wrong if it ended before.
+// was wrong if it ended before. One that has no device has nothing to finish.
 func (s *FUSEServer) Settle() error {
 	const enough = 5 * time.Second
-	_ = s.gate.Close() // nobody wants it any more
-	slow := !s.Ended(enough)
+	idle := s.gate != linux.NoFD
+	_ = s.gate.Close()
+	slow := idle || !s.Ended(enough)
 	if slow {
 		_ = s.Kill() // it may have ended
 	}

@@ -41,7 +41,7 @@ func (m *Machine) userFiles(ctx context.Context) {
 		m.problem("home", "", "%v", err)
 		return
 	}
-	own, err := linux.NewOwnNamespaces(way.MapIDs, true, 0)
+	own, err := way.Own(ctx, 0)
 	if err != nil {
 		m.problem("user namespaces", "ask an administrator for them", "%v", err)
 		return

@@ -15,6 +15,7 @@ import (
 
 	"github.com/moby/sys/user"
 
+	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/program"
 )
 
@@ -86,23 +87,26 @@ type mapper struct {
 	uids, gids           []program.IDMap
 }
 
-func (m *mapper) mapIDs(proc string) error {
+func (m *mapper) mapIDs(ctx context.Context, proc string) error {
 	pid := filepath.Base(proc)
 	// Both at a time: they are programs to be started.
 	other := make(chan error, 1)
-	go func() { other <- runMapper(m.newgidmap, pid, m.gids) }()
-	err := runMapper(m.newuidmap, pid, m.uids)
+	go func() { other <- runMapper(ctx, m.newgidmap, pid, m.gids) }()
+	err := runMapper(ctx, m.newuidmap, pid, m.uids)
 	return errors.Join(err, <-other)
 }
 
-func runMapper(path, pid string, maps []program.IDMap) error {
+// runMapper runs one in a session of its own: signals of the terminal are for its caller, who
+// ends ctx.
+func runMapper(ctx context.Context, path, pid string, maps []program.IDMap) error {
 	args := []string{pid}
 	for _, m := range maps {
 		args = append(args, strings.Fields(m.String())...)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // see ranges
+	cmd.SysProcAttr, cmd.WaitDelay = linux.OwnSession(), time.Second
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("map ids: %s: %w: %s", filepath.Base(path), err, bytes.TrimSpace(out))
 	}

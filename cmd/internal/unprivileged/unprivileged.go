@@ -6,6 +6,7 @@ package unprivileged
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -53,7 +54,8 @@ func Find(o Options) (Way, error) {
 	}
 	m, err := ranges(o)
 	if err != nil {
-		way.Alone, way.MapIDs = err, linux.MapSelf(o.Root)
+		own := linux.MapSelf(o.Root)
+		way.Alone, way.MapIDs = err, func(_ context.Context, proc string) error { return own(proc) }
 	} else {
 		way.MapIDs = m.mapIDs
 	}
