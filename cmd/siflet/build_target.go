@@ -134,7 +134,7 @@ func (j *job) fullWorkplace(failed error) error {
 	full := room.FreeBytes < little || room.Inodes > 0 && room.FreeInodes == 0
 	said := strings.ToLower(failed.Error())
 	if err != nil || !full && !strings.Contains(said, "no space left on device") && !strings.Contains(said, "disk quota exceeded") {
-		return nil
+		return nil //nolint:nilerr // what failed is told anyway
 	}
 	if room.Inodes > 0 && room.FreeInodes == 0 {
 		return fmt.Errorf("--tmpdir %s, where sections write, can take no more files; make room there, or name another directory with --tmpdir", j.o.temporary())

@@ -124,7 +124,7 @@ func (d *door) mend(ctx context.Context) error {
 		d.shut()
 		return context.Canceled
 	}
-	d.all.Go(func() { d.serve(l) })
+	d.all.Go(func() { d.serve(l) }) //nolint:contextcheck // plugins stay connected
 	d.log.Warn("the socket of NRI was gone and is made anew", "socket", d.path)
 	return nil
 }

@@ -161,7 +161,7 @@ func (w *Way) serving(o Options) error {
 		return fmt.Errorf("%s: %w", ServerVar, err)
 	case err != nil:
 		w.FUSE.Path, w.NoFUSE = supervisor.NoFUSE, err
-		return nil
+		return nil //nolint:nilerr // there is another way
 	}
 	w.FUSE.Path = path
 	if w.Alone == nil {
