@@ -145,7 +145,7 @@ func (a *agent) end(sig syscall.Signal) {
 	}
 	err := a.cmd.Wait()
 	if err != nil && sig == syscall.SIGTERM {
-		a.t.Errorf("agent ended with %v, want success", err)
+		a.t.Errorf("agent ended with %v, want success; its log:\n%s", err, a.log)
 	}
 }
 

@@ -123,11 +123,16 @@ func (r *process) receive(tb testing.TB, socket int) {
 		if oobn > 0 {
 			messages, _ := unix.ParseSocketControlMessage(oob[:oobn])
 			fds, err := unix.ParseUnixRights(&messages[0])
-			if err != nil || buf[0] != 'T' {
+			if err != nil || buf[0] != 'T' && buf[0] != program.LockMark {
 				tb.Fatalf("descriptor with %q: %v", buf[:n], err)
 			}
-			r.master = os.NewFile(uintptr(fds[0]), "master")
-			tb.Cleanup(func() { closeAll(tb, r.master) })
+			f := os.NewFile(uintptr(fds[0]), "descriptor")
+			if buf[0] == 'T' {
+				r.master = f
+				tb.Cleanup(func() { closeAll(tb, f) })
+			} else {
+				closeAll(tb, f) // nobody else uses the directory
+			}
 			buf, n = buf[1:], n-1
 		}
 		all = append(all, buf[:n]...)
