@@ -2,6 +2,7 @@ package cri
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"sync"
@@ -136,7 +137,10 @@ func (s *Server) Serve(l net.Listener) error {
 			s.log.Error("streaming ended", "error", err)
 		}
 	})
-	return s.grpc.Serve(l)
+	if err := s.grpc.Serve(l); !errors.Is(err, grpc.ErrServerStopped) {
+		return err
+	}
+	return nil // Stop came first
 }
 
 // Stop ends streams at once and lets calls finish until ctx ends.
