@@ -61,7 +61,7 @@ V2TOOLS := mksquashfs mkfs.ext3 ip nft tc apparmor_parser /usr/lib/cni/bridge /u
 
 .PHONY: test-v2
 test-v2: build ## the kernel tests again on cgroup v2, in a virtual machine
-	$(GO) run ./hack/vm -timeout 25m -env SIFLET_BIN=/src/bin -env SIFLET_TEST_IMAGES=/tmp $(foreach t,$(V2TOOLS),-tool $t) \
+	$(GO) run ./hack/vm -timeout 30m -env SIFLET_BIN=/src/bin -env SIFLET_TEST_IMAGES=/tmp $(foreach t,$(V2TOOLS),-tool $t) \
 		-file $(BIN):/src/bin $(if $(wildcard ../shared/testdata),-file ../shared/testdata:/shared/testdata) $(V2TESTS)
 
 .PHONY: test-packages
