@@ -203,6 +203,9 @@ func TestLinuxReadsAMillionEntries(t *testing.T) {
 
 // TestLinuxFindsNamesInALargeDirectory looks up names in no order.
 func TestLinuxFindsNamesInALargeDirectory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("skipped by -short")
+	}
 	if !isolated(t) {
 		return
 	}
