@@ -11,21 +11,12 @@ import (
 	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/squashfs"
 	"github.com/siflet/siflet/runtime/unsquash"
+	"github.com/siflet/siflet/test/samples"
 )
-
-// memory is a file in memory.
-type memory struct{ b []byte }
-
-func (m *memory) WriteAt(p []byte, off int64) (int, error) {
-	if end := int(off) + len(p); end > len(m.b) {
-		m.b = append(m.b, make([]byte, end-len(m.b))...)
-	}
-	return copy(m.b[off:], p), nil
-}
 
 func image(tb testing.TB, c squashfs.Compression) []byte {
 	tb.Helper()
-	var m memory
+	var m samples.File
 	w, err := squashfs.New(context.Background(), &m, squashfs.Options{Compression: c})
 	if err != nil {
 		tb.Fatal(err)
@@ -45,7 +36,7 @@ func image(tb testing.TB, c squashfs.Compression) []byte {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return m.b[:size]
+	return m.B[:size]
 }
 
 // asked is a worker whom only the test asks.

@@ -8,36 +8,9 @@ import (
 	"io"
 	"math/rand/v2"
 	"testing"
-)
 
-// sample is data that compresses in different ways.
-func sample(r *rand.Rand, size int) []byte {
-	out := make([]byte, 0, size)
-	for len(out) < size {
-		n := 1 + r.IntN(3000)
-		switch r.IntN(5) {
-		case 0:
-			for range n {
-				out = append(out, byte(r.Uint32()))
-			}
-		case 1:
-			out = append(out, bytes.Repeat([]byte{byte(r.Uint32())}, n)...)
-		case 2:
-			for range n {
-				out = append(out, byte(r.NormFloat64()*10))
-			}
-		default:
-			if len(out) == 0 {
-				continue
-			}
-			d := 1 + r.IntN(min(len(out), 32<<10))
-			for range n {
-				out = append(out, out[len(out)-d])
-			}
-		}
-	}
-	return out[:size]
-}
+	"github.com/siflet/siflet/test/samples"
+)
 
 func deflated(tb testing.TB, data []byte, level int) []byte {
 	tb.Helper()
@@ -59,7 +32,7 @@ func TestBlocks(t *testing.T) {
 	b := NewBlock()
 	for _, level := range levels() {
 		for _, size := range []int{0, 1, 100, outSlack, 5000, 300 << 10} {
-			want := sample(r, size)
+			want := samples.Mixed(r, size)
 			in := deflated(t, want, level)
 			for what, src := range map[string][]byte{"alone": in, "with more behind": append(bytes.Clone(in), want...)} {
 				for _, room := range []int{0, 1, 5000} {
@@ -87,7 +60,7 @@ func TestBlocksThatAreCut(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	b, dst := NewBlock(), make([]byte, 20_000)
 	for _, level := range levels() {
-		in := deflated(t, sample(r, len(dst)), level)
+		in := deflated(t, samples.Mixed(r, len(dst)), level)
 		for size := 0; size < len(in); size += 1 + size/100 {
 			if _, err := b.Zlib(dst, in[:size:size]); !errors.Is(err, io.ErrUnexpectedEOF) {
 				t.Fatalf("level %d, %d of %d bytes: %v, want ErrUnexpectedEOF", level, size, len(in), err)
@@ -98,7 +71,7 @@ func TestBlocksThatAreCut(t *testing.T) {
 
 func TestBlocksWithFlippedBits(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	data := sample(r, 20_000)
+	data := samples.Mixed(r, 20_000)
 	b, dst := NewBlock(), make([]byte, len(data))
 	for _, level := range levels() {
 		in := deflated(t, data, level)
@@ -139,7 +112,7 @@ func FuzzInflate(f *testing.F) {
 	for level := -2; level <= 9; level++ {
 		var b bytes.Buffer
 		w, _ := flate.NewWriter(&b, level)
-		_, _ = w.Write(sample(r, 5000))
+		_, _ = w.Write(samples.Mixed(r, 5000))
 		_ = w.Close()
 		f.Add(b.Bytes())
 	}
@@ -174,8 +147,8 @@ func FuzzInflate(f *testing.F) {
 func FuzzBlock(f *testing.F) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, level := range levels() {
-		f.Add(deflated(f, sample(r, 5000), level)[2:], uint16(5000))
-		f.Add(deflated(f, sample(r, 500), level)[2:], uint16(300))
+		f.Add(deflated(f, samples.Mixed(r, 5000), level)[2:], uint16(5000))
+		f.Add(deflated(f, samples.Mixed(r, 500), level)[2:], uint16(300))
 	}
 	f.Fuzz(func(t *testing.T, in []byte, room uint16) {
 		want, wantErr := theirs(in, int64(room)+1)
@@ -199,7 +172,7 @@ func FuzzBlock(f *testing.F) {
 }
 
 func BenchmarkZlib(b *testing.B) {
-	data := sample(rand.New(rand.NewPCG(1, 2)), 128<<10)
+	data := samples.Mixed(rand.New(rand.NewPCG(1, 2)), 128<<10)
 	in := deflated(b, data, 9)
 	block := NewBlock()
 	dst := make([]byte, len(data))

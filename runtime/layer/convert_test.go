@@ -16,6 +16,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/siflet/siflet/test/samples"
 )
 
 const tarType = "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -104,7 +106,7 @@ func TestConvertRefusesWhatItDoesNotKnow(t *testing.T) {
 func TestConvertRefusesCorruptLayers(t *testing.T) {
 	whole := archive(t, tar.Header{Name: "some/file", Linkname: strings.Repeat("x", 5000)})
 	random := rand.New(rand.NewPCG(1, 2))
-	packed := zip(t, archive(t, tar.Header{Name: "some/file", Linkname: string(sample(random, 50_000))}), 6)
+	packed := zip(t, archive(t, tar.Header{Name: "some/file", Linkname: string(samples.Mixed(random, 50_000))}), 6)
 	flipped := bytes.Clone(packed)
 	flipped[len(flipped)/2] ^= 4
 	long := strings.Repeat("n", 256)

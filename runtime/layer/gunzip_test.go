@@ -11,36 +11,8 @@ import (
 	"testing/iotest"
 
 	"github.com/siflet/siflet/runtime/inflate"
+	"github.com/siflet/siflet/test/samples"
 )
-
-// sample is data that compresses in different ways.
-func sample(r *rand.Rand, size int) []byte {
-	out := make([]byte, 0, size)
-	for len(out) < size {
-		n := 1 + r.IntN(3000)
-		switch r.IntN(5) {
-		case 0:
-			for range n {
-				out = append(out, byte(r.Uint32()))
-			}
-		case 1:
-			out = append(out, bytes.Repeat([]byte{byte(r.Uint32())}, n)...)
-		case 2:
-			for range n {
-				out = append(out, byte(r.NormFloat64()*10))
-			}
-		default:
-			if len(out) == 0 {
-				continue
-			}
-			d := 1 + r.IntN(min(len(out), 32<<10))
-			for range n {
-				out = append(out, out[len(out)-d])
-			}
-		}
-	}
-	return out[:size]
-}
 
 func zip(tb testing.TB, data []byte, level int) []byte {
 	tb.Helper()
@@ -92,7 +64,7 @@ func TestGunzipReadsWhatGzipWrites(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, level := range []int{flate.HuffmanOnly, 0, 1, 6, 9} {
 		for _, size := range []int{0, 1, 100, 70_000, 3 << 20} {
-			a, b := sample(r, size), sample(r, size/3)
+			a, b := samples.Mixed(r, size), samples.Mixed(r, size/3)
 			in := append(zip(t, a, level), zip(t, b, level)...)
 			want := append(a, b...)
 			for name, src := range map[string]io.Reader{
@@ -110,7 +82,7 @@ func TestGunzipReadsWhatGzipWrites(t *testing.T) {
 
 func TestGunzipRefusesWhatIsCut(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	in := zip(t, sample(r, 20_000), 6)
+	in := zip(t, samples.Mixed(r, 20_000), 6)
 	for size := 0; size < len(in); size += 1 + size/500 {
 		if _, err := unpack(t, newGunzip(bytes.NewReader(in[:size]))); !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Fatalf("%d of %d bytes: %v, want ErrUnexpectedEOF", size, len(in), err)
@@ -120,7 +92,7 @@ func TestGunzipRefusesWhatIsCut(t *testing.T) {
 
 func TestGunzipRefusesFlippedBits(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	data := sample(r, 20_000)
+	data := samples.Mixed(r, 20_000)
 	in := zip(t, data, 6)
 	// The header has bytes that mean nothing.
 	for at := 40; at < len(in); at += 1 + at/1000 {
@@ -134,7 +106,7 @@ func TestGunzipRefusesFlippedBits(t *testing.T) {
 
 func TestGunzipGivesTheErrorOfItsSource(t *testing.T) {
 	want := errors.New("connection lost")
-	in := zip(t, sample(rand.New(rand.NewPCG(1, 2)), 20_000), 6)
+	in := zip(t, samples.Mixed(rand.New(rand.NewPCG(1, 2)), 20_000), 6)
 	_, err := unpack(t, newGunzip(io.MultiReader(bytes.NewReader(in[:9000]), iotest.ErrReader(want))))
 	if !errors.Is(err, want) {
 		t.Errorf("err = %v, want %v", err, want)

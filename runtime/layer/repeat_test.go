@@ -15,6 +15,7 @@ import (
 
 	"github.com/siflet/siflet/runtime/inflate"
 	"github.com/siflet/siflet/runtime/squashfs"
+	"github.com/siflet/siflet/test/samples"
 )
 
 // cutSparse is a header of an old GNU sparse file, of a hole of 512 bytes and as many
@@ -109,7 +110,7 @@ func (p *pieces) Read(b []byte) (int, error) { return p.r.Read(b[:min(len(b), p.
 
 // TestLayersAreCompressedWhoeverMadeThem looks at what it costs to believe a gzip.
 func TestLayersAreCompressedWhoeverMadeThem(t *testing.T) {
-	text := sample(rand.New(rand.NewPCG(3, 4)), 1<<20)
+	text := samples.Mixed(rand.New(rand.NewPCG(3, 4)), 1<<20)
 	var plain bytes.Buffer
 	w := tar.NewWriter(&plain)
 	must(t, w.WriteHeader(&tar.Header{Name: "a", Size: int64(len(text)), Mode: 0o644}))

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/siflet/siflet/runtime/squashfs"
+	"github.com/siflet/siflet/test/samples"
 )
 
 func TestDataThatIsNotItsSizeIsAnError(t *testing.T) {
@@ -18,7 +19,7 @@ func TestDataThatIsNotItsSizeIsAnError(t *testing.T) {
 			if have < 0 || size > 500_000 && off > 0 {
 				continue
 			}
-			w, err := squashfs.New(t.Context(), &memory{}, squashfs.Options{})
+			w, err := squashfs.New(t.Context(), &samples.File{}, squashfs.Options{})
 			must(t, err)
 			e, data := file("a", strings.Repeat("x", int(have)))
 			e.Size = size

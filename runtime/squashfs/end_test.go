@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/siflet/siflet/runtime/squashfs"
+	"github.com/siflet/siflet/test/samples"
 )
 
 var errNoSpace = errors.New("no space left")
@@ -47,7 +48,7 @@ func TestAFullDiskEndsTheWriter(t *testing.T) {
 
 func TestCancellingEndsTheWriter(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	w, err := squashfs.New(ctx, &memory{}, squashfs.Options{})
+	w, err := squashfs.New(ctx, &samples.File{}, squashfs.Options{})
 	must(t, err)
 	add(t, w, "a", noise(1_000_000, 1))
 	cancel()
@@ -60,7 +61,7 @@ func TestCancellingEndsTheWriter(t *testing.T) {
 }
 
 func TestAClosedWriterTakesNoMore(t *testing.T) {
-	w, err := squashfs.New(t.Context(), &memory{}, squashfs.Options{})
+	w, err := squashfs.New(t.Context(), &samples.File{}, squashfs.Options{})
 	must(t, err)
 	_, err = w.Close()
 	must(t, err)
@@ -84,7 +85,7 @@ func TestNewRefusesWhatItCannotDo(t *testing.T) {
 		{Compression: squashfs.LZ4, Level: 10},
 		{Compression: squashfs.Zstd, Level: 23},
 	} {
-		if _, err := squashfs.New(t.Context(), &memory{}, o); err == nil {
+		if _, err := squashfs.New(t.Context(), &samples.File{}, o); err == nil {
 			t.Errorf("New(%+v) = nil, want an error", o)
 		}
 	}

@@ -5,31 +5,16 @@ import (
 	"io"
 	"math/rand/v2"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/siflet/siflet/runtime/squashfs"
+	"github.com/siflet/siflet/test/samples"
 )
-
-// memory is a file in memory.
-type memory struct {
-	mu sync.Mutex
-	b  []byte
-}
-
-func (m *memory) WriteAt(p []byte, off int64) (int, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if end := int(off) + len(p); end > len(m.b) {
-		m.b = append(m.b, make([]byte, end-len(m.b))...)
-	}
-	return copy(m.b[off:], p), nil
-}
 
 // build makes a file system and returns its bytes.
 func build(tb testing.TB, o squashfs.Options, fill func(w *squashfs.Writer)) []byte {
 	tb.Helper()
-	var m memory
+	var m samples.File
 	w, err := squashfs.New(tb.Context(), &m, o)
 	if err != nil {
 		tb.Fatal(err)
@@ -40,7 +25,7 @@ func build(tb testing.TB, o squashfs.Options, fill func(w *squashfs.Writer)) []b
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return m.b[:size]
+	return m.B[:size]
 }
 
 func read(tb testing.TB, raw []byte) map[string]*item {

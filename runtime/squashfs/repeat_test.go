@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/siflet/siflet/runtime/squashfs"
+	"github.com/siflet/siflet/test/samples"
 )
 
 // told is a part of a stream whose repeats are known.
@@ -129,7 +130,7 @@ func TestRepeatsAreSearchedForWhereNobodyDid(t *testing.T) {
 
 func TestDataThatKnowsItsRepeatsMustHaveItsSize(t *testing.T) {
 	for name, size := range map[string]int64{"short": 200_001, "long": 199_999, "short of a block": 300_000, "short of all": 400_000} {
-		var m memory
+		var m samples.File
 		w, err := squashfs.New(t.Context(), &m, squashfs.Options{Compression: squashfs.Zstd})
 		must(t, err)
 		e, r := file("x", noise(200_000, 1))

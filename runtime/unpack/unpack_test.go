@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,29 +18,15 @@ import (
 	"github.com/siflet/siflet/runtime/squashfs"
 	"github.com/siflet/siflet/runtime/unpack"
 	"github.com/siflet/siflet/runtime/unsquash"
+	"github.com/siflet/siflet/test/samples"
 )
-
-// memory is a file in memory.
-type memory struct {
-	mu sync.Mutex
-	b  []byte
-}
-
-func (m *memory) WriteAt(p []byte, off int64) (int, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if end := int(off) + len(p); end > len(m.b) {
-		m.b = append(m.b, make([]byte, end-len(m.b))...)
-	}
-	return copy(m.b[off:], p), nil
-}
 
 const block = 4096
 
 // image is a file system with one of everything, whose bytes are plain.
 func image(tb testing.TB) []byte {
 	tb.Helper()
-	var m memory
+	var m samples.File
 	w, err := squashfs.New(context.Background(), &m, squashfs.Options{Compression: squashfs.None, BlockSize: block})
 	if err != nil {
 		tb.Fatal(err)
@@ -74,7 +59,7 @@ func image(tb testing.TB) []byte {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return m.b[:size]
+	return m.B[:size]
 }
 
 var plenty = unpack.Size{Bytes: 1 << 30, Files: 1 << 20}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/siflet/siflet/runtime/squashfs"
 	"github.com/siflet/siflet/runtime/unsquash"
+	"github.com/siflet/siflet/test/samples"
 )
 
 // counted counts how often it is read.
@@ -64,7 +65,7 @@ func must(t *testing.T, err error) {
 
 func counting(t *testing.T, text string) (*unsquash.Reader, *counted) {
 	t.Helper()
-	var m memory
+	var m samples.File
 	w, err := squashfs.New(context.Background(), &m, squashfs.Options{Compression: squashfs.Gzip, BlockSize: 4096})
 	must(t, err)
 	defer w.Abort()
@@ -79,7 +80,7 @@ func counting(t *testing.T, text string) (*unsquash.Reader, *counted) {
 	))
 	size, err := w.Close()
 	must(t, err)
-	c := &counted{ReaderAt: bytes.NewReader(m.b[:size])}
+	c := &counted{ReaderAt: bytes.NewReader(m.B[:size])}
 	r, err := unsquash.NewReader(c, size)
 	must(t, err)
 	r.KeepBlocks(make([]byte, 16*4096))

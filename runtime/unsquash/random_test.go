@@ -12,6 +12,7 @@ import (
 
 	"github.com/siflet/siflet/runtime/squashfs"
 	"github.com/siflet/siflet/runtime/unsquash"
+	"github.com/siflet/siflet/test/samples"
 )
 
 // long is the content of a file with so many blocks that sums of their sizes are kept.
@@ -21,7 +22,7 @@ func long() []byte {
 
 func openLong(tb testing.TB, blocks []byte) (*unsquash.Reader, *unsquash.Info) {
 	tb.Helper()
-	var m memory
+	var m samples.File
 	w, err := squashfs.New(context.Background(), &m, squashfs.Options{Compression: squashfs.Gzip, BlockSize: 4096})
 	if err != nil {
 		tb.Fatal(err)
@@ -35,7 +36,7 @@ func openLong(tb testing.TB, blocks []byte) (*unsquash.Reader, *unsquash.Info) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	r, err := unsquash.NewReader(bytes.NewReader(m.b[:size]), size)
+	r, err := unsquash.NewReader(bytes.NewReader(m.B[:size]), size)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -10,7 +10,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,22 +17,8 @@ import (
 
 	"github.com/siflet/siflet/runtime/squashfs"
 	"github.com/siflet/siflet/runtime/unsquash"
+	"github.com/siflet/siflet/test/samples"
 )
-
-// memory is a file in memory.
-type memory struct {
-	mu sync.Mutex
-	b  []byte
-}
-
-func (m *memory) WriteAt(p []byte, off int64) (int, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if end := int(off) + len(p); end > len(m.b) {
-		m.b = append(m.b, make([]byte, end-len(m.b))...)
-	}
-	return copy(m.b[off:], p), nil
-}
 
 // noise are bytes that can't be compressed.
 func noise(n int) string {
@@ -53,7 +38,7 @@ func contents() map[string]string {
 
 func build(tb testing.TB, o squashfs.Options) []byte {
 	tb.Helper()
-	var m memory
+	var m samples.File
 	w, err := squashfs.New(context.Background(), &m, o)
 	if err != nil {
 		tb.Fatal(err)
@@ -87,7 +72,7 @@ func build(tb testing.TB, o squashfs.Options) []byte {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return m.b[:size]
+	return m.B[:size]
 }
 
 func TestReadsWhatWasWritten(t *testing.T) {
