@@ -32,7 +32,7 @@ func (o *once) fork(exe, report, hooks linux.FD, p *planned) (*linux.Child, erro
 		}
 	}
 	attr := &linux.ForkAttr{
-		Args: []string{supervisor.StageName, "launch"}, Env: []string{"GOMAXPROCS=1", "GOGC=off"},
+		Args: []string{supervisor.StageName, "launch"}, Env: supervisor.ChildEnv(),
 		Exe: exe, Files: files, CloneFlags: linux.CloneNewMount, PIDNamespace: linux.NoFD,
 	}
 	attr.Own, attr.Lone = o.own, o.cfg.Unprivileged != nil

@@ -32,7 +32,7 @@ func (o *once) startInit(exe linux.FD, p *planned) (end func(), err error) {
 	}
 	pid, pidfd, err := linux.Fork("", &linux.ForkAttr{
 		Exe:  exe,
-		Args: []string{supervisor.InitName, "init", supervisor.OwnMounts}, Env: []string{"GOMAXPROCS=1", "GOGC=off"},
+		Args: []string{supervisor.InitName, "init", supervisor.OwnMounts}, Env: supervisor.ChildEnv(),
 		Files: []linux.FD{null, null, null, theirs}, CloneFlags: linux.CloneNewPID | linux.CloneNewMount, PIDNamespace: linux.NoFD, Setsid: true,
 		Own: o.own,
 	})

@@ -43,7 +43,7 @@ func StartKeeper(binary *os.File, ready int, repeats bool, args []string, cgroup
 	link := os.NewFile(uintptr(ours), "link")
 	pid, pidfd, err := linux.Fork("", &linux.ForkAttr{
 		Exe: linux.FD(binary.Fd()), Args: append([]string{"siflet network", "network", number}, args...),
-		Env: append(childEnv(), "PATH="+os.Getenv("PATH")), Files: []linux.FD{null, null, null, theirs}, PIDNamespace: linux.NoFD, Setsid: true,
+		Env: append(ChildEnv(), "PATH="+os.Getenv("PATH")), Files: []linux.FD{null, null, null, theirs}, PIDNamespace: linux.NoFD, Setsid: true,
 		CgroupDir: cgroup,
 	})
 	if err = errors.Join(err, theirs.Close()); err != nil {

@@ -179,7 +179,7 @@ func (s *server) startInit() error {
 	}
 	p := &process{s: s, ended: s.initEnded}
 	p.pid, p.pidfd, err = linux.Fork("/proc/self/exe", &linux.ForkAttr{
-		Args: []string{InitName, roleInit, OwnMounts}, Env: childEnv(),
+		Args: []string{InitName, roleInit, OwnMounts}, Env: ChildEnv(),
 		// Our end stays open until we die, which is how sinit sees it.
 		Files:      []linux.FD{null, null, 2, theirs},
 		CloneFlags: linux.CloneNewPID | linux.CloneNewMount, PIDNamespace: linux.NoFD, Setsid: true,

@@ -22,8 +22,8 @@ const (
 	leaving = 20 * time.Millisecond
 )
 
-// childEnv keeps Go's runtime small in the processes we start.
-func childEnv() []string { return []string{"GOMAXPROCS=1", "GOGC=off"} }
+// ChildEnv keeps Go's runtime small in the processes we start.
+func ChildEnv() []string { return []string{"GOMAXPROCS=1", "GOGC=off"} }
 
 // Init is the life of sinit: it collects orphans and passes signals on to
 // every process of its PID namespace. It returns once a terminating signal

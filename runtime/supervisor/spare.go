@@ -45,7 +45,7 @@ func (s *server) forkSpare(container string, group *program.Cgroup) (*spare, err
 	sp := &spare{process: process{s: s}, container: container, sock: ours}
 	sp.ended = func(*Exit) { s.dropSpare() }
 	sp.pid, sp.pidfd, err = linux.Fork("/proc/self/exe", &linux.ForkAttr{
-		Args: []string{StageName, roleWait}, Env: childEnv(),
+		Args: []string{StageName, roleWait}, Env: ChildEnv(),
 		Files:      []linux.FD{null, null, null, theirs},
 		CloneFlags: linux.CloneNewPID, PIDNamespace: linux.NoFD, CgroupDir: birthplace(roleLaunch, group), Setsid: true,
 	})

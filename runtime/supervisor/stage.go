@@ -149,7 +149,7 @@ func (s *server) forkOutside(spec *stageSpec, report, prog linux.FD) (int, linux
 	}
 	return linux.Fork("/proc/self/exe", &linux.ForkAttr{
 		Args:         spec.args(),
-		Env:          childEnv(),
+		Env:          ChildEnv(),
 		Files:        files,
 		CloneFlags:   spec.clone,
 		PIDNamespace: spec.pidns,

@@ -95,7 +95,7 @@ func (s *server) forkInside(spec *stageSpec, report, prog linux.FD) (pid int, pi
 	attr := &linux.ForkAttr{
 		OOMScore:      s.score(spec.score),
 		Args:          append(spec.args(), Joined),
-		Env:           childEnv(),
+		Env:           ChildEnv(),
 		Files:         append(spec.stdio[:], report, prog, spec.extra),
 		CloneFlags:    spec.clone,
 		PIDNamespace:  spec.pidns,
@@ -172,7 +172,7 @@ func (s *server) prepare(spec *stageSpec) (linux.FD, error) {
 	defer null.Close() //nolint:errcheck // the child has its copy
 	p := &process{s: s, ended: func(*Exit) {}}
 	p.pid, p.pidfd, err = linux.Fork("/proc/self/exe", &linux.ForkAttr{
-		Args: []string{StageName, rolePrepare}, Env: childEnv(),
+		Args: []string{StageName, rolePrepare}, Env: ChildEnv(),
 		Files:      []linux.FD{null, null, null, far, prog, spec.extra, s.user.fd},
 		CloneFlags: linux.CloneNewMount, PIDNamespace: linux.NoFD, Setsid: true,
 	})
