@@ -3,9 +3,11 @@ package cli_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -25,10 +27,11 @@ type agents struct {
 //	agent start
 //	agent pod NAME IMAGE CONTAINER COMMAND...
 //	agent remove            every pod
+//	agent freeze            until agent thaw
 //	agent stop
 func (a *agents) command(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
-		ts.Fatalf("usage: agent start|pod|remove|stop")
+		ts.Fatalf("usage: agent start|pod|remove|freeze|thaw|stop")
 	}
 	switch args[0] {
 	case "start":
@@ -37,6 +40,14 @@ func (a *agents) command(ts *testscript.TestScript, neg bool, args []string) {
 		pod(ts, args[1], args[2], args[3], args[4:])
 	case "remove":
 		remove(ts)
+	case "freeze":
+		ts.Check(a.cmd.Process.Signal(syscall.SIGSTOP))
+		within(ts, "the agent to stand still", func() bool {
+			text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", a.cmd.Process.Pid))
+			return err == nil && strings.Contains(string(text), "T (stopped)")
+		})
+	case "thaw":
+		ts.Check(a.cmd.Process.Signal(syscall.SIGCONT))
 	case "stop":
 		ts.Check(a.cmd.Process.Signal(syscall.SIGTERM))
 		ts.Check(errors.Join(a.cmd.Wait(), a.log.Close()))
