@@ -143,7 +143,7 @@ func (s *stage) passTerminal(console linux.FD) error {
 	defer console.Close() //nolint:errcheck // a socket
 	late := fmt.Errorf("%s create has sent no terminal", s.p.Delegate.Runtime)
 	const patience = 5 * time.Second
-	if !awaitInput(console, patience) {
+	if !console.ReadableWithin(patience) {
 		return late
 	}
 	conn, err := console.Accept()
@@ -151,7 +151,7 @@ func (s *stage) passTerminal(console linux.FD) error {
 		return fmt.Errorf("terminal: %w", err)
 	}
 	defer conn.Close() //nolint:errcheck // a socket
-	if !awaitInput(conn, patience) {
+	if !conn.ReadableWithin(patience) {
 		return late
 	}
 	var name [4096]byte
@@ -164,18 +164,6 @@ func (s *stage) passTerminal(console linux.FD) error {
 		err = errors.Join(err, fd.Close())
 	}
 	return err
-}
-
-func awaitInput(fd linux.FD, patience time.Duration) bool {
-	for end := time.Now().Add(patience); time.Now().Before(end); {
-		if fd.Readable() {
-			return true
-		}
-		if err := fd.AwaitInput(time.Until(end)); err != nil {
-			return false
-		}
-	}
-	return fd.Readable()
 }
 
 // call calls the runtime and waits until it has done its work.
@@ -198,9 +186,9 @@ func (s *stage) call(args ...string) error {
 	}
 	defer pidfd.Close() //nolint:errcheck // a pidfd
 	patience := time.Duration(d.Patience)
-	if !awaitInput(pidfd, patience) {
+	if !pidfd.ReadableWithin(patience) {
 		linux.KillSession(pid)
-		_ = awaitInput(pidfd, time.Second)
+		_ = pidfd.ReadableWithin(time.Second)
 		_, _, _, _ = linux.Reap(pid)
 		return fail("", fmt.Errorf("it was not done after %s, and was killed", patience), "%s", what)
 	}

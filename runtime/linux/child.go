@@ -36,7 +36,7 @@ func (c *Child) Await() error {
 
 // Ended waits for the end of the child, or for as long as that takes, and says which it was.
 func (c *Child) Ended(within time.Duration) bool {
-	return c.pidfd.AwaitInput(within) == nil && c.pidfd.Readable()
+	return c.pidfd.ReadableWithin(within)
 }
 
 // Wait collects the child when it has ended: its exit status, or the signal it

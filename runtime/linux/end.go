@@ -38,8 +38,8 @@ func (id ProcessID) Kill(child int, within time.Duration) error {
 		return fmt.Errorf("kill process %d: %w", id.PID, err)
 	}
 	for _, end := range ends {
-		if err := end.AwaitInput(within); err != nil || !end.Readable() {
-			return errors.Join(fmt.Errorf("process %d was killed and does not end", id.PID), err)
+		if !end.ReadableWithin(within) {
+			return fmt.Errorf("process %d was killed and does not end", id.PID)
 		}
 	}
 	return nil

@@ -53,7 +53,7 @@ func RunHook(h *Hook) error {
 	}
 	child := NewChild(pid, FD(raw))
 	defer child.Close() //nolint:errcheck // a pidfd
-	late := h.Timeout > 0 && !endsWithin(FD(raw), h.Timeout)
+	late := h.Timeout > 0 && !FD(raw).ReadableWithin(h.Timeout)
 	if late {
 		_ = unix.Kill(-pid, unix.SIGKILL) // with what it started
 	}
@@ -76,19 +76,6 @@ func RunHook(h *Hook) error {
 		err = errors.New(err.Error() + ": " + text)
 	}
 	return err
-}
-
-// endsWithin waits for the process of a pidfd to end.
-func endsWithin(pidfd FD, limit time.Duration) bool {
-	for deadline := time.Now().Add(limit); ; {
-		left := time.Until(deadline)
-		if pidfd.Readable() || left <= 0 {
-			return left > 0
-		}
-		if pidfd.AwaitInput(left) != nil {
-			return false
-		}
-	}
 }
 
 // Ask writes a byte on a socket and waits for one to come back. False is a peer that

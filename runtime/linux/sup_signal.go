@@ -63,18 +63,26 @@ func (f FD) NextSignal() (int, error) {
 }
 
 // AwaitInput waits until f can be read, or for the timeout; a negative one is
-// for ever.
+// for ever. Signals don't end it.
 func (f FD) AwaitInput(timeout time.Duration) error {
 	var within *unix.Timespec
 	if timeout >= 0 {
 		t := unix.NsecToTimespec(int64(timeout))
 		within = &t
 	}
-	_, err := unix.Ppoll([]unix.PollFd{{Fd: int32(f), Events: unix.POLLIN}}, within, nil)
-	if err == unix.EINTR {
-		return nil
+	for {
+		// The kernel counts within down, so that a signal prolongs nothing.
+		_, err := unix.Ppoll([]unix.PollFd{{Fd: int32(f), Events: unix.POLLIN}}, within, nil)
+		if err != unix.EINTR {
+			return err
+		}
 	}
-	return err
+}
+
+// ReadableWithin waits until f can be read and reports whether that came within the timeout;
+// of a pidfd, whether the process ended.
+func (f FD) ReadableWithin(timeout time.Duration) bool {
+	return f.AwaitInput(timeout) == nil && f.Readable()
 }
 
 // Readable reports whether a read would not wait; of a pidfd, whether the

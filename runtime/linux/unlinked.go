@@ -64,8 +64,7 @@ func DialProcess(id ProcessID) (FD, error) {
 	}
 	if err != nil {
 		// Its files go first when a process ends.
-		_ = process.AwaitInput(ending)
-		if process.Readable() {
+		if process.ReadableWithin(ending) {
 			err = ErrNoProcess
 		}
 		return NoFD, err
