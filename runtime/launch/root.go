@@ -30,8 +30,10 @@ func (s *stage) mountRoot() error {
 	if r.Volatile {
 		overlay.Options = append(overlay.Options, "volatile")
 	}
-	s.root, err = s.mountOverlay(overlay, linux.Attr{NoSuid: r.NoSuid, NoDev: r.NoDev})
-	return err
+	if s.root, err = s.mountOverlay(overlay, linux.Attr{NoSuid: r.NoSuid, NoDev: r.NoDev}); err != nil {
+		return fail(kindOf(err), s.whyNoOverlay(err), "mount root")
+	}
+	return nil
 }
 
 // bindRoot makes a directory of the host the root, to be written to.

@@ -20,6 +20,7 @@ const (
 	EACCES  = unix.EACCES
 	ENOMEM  = unix.ENOMEM
 	EINVAL  = unix.EINVAL
+	ENODEV  = unix.ENODEV
 	ELOOP   = unix.ELOOP
 	ENOEXEC = unix.ENOEXEC
 	EROFS   = unix.EROFS

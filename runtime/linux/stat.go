@@ -54,8 +54,19 @@ func Fstat(fd int) (Stat, error) {
 
 // File system types, as Filesystem returns them.
 const (
-	ProcFS   = unix.PROC_SUPER_MAGIC
-	DevptsFS = unix.DEVPTS_SUPER_MAGIC
+	ProcFS = unix.PROC_SUPER_MAGIC
+
+	OverlayFS = unix.OVERLAYFS_SUPER_MAGIC
+	nfsFS     = unix.NFS_SUPER_MAGIC
+	cifsFS    = unix.CIFS_SUPER_MAGIC
+	smb2FS    = unix.SMB2_SUPER_MAGIC
+	cephFS    = unix.CEPH_SUPER_MAGIC
+	v9FS      = unix.V9FS_MAGIC
+	fuseFS    = unix.FUSE_SUPER_MAGIC
+	lustreFS  = 0x0bd00bd0
+	gpfsFS    = 0x47504653
+	beegfsFS  = 0x19830326
+	DevptsFS  = unix.DEVPTS_SUPER_MAGIC
 )
 
 // Filesystem is the type of the file system that fd is on.
