@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -153,13 +152,13 @@ func (w *workshop) session(ctx context.Context, t target, spec runtime.ExecSpec)
 	if spec.Terminal {
 		stdin, stdout, stderr = nil, nil, nil
 	}
-	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, forwarded()...)
-	defer signal.Stop(signals)
-	session, err := t.view.ExecFiles(ctx, t.container.ID, spec, stdin, stdout, stderr)
+	told, signals, stop := passAllSignals(ctx)
+	defer stop()
+	session, err := t.view.ExecFiles(told, t.container.ID, spec, stdin, stdout, stderr)
 	if err != nil {
-		return err
+		return orSignal(told, err)
 	}
+	signals.start()
 	defer session.Close() //nolint:errcheck // it has ended, or is to end
 	done := make(chan struct{})
 	defer close(done)
@@ -171,14 +170,14 @@ func (w *workshop) session(ctx context.Context, t target, spec runtime.ExecSpec)
 		defer restore()
 	}
 	if process, err := os.FindProcess(session.PID); err == nil {
-		go relay(signals, process, done)
+		go relay(signals.out, process, done)
 	}
-	exit, err := session.Wait(ctx)
+	exit, err := session.Wait(told)
 	if errors.Is(err, supervisor.ErrGone) {
 		return errors.New("the instance ended")
 	}
 	if err != nil {
-		return err
+		return orSignal(told, err)
 	}
 	if exit.Signal == int(syscall.SIGKILL) {
 		if limit, yes := t.view.Starved(t.container.ID); yes {
