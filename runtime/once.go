@@ -28,9 +28,11 @@ type OnceConfig struct {
 	// Stdio of the process; nil is /dev/null.
 	Stdin, Stdout, Stderr *os.File
 	// Signals are passed on to the process. It may be nil. Started, if not nil, is called
-	// when they begin to be: until then the end of ctx is what ends a start.
+	// when they begin to be: until then the end of ctx is what ends a start. Forked, if not
+	// nil, is called when there is a process: runs tells whether it is the program's by now.
 	Signals <-chan os.Signal
 	Started func()
+	Forked  func(runs func() bool)
 	// NoInit makes the process PID 1 of its PID namespace, where it gets no signal
 	// that it has no handler for. Otherwise sinit is.
 	NoInit bool
@@ -279,6 +281,9 @@ func (o *once) launch(ctx context.Context, p *planned) (supervisor.Exit, error) 
 	stop := context.AfterFunc(ctx, func() { _ = child.Kill() })
 	defer stop()
 	defer o.unlock()
+	if o.cfg.Forked != nil {
+		o.cfg.Forked(func() bool { return isClosed(report) })
+	}
 	// EOF is the exec, or the end.
 	text, rerr := o.readReport(ours, child)
 	cause := wait()

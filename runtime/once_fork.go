@@ -52,6 +52,17 @@ func (o *once) fork(exe, report, hooks linux.FD, p *planned) (*linux.Child, erro
 	return linux.NewChild(pid, pidfd), nil
 }
 
+// isClosed reports whether a socket's other end is closed, or it is itself.
+func isClosed(f *os.File) bool {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return true
+	}
+	closed := true
+	err = conn.Control(func(fd uintptr) { closed = linux.FD(fd).HungUp() })
+	return err != nil || closed
+}
+
 // passSignals begins to pass signals on to a process that is the program's, or has ended.
 func (o *once) passSignals(to *linux.Child, finished <-chan struct{}) {
 	if o.cfg.Started != nil {

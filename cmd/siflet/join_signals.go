@@ -3,13 +3,25 @@ package main
 import (
 	"context"
 	"errors"
+	"time"
 )
+
+// answering is how long it may take to hear of a process that runs already.
+const answering = time.Second
 
 // passAllSignals is passSignals for a process that has a session of its own, and so none of
 // the keyboard's signals.
 func passAllSignals(parent context.Context) (ctx context.Context, p *passing, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	p = newPassing()
+	p.forked(func() bool {
+		select {
+		case <-p.started:
+			return true
+		case <-time.After(answering):
+			return false
+		}
+	})
 	go func() {
 		for _, s := range p.await(cancel) {
 			p.pass(s)

@@ -56,7 +56,7 @@ func (w *workshop) inImage(ctx context.Context, o *actionOptions, verb, ref stri
 	}
 	told, signals, stop := passSignals(ctx)
 	defer stop()
-	cfg.Signals, cfg.Started = signals.out, signals.start
+	cfg.Signals, cfg.Started, cfg.Forked = signals.out, signals.start, signals.forked
 	exit, err := runtime.RunOnce(told, cfg, spec, runtime.Namespaces{
 		Network: own(o.net), IPC: own(o.ipc), UTS: own(o.uts), PID: own(o.pid),
 	})

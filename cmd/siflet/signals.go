@@ -6,6 +6,7 @@ import (
 	"os/signal"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall" //nolint:depguard // the names of signals; no system call
 	"time"
 )
@@ -16,6 +17,7 @@ type passing struct {
 	out     chan os.Signal // to the child
 	got     chan os.Signal
 	started chan struct{} // closed when there is a child
+	runs    atomic.Pointer[func() bool]
 	done    chan struct{}
 	once    sync.Once
 }
@@ -51,6 +53,9 @@ func newPassing() *passing {
 
 // start says that there is a child.
 func (p *passing) start() { p.once.Do(func() { close(p.started) }) }
+
+// forked says how to see whether there is a child before start is called.
+func (p *passing) forked(runs func() bool) { p.runs.Store(&runs) }
 
 func (p *passing) stop() {
 	signal.Stop(p.got)
@@ -96,7 +101,10 @@ func (p *passing) await(cancel context.CancelCauseFunc) (kept []os.Signal) {
 			return nil
 		case s := <-p.got:
 			number, ok := s.(syscall.Signal)
+			runs := p.runs.Load()
 			switch {
+			case runs != nil && (*runs)():
+				return append(kept, s)
 			case ok && slices.Contains(ending(), s):
 				const signalled = 128 // as a shell says it
 				cancel(statusError{code: signalled + int(number), signal: int(number)})

@@ -93,6 +93,13 @@ func (f FD) Readable() bool {
 	return err == nil && n == 1 && p[0].Revents&unix.POLLIN != 0
 }
 
+// HungUp reports whether a socket's other end is closed.
+func (f FD) HungUp() bool {
+	p := []unix.PollFd{{Fd: int32(f)}}
+	n, err := unix.Poll(p, 0)
+	return err == nil && n == 1 && p[0].Revents&unix.POLLHUP != 0
+}
+
 // DropChildSignals keeps SIGCHLD away from Go's handler, whose stacks it would
 // touch; children are waited for as before.
 func DropChildSignals() {

@@ -158,7 +158,7 @@ containers:
 		}
 	}
 	count := map[string]int{}
-	for _, name := range strings.FieldsSeq(entries()) {
+	for name := range strings.FieldsSeq(entries()) {
 		count[name]++
 	}
 	for name, want := range map[string]int{"always": 2, "always-init": 2, "onfailure": 2, "onfailure-init": 2, "never": 1, "never-init": 1, "done": 1, "broken": 1} {
