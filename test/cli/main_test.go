@@ -16,8 +16,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
+
+	"github.com/siflet/siflet/test/apart"
 )
 
 // Variables that tell a run in namespaces of its own what it is about.
@@ -34,12 +34,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	if os.Getenv(askVar) != "" {
-		code, err := ask()
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = max(code, 1)
-		}
-		os.Exit(code)
+		apart.Exit(ask())
 	}
 	flag.Parse()
 	if os.Geteuid() != 0 && os.Getenv(userVar) == "" {
@@ -53,12 +48,7 @@ func TestMain(m *testing.M) {
 	if os.Geteuid() != 0 {
 		run = func(m *testing.M) (int, error) { return m.Run(), nil }
 	}
-	status, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		status = max(status, 1)
-	}
-	os.Exit(status)
+	apart.Exit(run(m))
 }
 
 func outside(m *testing.M) (status int, err error) {
@@ -70,16 +60,9 @@ func outside(m *testing.M) (status int, err error) {
 	if err := os.Chmod(dir, 0o755); err != nil { // for users
 		return 1, err
 	}
-	bin := os.Getenv("SIFLET_BIN")
-	if bin == "" {
-		bin = filepath.Join(dir, "bin")
-		for _, name := range []string{"siflet", "siflet-agent", "siflet-instance", "siflet-action", "siflet-fuse"} {
-			build := exec.Command("go", "build", "-o", filepath.Join(bin, name), "github.com/siflet/siflet/cmd/"+name)
-			build.Env = append(os.Environ(), "CGO_ENABLED=0")
-			if out, err := build.CombinedOutput(); err != nil {
-				return 1, fmt.Errorf("build %s: %w\n%s", name, err, out)
-			}
-		}
+	bin, err := apart.Programs(filepath.Join(dir, "bin"))
+	if err != nil {
+		return 1, err
 	}
 	images := filepath.Join(dir, "images")
 	if err := makeImages(images); err != nil {
@@ -92,19 +75,10 @@ func outside(m *testing.M) (status int, err error) {
 }
 
 func inside(m *testing.M) (int, error) {
-	if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, "mode=755"); err != nil {
-		return 1, fmt.Errorf("mount /run: %w", err)
-	}
+	const open, closed = 0o755, 0o700
 	// What a person's home holds is not the tests' business.
-	if err := unix.Mount("tmpfs", "/root", "tmpfs", 0, "mode=700"); err != nil {
-		return 1, fmt.Errorf("mount /root: %w", err)
-	}
-	lo, err := netlink.LinkByName("lo")
-	if err == nil {
-		err = netlink.LinkSetUp(lo)
-	}
-	if err != nil {
-		return 1, fmt.Errorf("bring lo up: %w", err)
+	if err := errors.Join(apart.Cover("/run", open), apart.Cover("/root", closed), apart.Loopback()); err != nil {
+		return 1, err
 	}
 	if os.Getenv(userVar) != "" {
 		if err := prepareUser(); err != nil {

@@ -8,12 +8,13 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
 
 	"github.com/vishvananda/netlink"
+
+	"github.com/siflet/siflet/test/apart"
 )
 
 const isolated = "SIFLET_KUBELET_TEST"
@@ -36,36 +37,11 @@ func TestMain(m *testing.M) {
 	}
 	flag.Parse()
 	programs, kubelet = os.Getenv("SIFLET_BIN"), os.Getenv("SIFLET_KUBELET")
-	if os.Geteuid() != 0 || programs == "" || kubelet == "" {
-		fmt.Fprintln(os.Stderr, "skipped: needs root, and programs in SIFLET_BIN and SIFLET_KUBELET: see make test-kubelet")
+	if programs == "" || kubelet == "" {
+		fmt.Fprintln(os.Stderr, "skipped: needs programs in SIFLET_BIN and SIFLET_KUBELET: see make test-kubelet")
 		os.Exit(0)
 	}
-	var status int
-	var err error
-	if os.Getenv(isolated) == "" {
-		status, err = outside()
-	} else {
-		status, err = inside(m)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		status = max(status, 1)
-	}
-	os.Exit(status)
-}
-
-func outside() (int, error) {
-	again := exec.Command(os.Args[0], os.Args[1:]...)
-	again.Env = append(os.Environ(), isolated+"=1")
-	again.Stdout, again.Stderr = os.Stdout, os.Stderr
-	again.SysProcAttr = &syscall.SysProcAttr{
-		Unshareflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC, Pdeathsig: syscall.SIGKILL,
-	}
-	err := again.Run()
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		return exit.ExitCode(), nil
-	}
-	return 0, err
+	apart.Tests{Var: isolated, Run: inside}.Main(m)
 }
 
 func inside(m *testing.M) (status int, err error) {
@@ -86,23 +62,18 @@ func inside(m *testing.M) (status int, err error) {
 // mounts lets what the kubelet mounts for pods come to the agent, as on a
 // machine: both have these mounts, and share them.
 func mounts() error {
-	for _, dir := range []string{"/run", "/var/log"} {
-		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "mode=755"); err != nil {
-			return fmt.Errorf("mount %s: %w", dir, err)
-		}
+	const mode = 0o755
+	if err := errors.Join(apart.Cover("/run", mode), apart.Cover("/var/log", mode)); err != nil {
+		return err
 	}
 	return syscall.Mount("", "/", "", syscall.MS_SHARED|syscall.MS_REC, "")
 }
 
 // network makes a network with nobody in it but this machine.
 func network() error {
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		return err
-	}
 	card := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "node0"}}
-	err = errors.Join(
-		netlink.LinkSetUp(lo), netlink.LinkAdd(card),
+	err := errors.Join(
+		apart.Loopback(), netlink.LinkAdd(card),
 		netlink.AddrAdd(card, &netlink.Addr{IPNet: &net.IPNet{IP: net.ParseIP(address), Mask: net.CIDRMask(24, 32)}}),
 		netlink.LinkSetUp(card),
 	)

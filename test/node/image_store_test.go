@@ -16,10 +16,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/vishvananda/netlink"
 
 	"github.com/siflet/siflet/runtime/image"
 	"github.com/siflet/siflet/runtime/linux"
+	"github.com/siflet/siflet/test/apart"
 	"github.com/siflet/siflet/test/registrytest"
 	"github.com/siflet/siflet/test/siftest"
 )
@@ -28,9 +28,7 @@ import (
 func ownRegistry(t *testing.T) *registrytest.Server {
 	t.Helper()
 	must(t, syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_SLAVE, ""))
-	lo, err := netlink.LinkByName("lo")
-	must(t, err)
-	must(t, netlink.LinkSetUp(lo))
+	must(t, apart.Loopback())
 	return registrytest.New(t)
 }
 

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
+	"github.com/siflet/siflet/test/apart"
 )
 
 // Variables that tell the run in namespaces of its own what it is about.
@@ -29,57 +28,23 @@ const (
 var programs string
 
 // TestMain makes what needs the machine's network, and runs the tests once more in
-// mount, network and IPC namespaces of their own, with an empty /run, so that nothing
-// they do is seen outside.
+// namespaces of their own, with an empty /run, so that nothing they do is seen outside.
 func TestMain(m *testing.M) {
-	flag.Parse()
-	if os.Geteuid() != 0 {
-		fmt.Fprintln(os.Stderr, "skipped: needs root, to make namespaces, mounts and cgroups")
-		os.Exit(0)
-	}
-	var status int
-	var err error
-	if os.Getenv(programsVar) == "" {
-		status, err = outside()
-	} else {
-		status, err = inside(m)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		status = max(status, 1)
-	}
-	os.Exit(status)
+	apart.Tests{Var: programsVar, Prepare: provide, Run: func(m *testing.M) (int, error) {
+		programs = os.Getenv(programsVar)
+		const mode = 0o755
+		if err := errors.Join(apart.Cover("/run", mode), apart.Loopback()); err != nil {
+			return 1, err
+		}
+		return m.Run(), nil
+	}}.Main(m)
 }
 
-func outside() (status int, err error) {
-	dir, err := os.MkdirTemp("", "siflet-pull-")
-	if err != nil {
-		return 1, err
+func provide(dir string) (string, error) {
+	if err := os.Setenv(debianVar, makeDebian(dir)); err != nil {
+		return "", err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	bin := os.Getenv("SIFLET_BIN")
-	if bin == "" {
-		bin = dir
-		build := exec.Command("go", "build", "-o", dir+"/", "github.com/siflet/siflet/cmd/...")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			return 1, fmt.Errorf("build the commands: %w\n%s", err, out)
-		}
-	}
-	if bin, err = filepath.Abs(bin); err != nil {
-		return 1, err
-	}
-	again := exec.Command(os.Args[0], os.Args[1:]...)
-	again.Env = append(os.Environ(), programsVar+"="+bin, debianVar+"="+makeDebian(dir))
-	again.Stdout, again.Stderr = os.Stdout, os.Stderr
-	again.SysProcAttr = &syscall.SysProcAttr{
-		Unshareflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC, Pdeathsig: syscall.SIGKILL,
-	}
-	err = again.Run()
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		return exit.ExitCode(), nil
-	}
-	return 0, err
+	return apart.Programs(dir)
 }
 
 // makeDebian makes an archive of a Debian system in dir and returns its path, or a
@@ -132,21 +97,6 @@ func debian(t *testing.T) []byte {
 		t.Fatal(err)
 	}
 	return archive
-}
-
-func inside(m *testing.M) (int, error) {
-	programs = os.Getenv(programsVar)
-	if err := syscall.Mount("tmpfs", "/run", "tmpfs", 0, "mode=755"); err != nil {
-		return 1, fmt.Errorf("mount /run: %w", err)
-	}
-	lo, err := netlink.LinkByName("lo")
-	if err == nil {
-		err = netlink.LinkSetUp(lo)
-	}
-	if err != nil {
-		return 1, fmt.Errorf("bring lo up: %w", err)
-	}
-	return m.Run(), nil
 }
 
 // tool runs a program of the machine's; without it the test is skipped.
