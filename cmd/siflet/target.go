@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/siflet/siflet/runtime"
@@ -120,15 +121,22 @@ func addressed(i runtime.Instance, name string) (container string, ok bool) {
 	return "", false
 }
 
-// pick chooses the container of an instance: the one named, or the only one.
+// pick chooses the container of an instance: the one named, or the only one, of a pod's
+// the only one that runs.
 func pick(v view, i runtime.Instance, name string) (runtime.Container, error) {
 	var found []runtime.Container
+	var last runtime.Container
 	var names []string
 	for _, c := range v.Containers() {
 		if c.InstanceID != i.ID {
 			continue
 		}
-		names = append(names, c.Spec.Name)
+		if len(names) == 0 {
+			last = c
+		}
+		if !slices.Contains(names, c.Spec.Name) {
+			names = append(names, c.Spec.Name)
+		}
 		if name == "" && (c.State == runtime.ContainerRunning || !i.Spec.Pod) || name == c.Spec.Name {
 			found = append(found, c)
 		}
@@ -138,7 +146,9 @@ func pick(v view, i runtime.Instance, name string) (runtime.Container, error) {
 		return found[0], nil // of its attempts the newest
 	case len(names) == 0:
 		return runtime.Container{}, errors.New("nothing runs in it")
-	case len(found) == 0:
+	case len(found) == 0 && name == "" && len(names) == 1:
+		return last, nil
+	case len(found) == 0 && name != "":
 		return runtime.Container{}, fmt.Errorf("no container %q; there are: %s", name, strings.Join(names, ", "))
 	default:
 		return runtime.Container{}, fmt.Errorf("several containers; say which, instance://%s/CONTAINER: %s", i.Spec.Metadata.Name, strings.Join(names, ", "))

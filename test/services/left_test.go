@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/siflet/siflet/test/walkthrough"
 )
 
 // mounts are the lines of the mount table by what does not change of a mount, however
@@ -34,14 +36,14 @@ func mounts(t *testing.T) map[string]string {
 func checkNothingLeft(t *testing.T, before map[string]string) {
 	t.Helper()
 	var left []string
-	if !eventually(func() bool { left = leftovers(t, before); return len(left) == 0 }) {
+	if !walkthrough.Eventually(func() bool { left = leftovers(t, before); return len(left) == 0 }) {
 		t.Errorf("left behind:\n%s", strings.Join(left, "\n"))
 	}
 }
 
 func leftovers(t *testing.T, before map[string]string) []string {
 	t.Helper()
-	left := processes()
+	left := walkthrough.Others()
 	for mount, line := range mounts(t) {
 		// Another's may go when what it is mounted at is removed elsewhere.
 		if before[mount] == "" {
@@ -85,24 +87,4 @@ func reads(device, path string) bool {
 	defer f.Close()
 	info, err := unix.IoctlLoopGetStatus64(int(f.Fd()))
 	return err == nil && info.Inode == file.Ino
-}
-
-// processes are those that share a namespace with us.
-func processes() []string {
-	var left []string
-	own, _ := os.Readlink("/proc/self")
-	dirs, _ := filepath.Glob("/proc/[0-9]*")
-	for _, dir := range dirs {
-		for _, kind := range []string{"mnt", "net", "ipc"} {
-			ours, _ := os.Readlink("/proc/self/ns/" + kind)
-			ns, err := os.Readlink(dir + "/ns/" + kind)
-			if err != nil || ns != ours || filepath.Base(dir) == own {
-				continue
-			}
-			text, _ := os.ReadFile(dir + "/cmdline") // it may have ended
-			left = append(left, "process "+filepath.Base(dir)+" "+strings.ReplaceAll(string(text), "\x00", " "))
-			break
-		}
-	}
-	return left
 }

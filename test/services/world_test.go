@@ -95,13 +95,6 @@ func (w *world) serve(t *testing.T) {
 	w.served = true
 }
 
-func (w *world) write(t *testing.T, name, text string) {
-	t.Helper()
-	if err := os.WriteFile(filepath.Join(home, name), []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // stopAll ends what runs, at once.
 func (w *world) stopAll(t *testing.T) {
 	t.Helper()

@@ -1,4 +1,6 @@
-package services_test
+// Package walkthrough does what a document tells people to do, line by line, and compares what
+// commands write with what is shown.
+package walkthrough
 
 import (
 	"errors"
@@ -8,7 +10,7 @@ import (
 	"strings"
 )
 
-// document is a walkthrough as something to run. In its Markdown there are fenced blocks:
+// Document is a walkthrough as something to run. In its Markdown there are fenced blocks:
 //
 //	```console                     lines "$ COMMAND" and, if they are shown, what the commands write
 //	<!-- test: file NAME -->       the next block is a file, which is made
@@ -19,15 +21,16 @@ import (
 //	<!-- test: needs THING -->     the whole section, between two headings of the second level
 //
 // Whatever else could be taken for something to run is a mistake.
-type document struct{ sections []*section }
+type Document struct{ Sections []*Section }
 
-type section struct {
-	title, needs string
-	steps        []step
+// Section is what is between two headings of the second level.
+type Section struct {
+	Title, Needs string
+	Steps        []Step
 }
 
-// step is a block.
-type step struct {
+// Step is a block.
+type Step struct {
 	line int
 	// file and part name the file that the block is or repeats; if both are empty it
 	// is commands.
@@ -66,15 +69,16 @@ func (c command) typed() []string {
 
 // parser reads a document line by line.
 type parser struct {
-	document
+	Document
 
 	mark  string // of the next block
-	block *step  // that is open
+	block *Step  // that is open
 	lang  string
 	files map[string]string
 }
 
-func parseDocument(text string) (*document, error) {
+// Parse reads a document.
+func Parse(text string) (*Document, error) {
 	p := &parser{files: map[string]string{}}
 	for i, line := range strings.Split(text, "\n") {
 		if err := p.add(i+1, line); err != nil {
@@ -84,7 +88,7 @@ func parseDocument(text string) (*document, error) {
 	if p.block != nil {
 		return nil, fmt.Errorf("line %d: the block is not closed", p.block.line)
 	}
-	return &p.document, p.checkParts()
+	return &p.Document, p.checkParts()
 }
 
 func (p *parser) add(n int, line string) error {
@@ -96,7 +100,7 @@ func (p *parser) add(n int, line string) error {
 		return p.close()
 	}
 	if lang, ok := strings.CutPrefix(line, "```"); ok {
-		p.block, p.lang = &step{line: n}, lang
+		p.block, p.lang = &Step{line: n}, lang
 		return nil
 	}
 	title, heading := strings.CutPrefix(line, "## ")
@@ -104,7 +108,7 @@ func (p *parser) add(n int, line string) error {
 	case p.mark != "":
 		return fmt.Errorf("the mark %q is for a block, which must be next", p.mark)
 	case heading:
-		p.sections = append(p.sections, &section{title: title})
+		p.Sections = append(p.Sections, &Section{Title: title})
 	case ok:
 		return p.marked(strings.TrimSuffix(mark, " -->"))
 	case strings.HasPrefix(line, "    ") || strings.Contains(line, "```") || strings.Contains(line, "<!--"):
@@ -115,23 +119,23 @@ func (p *parser) add(n int, line string) error {
 
 func (p *parser) marked(mark string) error {
 	if thing, ok := strings.CutPrefix(mark, "needs "); ok {
-		if len(p.sections) == 0 {
+		if len(p.Sections) == 0 {
 			return fmt.Errorf("%q: want it in a section", mark)
 		}
-		p.last().needs = thing
+		p.last().Needs = thing
 		return nil
 	}
 	p.mark = mark
 	return nil
 }
 
-func (p *parser) last() *section { return p.sections[len(p.sections)-1] }
+func (p *parser) last() *Section { return p.Sections[len(p.Sections)-1] }
 
 // close ends a block.
 func (p *parser) close() error {
 	s, mark := *p.block, p.mark
 	p.block, p.mark = nil, ""
-	if len(p.sections) == 0 {
+	if len(p.Sections) == 0 {
 		return errors.New("the block comes before the first section")
 	}
 	verb, rest, _ := strings.Cut(mark, " ")
@@ -154,14 +158,14 @@ func (p *parser) close() error {
 	default:
 		return fmt.Errorf("unknown mark %q", mark)
 	}
-	p.last().steps = append(p.last().steps, s)
+	p.last().Steps = append(p.last().Steps, s)
 	return nil
 }
 
 // checkParts looks for what is repeated.
 func (p *parser) checkParts() error {
-	for _, section := range p.sections {
-		for _, s := range section.steps {
+	for _, section := range p.Sections {
+		for _, s := range section.Steps {
 			if s.part != "" && !strings.Contains(p.files[s.part], "\n"+s.text) {
 				return fmt.Errorf("line %d: this is no part of the file %s", s.line, s.part)
 			}
@@ -170,7 +174,7 @@ func (p *parser) checkParts() error {
 	return nil
 }
 
-func commands(s step) ([]command, error) {
+func commands(s Step) ([]command, error) {
 	var all []command
 	continued := false
 	for i, line := range strings.Split(strings.TrimSuffix(s.text, "\n"), "\n") {

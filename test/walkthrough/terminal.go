@@ -1,4 +1,4 @@
-package services_test
+package walkthrough
 
 import (
 	"context"
@@ -46,7 +46,7 @@ func onTerminal(ctx context.Context, cmd *exec.Cmd, lines []string) (string, err
 	case <-typed:
 	case <-ctx.Done():
 		err = errors.Join(err, ctx.Err())
-	case <-time.After(patience):
+	case <-time.After(Patience):
 		err = errors.Join(err, errors.New("the terminal is still open"))
 	}
 	err = errors.Join(err, master.Close())

@@ -1,4 +1,4 @@
-package services_test
+package walkthrough
 
 import (
 	"strings"
@@ -13,18 +13,18 @@ func TestDocumentIsReadInOrder(t *testing.T) {
 		"## Two", "<!-- test: not run: no network -->", "~~~console", "$ never", "~~~",
 		"<!-- test: until it works -->", "~~~console", "$ shell", "Singularity> id", "root", "Singularity> exit", "~~~",
 	}, "\n"), "~~~", "```")
-	d, err := parseDocument(text)
+	d, err := Parse(text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(d.sections) != 2 || d.sections[0].needs != "debian" || len(d.sections[0].steps) != 3 || len(d.sections[1].steps) != 1 {
-		t.Fatalf("parseDocument() = %+v", d.sections)
+	if len(d.Sections) != 2 || d.Sections[0].Needs != "debian" || len(d.Sections[0].Steps) != 3 || len(d.Sections[1].Steps) != 1 {
+		t.Fatalf("Parse() = %+v", d.Sections)
 	}
-	first := d.sections[0].steps[0].commands
+	first := d.Sections[0].Steps[0].commands
 	if len(first) != 2 || first[0].text != "first \\\n  second" || len(first[0].want) != 1 || first[1].text != "third" || first[1].line != 9 {
 		t.Errorf("commands %+v", first)
 	}
-	shell := d.sections[1].steps[0]
+	shell := d.Sections[1].Steps[0]
 	if !shell.patient || !shell.commands[0].interactive() || strings.Join(shell.commands[0].typed(), ",") != "id,exit" {
 		t.Errorf("the shell is %+v", shell)
 	}
@@ -42,7 +42,7 @@ func TestDocumentHasNothingThatIsNotRun(t *testing.T) {
 		"no such part":       "<!-- test: file x -->\n```\na\nb\n```\n<!-- test: part of x -->\n```\nc\n```",
 		"another comment":    "<!-- hidden\n```console\n$ ls\n```\n-->",
 	} {
-		if _, err := parseDocument("## Section\n" + text); err == nil {
+		if _, err := Parse("## Section\n" + text); err == nil {
 			t.Errorf("%s is taken", name)
 		}
 	}
