@@ -3,7 +3,6 @@ package cri
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -136,15 +135,5 @@ func (s *Server) reference(i *criapi.ImageSpec) (string, error) {
 	return imageName(i), s.checkHandler("image.runtime_handler", i.GetRuntimeHandler())
 }
 
-// localFile begins names of files of this node: "local.file/shared/web.sif" is
-// "/shared/web.sif". The kubelet refuses paths; what it hands on has the form of a
-// registry's name, with the tag "latest" if the pod gives none.
-const localFile = "local.file/"
-
 // imageName is the image that a client means, as the engine knows it.
-func imageName(i *criapi.ImageSpec) string {
-	if path, ok := strings.CutPrefix(i.GetImage(), localFile); ok {
-		return "/" + strings.TrimSuffix(path, ":latest")
-	}
-	return i.GetImage()
-}
+func imageName(i *criapi.ImageSpec) string { return image.LocalFile(i.GetImage()) }

@@ -26,7 +26,8 @@ func (w *workshop) imagePullCommand() *cobra.Command {
 		Use: "pull IMAGE...", Short: "pull images into the store, or make files known that are used in place",
 		Long: "Pull images into the store, as a kubelet would have it done. A name without a scheme is a\n" +
 			"registry's: nginx is docker.io/library/nginx:latest. Also docker://, oras://, library://, https://,\n" +
-			"docker-archive:, oci-archive:, oci:, and absolute paths of SIF files, which stay where they are.",
+			"docker-archive:, oci-archive:, oci:, and absolute paths of SIF files, which stay where they are\n" +
+			"(local.file/shared/web.sif is /shared/web.sif, as in a pod).",
 		Args: atLeast(1, "want an image"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			store, err := w.imageStore()
@@ -34,6 +35,7 @@ func (w *workshop) imagePullCommand() *cobra.Command {
 				return err
 			}
 			return w.bring(cmd.Context(), cmd.OutOrStdout(), args, func(ctx context.Context, ref string, show func(done, total int64)) ([]string, error) {
+				ref = image.LocalFile(ref)
 				if err := hereAlready(ref, "for the file, give its absolute path"); err != nil {
 					return nil, err
 				}
@@ -143,6 +145,7 @@ func (w *workshop) imageRemoveCommand() *cobra.Command {
 			// Several may be names of one image, which goes with the first.
 			var there []string
 			err = each(cmd.Context(), args, func(ref string) error {
+				ref = image.LocalFile(ref)
 				// One that is damaged can't be looked up, and must go all the same.
 				if _, err := store.Lookup(ref); err != nil && !isDamaged(err) {
 					return err
@@ -163,7 +166,7 @@ func (w *workshop) keepCommand(verb, short string, keep bool) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return each(cmd.Context(), args, func(ref string) error { return store.Keep(cmd.Context(), ref, keep) })
+			return each(cmd.Context(), args, func(ref string) error { return store.Keep(cmd.Context(), image.LocalFile(ref), keep) })
 		},
 	}
 }

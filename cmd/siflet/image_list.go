@@ -155,7 +155,7 @@ func (w *workshop) imageInspectCommand() *cobra.Command {
 			}
 			var list []inspectedImage
 			for _, ref := range args {
-				i, err := store.Lookup(ref)
+				i, err := store.Lookup(image.LocalFile(ref))
 				if err != nil {
 					return err
 				}

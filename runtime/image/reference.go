@@ -20,6 +20,19 @@ const (
 	minPrefix = 4
 )
 
+// localFile begins names of files of this node: "local.file/shared/web.sif" is
+// "/shared/web.sif". The kubelet refuses paths; what it hands on has the form of a
+// registry's name, with the tag "latest" if the pod gives none.
+const localFile = "local.file/"
+
+// LocalFile is the reference without that, which is all that anybody else knows of.
+func LocalFile(ref string) string {
+	if path, ok := strings.CutPrefix(ref, localFile); ok {
+		return "/" + strings.TrimSuffix(path, ":latest")
+	}
+	return ref
+}
+
 // asPath is the path that a reference names, cleaned: "/abs/x.sif" or
 // "sif:///abs/x.sif". ok is false for references of other forms.
 func asPath(ref string) (path string, ok bool, err error) {

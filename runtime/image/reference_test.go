@@ -36,3 +36,14 @@ func TestTagsHaveOneSpelling(t *testing.T) {
 		}
 	}
 }
+
+func TestLocalFileIsAPath(t *testing.T) {
+	for ref, want := range map[string]string{
+		"local.file/shared/web.sif": "/shared/web.sif", "local.file/shared/web.sif:latest": "/shared/web.sif",
+		"/shared/web.sif": "/shared/web.sif", "web:latest": "web:latest", "local.files/web": "local.files/web", "docker://local.file/web": "docker://local.file/web",
+	} {
+		if got := LocalFile(ref); got != want {
+			t.Errorf("LocalFile(%q) = %q, want %q", ref, got, want)
+		}
+	}
+}

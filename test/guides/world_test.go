@@ -11,11 +11,11 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
-	"github.com/siflet/siflet/test/registrytest"
 	"github.com/siflet/siflet/test/siftest"
 	"github.com/siflet/siflet/test/walkthrough"
 )
@@ -55,11 +55,17 @@ esac
 `
 
 // world is the machine that a guide is about.
-type world struct{ person walkthrough.Person }
+type world struct {
+	t      *testing.T // the guide's
+	person walkthrough.Person
+}
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	var err error
+	err := unix.Unmount("/run/netns", unix.MNT_DETACH)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) { // none is mounted there yet
+		err = nil
+	}
 	for _, dir := range []string{"/root", "/srv", "/tmp", "/run", "/var/lib", "/var/log", "/etc/siflet", "/etc/cni", "/etc/containerd", "/etc/cdi"} {
 		err = errors.Join(err, empty(dir))
 	}
@@ -68,7 +74,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{walkthrough.Person{
+	w := &world{t, walkthrough.Person{
 		Dir: "/root", Screen: work("output"),
 		Env: []string{
 			"PATH=" + work("tools") + ":" + work("bin") + ":" + os.Getenv("PATH"), "HOME=/root", "USER=root", "TERM=xterm", "LANG=C.UTF-8",
@@ -110,7 +116,7 @@ func (w *world) need(t *testing.T, thing string) {
 		pod(t, "web", nil)
 		pod(t, "batch", []string{"/bin/sh", "-c", "echo no input; exit 3"})
 	case "mirror":
-		mirror(t)
+		w.mirror(t)
 	case "crictl":
 		if _, err := exec.LookPath("crictl"); err != nil {
 			t.Skip("needs crictl")
@@ -203,8 +209,3 @@ func pod(t *testing.T, name string, command []string) {
 	}
 }
 
-// mirror is the registry that the guides' networks have: it trusts in TLS, and has a copy of nginx of Docker Hub.
-func mirror(t *testing.T) {
-	t.Helper()
-	_ = registrytest.Options{}
-}
