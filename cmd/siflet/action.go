@@ -118,10 +118,13 @@ func (w *workshop) entryPoint(t target, args []string) []string {
 	return append(slices.Clip(img.Config.Entrypoint), args...)
 }
 
-// imageOf is the image of a container: a SIF file, or one of the caller's store or
-// of the node's.
+// imageOf is the image of a container: a SIF file or a sandbox, or one of the caller's
+// store or of the node's.
 func (w *workshop) imageOf(ref string) (image.Image, error) {
 	if filepath.IsAbs(ref) {
+		if info, err := os.Stat(ref); err == nil && info.IsDir() {
+			return image.Sandbox(ref)
+		}
 		return image.File(ref)
 	}
 	r, err := callerRoots()

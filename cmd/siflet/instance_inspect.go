@@ -1,11 +1,8 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -114,76 +111,4 @@ func inspectInstance(v view, i runtime.Instance) instanceReport {
 		}
 	}
 	return out
-}
-
-func (w *workshop) restartCommand() *cobra.Command {
-	var timeout int
-	cmd := &cobra.Command{
-		Use: "restart [flags] NAME", Short: "stop an instance and start it as it was started",
-		Args: exactly(1, "want the name of an instance"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return w.restart(cmd.Context(), args[0], time.Duration(timeout)*time.Second)
-		},
-	}
-	w.registerUser(cmd)
-	cmd.Flags().IntVarP(&timeout, "timeout", "t", stopSeconds, "seconds to wait before killing")
-	return cmd
-}
-
-func (w *workshop) restart(ctx context.Context, name string, grace time.Duration) error {
-	r, err := callerRoots()
-	if err != nil {
-		return err
-	}
-	fakeroot, err := w.startedAsRoot(ctx, r, name)
-	if err != nil {
-		return err
-	}
-	way, err := (&actionOptions{fakeroot: fakeroot}).way(w.stderr)
-	if err != nil {
-		return err
-	}
-	engine, err := w.open(ctx, r, func(c *runtime.Config) { c.Unprivileged = way })
-	if err != nil {
-		return err
-	}
-	defer engine.Close() //nolint:errcheck // it gives back locks only
-	i, err := engine.InstanceByName(name)
-	c := only(engine.Containers(), i.ID)
-	if err != nil || c == nil || !thisBoot(i) {
-		return missingError{text: "no instance found with name " + name}
-	}
-	if c.Forgot {
-		return fmt.Errorf("the environment that %s was started with is not known any more; start it anew: siflet instance start", name)
-	}
-	spec := c.Spec
-	// Who listened there has left.
-	spec.Mounts = slices.DeleteFunc(slices.Clone(spec.Mounts), func(m runtime.Mount) bool { return m.Target == notifyTarget })
-	if err := engine.Usable(ctx, i.Spec, spec); err != nil {
-		return fmt.Errorf("%w; the instance is as it was", err)
-	}
-	signal, err := runtime.ParseSignal(c.StopSignal)
-	if err != nil {
-		signal = signalTerminate
-	}
-	if err := w.stopOne(ctx, engine, i, signal, grace); err != nil {
-		return err
-	}
-	before := fileSize(spec.ErrPath)
-	if _, err := launch(ctx, engine, i.Spec, spec); err != nil {
-		return fmt.Errorf("%w; the instance is stopped", startFailure(err, spec.ErrPath, before))
-	}
-	info(w.stderr, "instance started successfully")
-	return nil
-}
-
-// startedAsRoot says whether an instance was started with --fakeroot. One that there is
-// not was not.
-func (w *workshop) startedAsRoot(ctx context.Context, r roots, name string) (bool, error) {
-	reader, err := w.reader(ctx, r)
-	if err != nil {
-		return false, err
-	}
-	i, err := reader.InstanceByName(name)
-	return err == nil && attributes(i).Fakeroot, nil
 }
