@@ -15,7 +15,7 @@ func TestGuides(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no guides: %v", err)
 	}
-	for _, file := range files {
+	for _, file := range append(files, "../../docs/tutorial.md") {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".md"), func(t *testing.T) { follow(t, file) })
 	}
 }
