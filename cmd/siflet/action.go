@@ -79,6 +79,10 @@ func (w *workshop) inInstance(ctx context.Context, o *actionOptions, verb, name 
 	if err != nil {
 		return fmt.Errorf("while setting image/instance: %w", err)
 	}
+	// Its namespaces are there as long as it is, and what is in memory of the image seems to work.
+	if why := t.container.Reason; t.container.State == runtime.ContainerExited && strings.HasPrefix(why, supervisor.ImageLost) {
+		return fmt.Errorf("instance %s has ended: %s; stop it and start it again", t.instance.Spec.Name, why)
+	}
 	spec := runtime.ExecSpec{Cwd: o.cwd, Terminal: interactive()}
 	s := subject{image: t.container.Spec.ImageReference, instance: t.instance.Spec.Name}
 	if spec.Action, err = o.instanceRequest(ctx, w.stderr, verb, args, s, t.container.Spec.Action); err != nil {

@@ -162,7 +162,8 @@ func (st *stage) serve(message []byte, fds []linux.FD) error {
 	return st.s.loop.watch(p.pidfd, linux.EventIn, p)
 }
 
-const imageLost = "the image can't be read any more: "
+// ImageLost begins the message of an Exit whose cause that is.
+const ImageLost = "the image can't be read any more: "
 
 // lose ends the container of a stage whose image is gone, if it is not about to end: those
 // of instances hold their mounts until then.
@@ -171,8 +172,9 @@ func (st *stage) lose(reason string) {
 	if c == nil || c.ending != nil || c.mounts == linux.NoFD {
 		return
 	}
-	st.lost = imageLost + reason
+	st.lost = ImageLost + reason
 	st.s.complain(c.id + ": " + st.lost)
+	c.note("siflet: " + st.lost)
 	c.killAll(time.Now().Add(killTime), func(error) {})
 }
 
@@ -181,7 +183,7 @@ func (c *container) whyEnded() string {
 	if c.main.lost == "" && c.mounts != linux.NoFD {
 		for _, p := range c.main.servers {
 			if p.pidfd.Readable() { // which nobody has heard of yet
-				return imageLost + path.Base(c.s.cfg.FUSE.Path) + " ended"
+				return ImageLost + path.Base(c.s.cfg.FUSE.Path) + " ended"
 			}
 		}
 	}
