@@ -14,7 +14,7 @@ const module = "github.com/siflet/siflet/"
 // It is the machine-checked form of the table in ARCHITECTURE.md.
 var mayImport = map[string][]string{
 	"cmd/siflet": {
-		"cmd/internal/config", "cmd/internal/doctor", "cmd/internal/manual", "cmd/internal/notify", "cmd/internal/setup", "cmd/internal/site", "cmd/internal/unprivileged", "runtime", "runtime/action", "runtime/bootstrap", "runtime/build", "runtime/cdi", "runtime/contract", "runtime/convert", "runtime/definition", "runtime/image", "runtime/inspect", "runtime/program",
+		"cmd/internal/accounts", "cmd/internal/config", "cmd/internal/doctor", "cmd/internal/manual", "cmd/internal/notify", "cmd/internal/setup", "cmd/internal/site", "cmd/internal/unprivileged", "runtime", "runtime/action", "runtime/bootstrap", "runtime/build", "runtime/cdi", "runtime/contract", "runtime/convert", "runtime/definition", "runtime/image", "runtime/inspect", "runtime/program",
 		"runtime/publish", "runtime/registry", "runtime/sif", "runtime/source", "runtime/trust",
 		"runtime/supervisor", "runtime/linux", "runtime/record", "runtime/unpack", "runtime/unsquash", "network", "cgroups", "cgroups/systemd",
 	},
@@ -27,13 +27,14 @@ var mayImport = map[string][]string{
 		"cmd/internal/config", "cmd/internal/health", "cmd/internal/setup", "cmd/internal/unprivileged", "cgroups", "cgroups/systemd", "network",
 		"runtime/linux", "runtime/squashfs", "runtime/supervisor",
 	},
+	"cmd/internal/accounts":     {},
 	"cmd/internal/health":       {},
 	"cmd/internal/manual":       {},
 	"cmd/internal/trace":        {},
 	"cmd/internal/notify":       {},
 	"cmd/internal/setup":        {"runtime/image", "runtime/linux", "runtime/registry", "runtime/trust"},
 	"cmd/internal/site":         {"runtime/linux"},
-	"cmd/internal/unprivileged": {"cmd/internal/setup", "network", "runtime", "runtime/linux", "runtime/program", "runtime/supervisor"},
+	"cmd/internal/unprivileged": {"cmd/internal/accounts", "cmd/internal/setup", "network", "runtime", "runtime/linux", "runtime/program", "runtime/supervisor"},
 	"cmd/siflet-instance":       {"runtime/supervisor", "runtime/launch", "runtime/linux"},
 	"cmd/siflet-action":         {"runtime/action", "runtime/linux", "runtime/program"},
 	"cmd/siflet-fuse":           {"runtime/fuse", "runtime/linux", "runtime/unsquash"},

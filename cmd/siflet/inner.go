@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/siflet/siflet/cmd/internal/accounts"
 	"github.com/siflet/siflet/cmd/internal/unprivileged"
 	"github.com/siflet/siflet/runtime/build"
 	"github.com/siflet/siflet/runtime/linux"
@@ -72,7 +73,7 @@ func (w *workshop) asOwnRoot(ctx context.Context, files []string) error {
 
 // caller is the user who calls, also in a siflet that runs as root of a user namespace.
 func caller() (*user.User, error) {
-	who, err := user.Current()
+	who, err := accounts.ByID(strconv.Itoa(os.Getuid()))
 	if err != nil {
 		who, err = unlisted()
 	}
@@ -85,13 +86,13 @@ func caller() (*user.User, error) {
 	return who, nil
 }
 
-// unlisted is a caller whom /etc/passwd does not know.
+// unlisted is a caller whom the machine does not know.
 func unlisted() (*user.User, error) {
 	uid, home := strconv.Itoa(os.Getuid()), os.Getenv("HOME")
 	if home == "" && os.Getenv(configDirVar) == "" {
 		return nil, fmt.Errorf("user %s is not in /etc/passwd, and HOME is not set: set it, or %s to a directory for images and instances", uid, configDirVar)
 	}
-	return &user.User{Uid: uid, Gid: strconv.Itoa(os.Getgid()), Username: cmp.Or(os.Getenv("USER"), uid), HomeDir: cmp.Or(home, "/")}, nil
+	return &user.User{Uid: uid, Gid: strconv.Itoa(os.Getgid()), Username: cmp.Or(accounts.Claimed(), uid), HomeDir: cmp.Or(home, "/")}, nil
 }
 
 // named are the descriptors that names in /dev/fd mean.

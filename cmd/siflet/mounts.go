@@ -3,13 +3,13 @@ package main
 import (
 	"fmt"
 	"os"
-	"os/user"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/siflet/siflet/cmd/internal/accounts"
 	"github.com/siflet/siflet/runtime"
 	"github.com/siflet/siflet/runtime/program"
 )
@@ -202,8 +202,11 @@ func (o *actionOptions) configFiles(spec *runtime.ContainerSpec, p place) {
 		groups = []string{who.Gid}
 	}
 	for _, id := range groups {
-		if group, err := user.LookupGroupId(id); err == nil && o.site.ConfigGroup {
-			spec.Accounts.Groups = append(spec.Accounts.Groups, group.Name+":x:"+id+":"+who.Username)
+		if !o.site.ConfigGroup {
+			break
+		}
+		if name := accounts.GroupName(id); name != "" {
+			spec.Accounts.Groups = append(spec.Accounts.Groups, name+":x:"+id+":"+who.Username)
 		}
 	}
 	resolver, differs := o.userResolver()

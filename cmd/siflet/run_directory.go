@@ -7,11 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
 
+	"github.com/siflet/siflet/cmd/internal/accounts"
 	"github.com/siflet/siflet/runtime/linux"
 )
 
@@ -117,7 +117,7 @@ func private(dir, uid string) error {
 	switch owner := strconv.FormatUint(uint64(stat.UID), 10); {
 	case owner != uid:
 		who := "user " + owner
-		if u, err := user.LookupId(owner); err == nil {
+		if u, err := accounts.ByID(owner); err == nil {
 			who = u.Username
 		}
 		return fmt.Errorf("%s belongs to %s, %w", dir, who, errTaken)

@@ -8,9 +8,9 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/moby/sys/user"
 	"github.com/spf13/cobra"
 
+	"github.com/siflet/siflet/cmd/internal/accounts"
 	"github.com/siflet/siflet/cmd/internal/site"
 	"github.com/siflet/siflet/runtime/image"
 	"github.com/siflet/siflet/runtime/linux"
@@ -94,7 +94,7 @@ func (o *actionOptions) allowNet() error {
 		return fmt.Errorf("find the caller's groups: %w", err)
 	}
 	for _, id := range append(groups, os.Getegid()) {
-		if amongIDs(c.AllowNetGroups, strconv.Itoa(id), groupName) {
+		if amongIDs(c.AllowNetGroups, strconv.Itoa(id), accounts.GroupName) {
 			return nil
 		}
 	}
@@ -159,7 +159,7 @@ func (o *actionOptions) allowFile(path string) error {
 	switch {
 	case len(c.LimitContainerOwners) > 0 && !amongIDs(c.LimitContainerOwners, number(st.UID), userName):
 		return fmt.Errorf("%w (limit container owners)", errSite)
-	case len(c.LimitContainerGroups) > 0 && !amongIDs(c.LimitContainerGroups, number(st.GID), groupName):
+	case len(c.LimitContainerGroups) > 0 && !amongIDs(c.LimitContainerGroups, number(st.GID), accounts.GroupName):
 		return fmt.Errorf("%w (limit container groups)", errSite)
 	case len(c.LimitContainerPaths) > 0 && !slices.ContainsFunc(c.LimitContainerPaths, inside):
 		return fmt.Errorf("%w (limit container paths)", errSite)
@@ -172,30 +172,12 @@ func amongIDs(list []string, id string, name func(string) string) bool {
 	return slices.Contains(list, id) || slices.Contains(list, name(id))
 }
 
-// The names are those of the machine's files: os/user takes some from the environment.
-
 func userName(id string) string {
-	n, err := strconv.Atoi(id)
+	who, err := accounts.ByID(id)
 	if err != nil {
 		return ""
 	}
-	who, err := user.LookupUid(n)
-	if err != nil {
-		return ""
-	}
-	return who.Name
-}
-
-func groupName(id string) string {
-	n, err := strconv.Atoi(id)
-	if err != nil {
-		return ""
-	}
-	group, err := user.LookupGid(n)
-	if err != nil {
-		return ""
-	}
-	return group.Name
+	return who.Username
 }
 
 // room is how large file systems in memory are.

@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/siflet/siflet/cmd/internal/accounts"
 	"github.com/siflet/siflet/runtime/linux"
 )
 
@@ -43,7 +44,7 @@ func (w *workshop) registerUser(cmd *cobra.Command) {
 		if !linux.IsRoot() {
 			return messageError{text: "FATAL:   Only root user can list user's instances", code: exitFatal}
 		}
-		who, err := user.Lookup(*name)
+		who, err := accounts.ByName(*name)
 		if err != nil {
 			return fmt.Errorf("--user: %w", err)
 		}
@@ -132,7 +133,7 @@ func usersOfOurs() []*user.User {
 				continue // not what a user of ours has made
 			}
 			seen[uid] = true
-			if who, err := user.LookupId(uid); err == nil { // else a user who is no more
+			if who, err := accounts.ByID(uid); err == nil { // else a user who is no more
 				users = append(users, who)
 			}
 		}

@@ -11,11 +11,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
 
+	"github.com/siflet/siflet/cmd/internal/accounts"
 	"github.com/siflet/siflet/cmd/internal/setup"
 	"github.com/siflet/siflet/network"
 	"github.com/siflet/siflet/runtime"
@@ -86,9 +86,9 @@ func ranges(o Options) (*mapper, error) {
 	if o.NoRange {
 		return nil, errors.New("it was not to be looked for")
 	}
-	who, err := user.Current()
+	who, err := accounts.ByID(strconv.Itoa(os.Getuid()))
 	if err != nil {
-		return nil, fmt.Errorf("find the current user: %w", err)
+		return nil, err // newuidmap would not know them either
 	}
 	uid, gid := os.Geteuid(), os.Getegid()
 	uids, err := subIDs("/etc/subuid", who.Username, uid)
