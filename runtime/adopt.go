@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/siflet/siflet/network"
+	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/supervisor"
 )
 
@@ -78,7 +79,7 @@ func loadInstances(cfg Config) ([]*instance, error) {
 			if i.rec.Cgroup, err = cfg.place("", i.id); err != nil {
 				return nil, err
 			}
-			if cfg.Network != nil {
+			if cfg.Network != nil && linux.IsRoot() { // others have none on the host's bridge
 				i.rec.Netns = cfg.Network.PinPath("siflet-" + i.id)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -43,6 +44,19 @@ func (e *Engine) setAside(path, name string, cause error) {
 		return
 	}
 	e.cfg.Log.Error("a record is corrupt; what it was about is taken away, and the record kept", "error", cause, "kept", to)
+}
+
+// tellCorrupt says what a reader, which changes nothing, does not show.
+func tellCorrupt(log *slog.Logger, i *instance) {
+	errs := []error{i.corrupt}
+	for _, c := range i.containers {
+		errs = append(errs, c.corrupt)
+	}
+	for _, err := range errs {
+		if err != nil {
+			log.Warn("a record is corrupt; what it was about is left out, and taken away by the next that starts or stops an instance", "error", err)
+		}
+	}
 }
 
 // setAsideAll does that with the records that were found to be corrupt.

@@ -105,6 +105,7 @@ func OpenReader(ctx context.Context, cfg Config) (*Reader, error) {
 	}
 	var wait sync.WaitGroup
 	for _, i := range found {
+		tellCorrupt(cfg.Log, i)
 		if i.rec.ReadyAt.IsZero() || !i.rec.RemovingAt.IsZero() {
 			continue // being made, or going
 		}

@@ -79,7 +79,7 @@ var mayImport = map[string][]string{
 	"runtime/action":     {"runtime/linux", "runtime/program"},
 	"runtime/cdi":        {},
 	"runtime/program":    {},
-	"runtime/record":     {},
+	"runtime/record":     {"runtime/linux"},
 	"runtime/sif":        {"runtime/linux"},
 	"runtime/selinux":    {},
 	"runtime/linux":      {},

@@ -21,6 +21,7 @@ const (
 	ENOMEM  = unix.ENOMEM
 	EINVAL  = unix.EINVAL
 	ENODEV  = unix.ENODEV
+	ENXIO   = unix.ENXIO
 	ELOOP   = unix.ELOOP
 	ENOEXEC = unix.ENOEXEC
 	EROFS   = unix.EROFS

@@ -16,6 +16,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/siflet/siflet/runtime/linux"
 )
 
 // MaxSize is the most a record may hold, in bytes.
@@ -73,8 +75,8 @@ func WriteVolatile(path string, v any) error {
 // addVersion adds a line to a file of versions, whole or not at all. It adds
 // nothing where there is no such file or too much in it.
 func addVersion(path string, text []byte) (added bool, err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0)
-	if errors.Is(err, fs.ErrNotExist) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|linux.ONofollow, 0)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, linux.ELOOP) {
 		return false, nil
 	}
 	if err != nil {
@@ -107,8 +109,12 @@ func addVersion(path string, text []byte) (added bool, err error) {
 // that is no record ErrCorrupt; both name the path. Fields v does not have are
 // ignored, so that an older program reads what a newer one wrote.
 func Read(path string, v any) error {
-	f, err := os.Open(path)
-	if err != nil {
+	// A pipe would be waited for, and a link may lead to a file of somebody else's.
+	f, err := os.OpenFile(path, os.O_RDONLY|linux.ONonblock|linux.ONofollow, 0)
+	switch {
+	case errors.Is(err, linux.ELOOP), errors.Is(err, linux.ENXIO):
+		return fmt.Errorf("read record %s: %w: not a regular file", path, ErrCorrupt)
+	case err != nil:
 		return fmt.Errorf("read record: %w", err)
 	}
 	text, err := readAll(f)

@@ -3,10 +3,12 @@ package record
 import (
 	"errors"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -61,6 +63,28 @@ func TestReadNamesThePathAndTheKind(t *testing.T) {
 	}
 	if err := Read(dir, &thing{}); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("Read of a directory = %v, want ErrCorrupt", err)
+	}
+}
+
+func TestReadWaitsForNobody(t *testing.T) {
+	dir := t.TempDir()
+	pipe, link, socket := filepath.Join(dir, "pipe"), filepath.Join(dir, "link"), filepath.Join(dir, "socket")
+	listener, err := net.Listen("unix", socket)
+	if err = errors.Join(err, syscall.Mkfifo(pipe, 0o600), Write(filepath.Join(dir, "other"), thing{"web", 3}), os.Symlink("other", link)); err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	for _, path := range []string{pipe, link, socket} {
+		if err := Read(path, &thing{}); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), path) {
+			t.Errorf("Read = %v, want ErrCorrupt naming %s", err, path)
+		}
+	}
+	if err := WriteVolatile(link, thing{"new", 1}); err != nil {
+		t.Fatal(err)
+	}
+	var got thing
+	if err := Read(filepath.Join(dir, "other"), &got); err != nil || got.N != 3 {
+		t.Errorf("WriteVolatile wrote through a link: %v, %v", got, err)
 	}
 }
 
