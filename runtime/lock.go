@@ -20,19 +20,30 @@ const orphanTime = 5 * time.Second
 // lockRoots takes the lock of a state directory. If its file system has none, that of the run
 // directory, which is of this machine's own, does: nobody else's processes use either.
 func lockRoots(ctx context.Context, cfg *Config) (*os.File, error) {
-	lock, err := lockRoot(ctx, filepath.Join(cfg.StateDir, "lock"), cfg.LockWait)
+	told := false
+	tell := func(holder string) {
+		if !told {
+			cfg.Log.Warn("waiting for another process to finish with " + cfg.StateDir + ": " + holder)
+		}
+		told = true
+	}
+	lock, err := lockRoot(ctx, filepath.Join(cfg.StateDir, "lock"), cfg.LockWait, tell)
 	if !errors.Is(err, linux.ErrNoLocks) {
 		return lock, err
 	}
 	path := filepath.Join(cfg.RunDir, "lock")
-	if lock, err = lockRoot(ctx, path, cfg.LockWait); errors.Is(err, linux.ErrNoLocks) {
+	if lock, err = lockRoot(ctx, path, cfg.LockWait, tell); errors.Is(err, linux.ErrNoLocks) {
 		return os.Open(path) // there are none at all
 	}
 	return lock, err
 }
 
-// lockRoot takes the lock at path and writes our process ID into it.
-func lockRoot(ctx context.Context, path string, patience time.Duration) (*os.File, error) {
+// silence is how long a lock is waited for before a word is said about that.
+const silence = time.Second
+
+// lockRoot takes the lock at path and writes our process ID into it. Who has it is told, once
+// or more often, to tell, if that lasts.
+func lockRoot(ctx context.Context, path string, patience time.Duration, tell func(holder string)) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
@@ -52,7 +63,10 @@ func lockRoot(ctx context.Context, path string, patience time.Duration) (*os.Fil
 		text, _ := os.ReadFile(path)
 		waited := time.Since(begin)
 		if waited >= patience && (waited >= orphanTime || !holderEnded(string(text))) || ctx.Err() != nil {
-			return nil, errors.Join(errorf(ErrBusy, "used by process %s", strings.TrimSpace(string(text))), f.Close())
+			return nil, errors.Join(errorf(ErrBusy, "used by %s", holderOf(string(text))), f.Close())
+		}
+		if waited >= silence && tell != nil {
+			tell(holderOf(string(text)))
 		}
 		// A lock can be waited for, but not with a context: it is held for
 		// milliseconds by a command, and for good by an agent.
@@ -64,6 +78,31 @@ func lockRoot(ctx context.Context, path string, patience time.Duration) (*os.Fil
 			timer.Stop()
 		}
 	}
+}
+
+// holderOf names the process that a lock's text does, with its command line if it may be seen.
+func holderOf(text string) string {
+	const most = 200
+	text = strings.TrimSpace(text)
+	who := "process " + text
+	if pid, err := strconv.Atoi(text); err == nil && pid > 0 {
+		line, _ := os.ReadFile(filepath.Join("/proc", text, "cmdline")) // it may be gone, or in a container
+		words := strings.Fields(strings.ReplaceAll(string(line), "\x00", " "))
+		if command := printable(strings.Join(words, " ")); command != "" {
+			who += " (" + command[:min(len(command), most)] + ")"
+		}
+	}
+	return who
+}
+
+// printable is text without what would change a terminal.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if !strconv.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, text)
 }
 
 // holderEnded says whether the process that a lock's text names is gone.

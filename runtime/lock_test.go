@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -36,10 +37,32 @@ func TestLockOfAProcessThatIsGoneIsWaitedFor(t *testing.T) {
 		if !c.busy {
 			time.AfterFunc(50*time.Millisecond, func() { _ = f.Close() })
 		}
-		got, err := lockRoot(t.Context(), path, 0)
+		got, err := lockRoot(t.Context(), path, 0, nil)
 		if errors.Is(err, ErrBusy) != c.busy || !c.busy && err != nil {
 			t.Errorf("%s: %v", c.name, err)
 		}
 		_ = errors.Join(got.Close(), f.Close())
+	}
+}
+
+func TestWhoHasTheLockIsTold(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	first, err := lockRoot(t.Context(), path, 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := ""
+	second, err := lockRoot(t.Context(), path, time.Minute, func(holder string) {
+		if told == "" {
+			told = holder
+			_ = first.Close() // it has the lock no more
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = second.Close() // nothing is written to it
+	if want := "process " + strconv.Itoa(os.Getpid()) + " ("; !strings.HasPrefix(told, want) || !strings.Contains(told, "test") {
+		t.Errorf("told of %q, want %q and a command", told, want)
 	}
 }
