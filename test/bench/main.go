@@ -53,14 +53,21 @@ func main() {
 	bin := flag.String("bin", "bin", "directory of the binaries")
 	only := flag.String("only", "", "comma separated names of the measurements to make (default: all)")
 	base := flag.String("dir", "/var/lib", "where the agent of the benchmark keeps its state")
+	var other peer
+	flag.StringVar(&other.socket, "peer", "", "measure the container runtime at this socket, unix://PATH, instead of siflet")
+	flag.StringVar(&other.image, "peer-image", "", "an image with /bin/sleep that it has")
+	flag.StringVar(&other.process, "peer-process", "", "name of the processes, as ps -o comm says it, that each of its pods has")
 	inside := flag.Bool("inside", false, "already in namespaces of its own")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var err error
-	if *inside {
+	switch {
+	case other.socket != "":
+		err = other.measure(ctx)
+	case *inside:
 		err = measure(ctx, *bin, *base, *out, *only)
-	} else {
+	default:
 		err = reenter(ctx)
 	}
 	var exit *exec.ExitError
