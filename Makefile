@@ -80,14 +80,23 @@ test-selinux: build ## labels of containers and volumes, in a virtual machine wi
 		-test './test/cri -test.run=Label|Relabel'
 
 # Kubernetes is in a module of its own, so that nothing else has to load, or to agree with, what it needs.
-$(BIN)/kubelet: hack/kubelet/go.mod hack/kubelet/go.sum
+KUBERNETES := kubelet kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubectl
+$(KUBERNETES:%=$(BIN)/%): hack/kubernetes/go.mod hack/kubernetes/go.sum
 	@mkdir -p $(BIN)
-	v=$$($(GO) -C hack/kubelet list -m -f '{{.Version}}' k8s.io/kubernetes) && $(GO) -C hack/kubelet build -trimpath \
-		-ldflags "$(LDFLAGS) -X k8s.io/component-base/version.gitVersion=$$v" -o $(CURDIR)/$@ k8s.io/kubernetes/cmd/kubelet
+	v=$$($(GO) -C hack/kubernetes list -m -f '{{.Version}}' k8s.io/kubernetes) && $(GO) -C hack/kubernetes build -trimpath \
+		-ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$$v" -o $(CURDIR)/$@ k8s.io/kubernetes/cmd/$(@F)
+
+$(BIN)/etcd: hack/kubernetes/go.mod hack/kubernetes/go.sum
+	@mkdir -p $(BIN)
+	$(GO) -C hack/kubernetes build -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ go.etcd.io/etcd/server/v3
 
 .PHONY: test-kubelet
 test-kubelet: build $(BIN)/kubelet ## a real kubelet's static pods; compiling it takes minutes, once
 	SIFLET_BIN=$(CURDIR)/$(BIN) SIFLET_KUBELET=$(CURDIR)/$(BIN)/kubelet $(GO) test -count=1 -timeout 15m ./test/kubelet
+
+.PHONY: test-cluster
+test-cluster: build $(KUBERNETES:%=$(BIN)/%) $(BIN)/etcd ## a cluster of two nodes; compiling Kubernetes takes 15 minutes, once
+	SIFLET_BIN=$(CURDIR)/$(BIN) SIFLET_CLUSTER=$(CURDIR)/$(BIN) $(GO) test -count=1 -timeout 25m ./test/cluster
 
 .PHONY: lint
 lint: ## golangci-lint, pinned in hack/tools

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"syscall"
 	"testing"
 
@@ -85,24 +84,4 @@ func network() error {
 		return err
 	}
 	return netlink.RouteAdd(&netlink.Route{LinkIndex: card.Index, Dst: all, Gw: net.IPv4(192, 0, 2, 1)})
-}
-
-// forEachCgroup does it to this group in all hierarchies that there are.
-func forEachCgroup(name string, do func(path string) error) error {
-	roots, err := filepath.Glob("/sys/fs/cgroup/*")
-	if err != nil {
-		return err
-	}
-	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err == nil {
-		roots = []string{"/sys/fs/cgroup"}
-	}
-	for _, root := range roots {
-		if i, err := os.Lstat(root); err == nil && i.IsDir() {
-			err = do(filepath.Join(root, name))
-			if err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -23,6 +22,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/siflet/siflet/test/kubetest"
 	"github.com/siflet/siflet/test/siftest"
 )
 
@@ -94,7 +94,7 @@ func begin(s settings) (*node, error) {
 	}
 	err := siftest.Write(context.Background(), n.dir+"/image.sif", siftest.Options{Busybox: true, Bare: true})
 	if err == nil {
-		err = forEachCgroup(n.cgroup, makeCgroup)
+		err = kubetest.MakeCgroup(n.cgroup)
 	}
 	if err == nil {
 		err = n.startAgent()
@@ -107,26 +107,6 @@ func begin(s settings) (*node, error) {
 		return nil, errors.Join(err, n.end(), n.checkNothingLeft())
 	}
 	return n, nil
-}
-
-// makeCgroup makes a group that can have processes on cgroup v1 too.
-func makeCgroup(path string) error {
-	if err := os.MkdirAll(path, 0o755); err != nil {
-		return err
-	}
-	for _, name := range []string{"cpuset.cpus", "cpuset.mems"} {
-		text, err := os.ReadFile(filepath.Join(filepath.Dir(path), name))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err == nil {
-			err = os.WriteFile(filepath.Join(path, name), text, 0o644)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (n *node) tls() *tls.Config {
@@ -164,25 +144,13 @@ func (n *node) startAgent() (err error) {
 
 func (n *node) cri() criapi.RuntimeServiceClient { return criapi.NewRuntimeServiceClient(n.conn) }
 
-// stop ends a process and waits for it.
-func stop(cmd *exec.Cmd, sig syscall.Signal) error {
-	if cmd == nil || cmd.Process == nil || cmd.ProcessState != nil {
-		return nil
-	}
-	if err := cmd.Process.Signal(sig); err != nil {
-		return err
-	}
-	_ = cmd.Wait() // a kubelet that is told to end says so with a status
-	return nil
-}
-
 // end stops the kubelet, removes all pods and stops the agent.
 func (n *node) end() error {
-	err := stop(n.kubelet, syscall.SIGTERM)
+	err := kubetest.Stop(n.kubelet, syscall.SIGTERM)
 	if n.conn != nil {
 		err = errors.Join(err, n.removeAll(), n.conn.Close())
 	}
-	return errors.Join(err, stop(n.agent, syscall.SIGTERM))
+	return errors.Join(err, kubetest.Stop(n.agent, syscall.SIGTERM))
 }
 
 func (n *node) removeAll() error {
@@ -202,31 +170,7 @@ func (n *node) removeAll() error {
 // checkNothingLeft looks for what pods could leave behind, and removes what the
 // kubelet has made.
 func (n *node) checkNothingLeft() error {
-	var err error
-	for _, dir := range []string{n.dir + "/state/instances", n.dir + "/run/instances"} {
-		entries, failed := os.ReadDir(dir)
-		if failed != nil && !errors.Is(failed, fs.ErrNotExist) {
-			err = errors.Join(err, failed)
-		}
-		for _, e := range entries {
-			err = errors.Join(err, fmt.Errorf("left behind: %s/%s", dir, e.Name()))
-		}
-	}
-	return errors.Join(err, forEachCgroup(n.cgroup, removeCgroup))
-}
-
-// removeCgroup removes a group with those in it, which fails if there are processes.
-func removeCgroup(path string) error {
-	entries, err := os.ReadDir(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	for _, e := range entries {
-		if e.IsDir() {
-			err = errors.Join(err, removeCgroup(filepath.Join(path, e.Name())))
-		}
-	}
-	return errors.Join(err, os.Remove(path))
+	return errors.Join(kubetest.CheckEmpty(n.dir+"/state", n.dir+"/run"), kubetest.RemoveCgroup(n.cgroup))
 }
 
 // tell writes what there is to know about a failure.

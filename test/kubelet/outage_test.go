@@ -6,6 +6,8 @@ import (
 	"os"
 	"syscall"
 	"testing"
+
+	"github.com/siflet/siflet/test/kubetest"
 )
 
 // three are pods that live through an outage: one goes on, one has a container
@@ -80,7 +82,7 @@ func TestPodsLiveThroughARestartOfTheKubelet(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
 		t.Run(sig.String(), func(t *testing.T) {
 			n := start(t, settings{})
-			n.outage(t, func() error { return stop(n.kubelet, sig) }, n.startKubelet)
+			n.outage(t, func() error { return kubetest.Stop(n.kubelet, sig) }, n.startKubelet)
 		})
 	}
 }
@@ -89,7 +91,7 @@ func TestPodsLiveThroughARestartOfTheAgent(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
 		t.Run(sig.String(), func(t *testing.T) {
 			n := start(t, settings{})
-			n.outage(t, func() error { return stop(n.agent, sig) }, n.startAgent)
+			n.outage(t, func() error { return kubetest.Stop(n.agent, sig) }, n.startAgent)
 		})
 	}
 }

@@ -9,21 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/siflet/siflet/test/kubetest"
 )
-
-// kernel is what a kubelet wants of the kernel, and would else set.
-const kernel = "vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/panic_on_oops=1 " +
-	"kernel/keys/root_maxkeys=1000000 kernel/keys/root_maxbytes=25000000"
-
-// among is how a kubelet starts: it shares all mounts with the agent but /proc,
-// in which it finds what it wants, and so leaves the machine as it is.
-const among = `dir=$1; shift
-mount --make-rprivate /proc || exit
-for s in ` + kernel + `; do
-	f=$dir/$(echo "${s%%=*}" | tr / .)
-	echo "${s#*=}" >"$f" && mount --bind "$f" "/proc/sys/${s%%=*}" || exit
-done
-exec "$@"`
 
 // configuration of a kubelet: it is patient with nothing, so that tests are short.
 func (n *node) configuration() string {
@@ -76,11 +64,11 @@ func (n *node) startKubelet() (err error) {
 			return err
 		}
 	}
-	n.kubelet = exec.Command("unshare", "--mount", "--propagation", "unchanged", "sh", "-c", among, "sh", n.dir,
-		kubelet, "--config", n.dir+"/kubelet.yaml", "--root-dir", n.dir+"/kubelet", "--cert-dir", n.dir+"/pki",
+	command := kubetest.Kubelet(n.dir, kubelet, "--config", n.dir+"/kubelet.yaml", "--root-dir", n.dir+"/kubelet", "--cert-dir", n.dir+"/pki",
 		"--hostname-override", "node", "--node-ip", address, "-v", "4",
 		// A container that is created and not yet started would count as the one that is kept.
 		"--maximum-dead-containers-per-container", "2")
+	n.kubelet = exec.Command(command[0], command[1:]...)
 	n.kubelet.Stdout, n.kubelet.Stderr = n.kubeletLog, n.kubeletLog
 	n.kubelet.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := n.kubelet.Start(); err != nil {

@@ -15,13 +15,15 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
+
+	"github.com/siflet/siflet/test/kubetest"
 )
 
 // powerOff ends all processes of the node and takes away what is in memory alone:
 // cgroups, mounts, namespaces, the network and run files.
 func (n *node) powerOff() error {
-	err := errors.Join(stop(n.kubelet, syscall.SIGKILL), n.conn.Close(), stop(n.agent, syscall.SIGKILL))
-	err = errors.Join(err, wait(n.killAll), wait(func() error { return forEachCgroup(n.cgroup, removeCgroup) }), n.unmountAll())
+	err := errors.Join(kubetest.Stop(n.kubelet, syscall.SIGKILL), n.conn.Close(), kubetest.Stop(n.agent, syscall.SIGKILL))
+	err = errors.Join(err, wait(n.killAll), wait(func() error { return kubetest.RemoveCgroup(n.cgroup) }), n.unmountAll())
 	instances, failed := os.ReadDir(n.dir + "/state/instances")
 	err = errors.Join(err, failed)
 	for _, i := range instances {
@@ -95,7 +97,7 @@ func (n *node) powerOn(t *testing.T) error {
 			t.Error(err)
 		}
 	})
-	return errors.Join(forEachCgroup(n.cgroup, makeCgroup), n.startAgent(), n.startKubelet())
+	return errors.Join(kubetest.MakeCgroup(n.cgroup), n.startAgent(), n.startKubelet())
 }
 
 // A pod that is to run runs again, in another sandbox, after its init containers; one that
