@@ -16,7 +16,13 @@ type Images interface {
 	Lookup(ref string) (image.Image, error)
 	List() ([]image.Image, error)
 	Remove(ctx context.Context, ref string) error
+	ImagesOnDisk
+}
+
+// ImagesOnDisk is what images take, and what is wrong with their records.
+type ImagesOnDisk interface {
 	Usage() (bytes, inodes uint64, mountpoint string, err error)
+	Intact() error
 }
 
 // ListImages lists the images that were pulled or imported.

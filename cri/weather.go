@@ -15,6 +15,7 @@ func (s *Server) weather() []*criapi.RuntimeCondition {
 	if s.socket != nil {
 		add("SocketReady", "SocketLost", s.socket.trouble())
 	}
+	add("ImageRecordsIntact", "RecordsCorrupt", s.images.Intact())
 	for _, t := range s.engine.Troubles() {
 		add(t.Condition, t.Reason, t.Err)
 	}

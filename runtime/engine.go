@@ -241,7 +241,11 @@ func makeRoot(root string) error {
 		return err
 	}
 	_ = linux.Spread(instances)
-	return os.Chmod(instances, 0o700) // it may be there already
+	err := os.Chmod(instances, 0o700) // it may be there already
+	if errors.Is(err, linux.EROFS) {
+		return nil // and is as it was left: what can't be written can be looked after
+	}
+	return err
 }
 
 func writeAt(f *os.File, text string) error {

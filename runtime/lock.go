@@ -44,7 +44,13 @@ const silence = time.Second
 // lockRoot takes the lock at path and writes our process ID into it. Who has it is told, once
 // or more often, to tell, if that lasts.
 func lockRoot(ctx context.Context, path string, patience time.Duration, tell func(holder string)) (*os.File, error) {
+	name := writePID
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if errors.Is(err, linux.EROFS) {
+		// What is on a disk that was made read-only is adopted, too.
+		name = func(*os.File) error { return nil }
+		f, err = os.Open(path)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +58,7 @@ func lockRoot(ctx context.Context, path string, patience time.Duration, tell fun
 	for {
 		held, err := linux.TryLock(f)
 		if err == nil && held {
-			err = errors.Join(f.Truncate(0), writeAt(f, fmt.Sprintf("%d\n", os.Getpid())))
+			err = name(f)
 			if err == nil {
 				return f, nil
 			}
@@ -103,6 +109,10 @@ func printable(text string) string {
 		}
 		return r
 	}, text)
+}
+
+func writePID(f *os.File) error {
+	return errors.Join(f.Truncate(0), writeAt(f, fmt.Sprintf("%d\n", os.Getpid())))
 }
 
 // holderEnded says whether the process that a lock's text names is gone.

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/siflet/siflet/runtime/linux"
 	"github.com/siflet/siflet/runtime/record"
 	"github.com/siflet/siflet/runtime/trust"
 )
@@ -84,7 +85,8 @@ type Store struct {
 }
 
 // Open opens the store in dir, making the directory if it is not there, and
-// clears away what a store that was killed left behind.
+// clears away what a store that was killed left behind, which on a disk that can't be
+// written is left to a later one.
 func Open(dir string, o Options) (*Store, error) {
 	s, err := newStore(dir)
 	if err != nil {
@@ -97,6 +99,11 @@ func Open(dir string, o Options) (*Store, error) {
 		}
 	}
 	end, err := s.begin(context.Background())
+	if errors.Is(err, linux.EROFS) {
+		if err = s.load(); err == nil {
+			return s, nil
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open image store: %w", err)
 	}
@@ -127,6 +134,25 @@ func (s *Store) Problems() []error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.problems
+}
+
+// Intact returns nil if all records of images that are there can be read.
+func (s *Store) Intact() error {
+	if len(s.Problems()) == 0 {
+		return nil
+	}
+	_, problems, err := s.readEntries()
+	if err != nil {
+		return err
+	}
+	if len(problems) == 0 {
+		s.mu.Lock()
+		s.problems = nil
+		s.mu.Unlock()
+		return nil
+	}
+	return fmt.Errorf("%d image records in %s can't be read, their images are not there, and no file of any image is removed: "+
+		"remove these records and pull their images again: %w", len(problems), filepath.Join(s.dir, imagesDir), errors.Join(problems...))
 }
 
 func newStore(dir string) (*Store, error) {

@@ -159,6 +159,15 @@ func TestOpenLeavesARecordItCanNotReadAndItsFile(t *testing.T) {
 		t.Errorf("the file is gone: %v", err)
 	}
 	must(t)(s.Lookup("b"))
+	if err := s.Intact(); !errors.Is(err, record.ErrCorrupt) || !strings.Contains(err.Error(), filepath.Base(s.recordPath(image.ID[7:]))) {
+		t.Errorf("Intact = %v, want the corrupt record named", err)
+	}
+	if err := os.Remove(s.recordPath(image.ID[7:])); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Intact(); err != nil || len(s.Problems()) > 0 {
+		t.Errorf("Intact = %v with problems %v once it is removed", err, s.Problems())
+	}
 }
 
 func TestUsageCountsTheStoresOwnFiles(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -103,6 +104,32 @@ func TestACorruptRecordHarmsNothingElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c := a.condition("RecordsIntact"); c != nil {
+		t.Errorf("condition = %v, want none", c)
+	}
+}
+
+func TestACorruptImageRecordIsToldUntilItIsRemoved(t *testing.T) {
+	a := start(t)
+	image := busybox(t)
+	if _, err := a.images.PullImage(within(t), &criapi.PullImageRequest{Image: &criapi.ImageSpec{Image: image}}); err != nil {
+		t.Fatal(err)
+	}
+	records, err := filepath.Glob(a.dir + "/state/images/images/*.json")
+	if err != nil || len(records) != 1 {
+		t.Fatalf("records = %v, %v; want one", records, err)
+	}
+	a.stop()
+	if err := os.Truncate(records[0], 20); err != nil {
+		t.Fatal(err)
+	}
+	a.run()
+	if c := a.condition("ImageRecordsIntact"); c == nil || c.Status || !strings.Contains(c.Message, filepath.Base(records[0])) {
+		t.Errorf("condition = %v, want it to name the record", c)
+	}
+	if err := os.Remove(records[0]); err != nil {
+		t.Fatal(err)
+	}
+	if c := a.condition("ImageRecordsIntact"); c != nil {
 		t.Errorf("condition = %v, want none", c)
 	}
 }

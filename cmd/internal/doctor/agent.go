@@ -55,6 +55,9 @@ func (m *Machine) agent(ctx context.Context) {
 // held says that a process has the agent's lock.
 func (m *Machine) held() bool {
 	f, err := os.OpenFile(m.config.StateDir+"/lock", os.O_RDWR, 0)
+	if errors.Is(err, linux.EROFS) {
+		f, err = os.Open(m.config.StateDir + "/lock")
+	}
 	if err != nil {
 		return false
 	}
