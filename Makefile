@@ -54,15 +54,25 @@ test: deps build ## everything: units, real kernel, CRI, command line, cgroup v2
 	$(MAKE) --no-print-directory test-packages test-v2 test-systemd test-selinux
 
 # What depends on the kernel, on that of Debian, where all cgroups are v2. The
-# machine has no compiler: it takes the commands of bin.
-V2TESTS := -test ./cgroups -test ./runtime/linux -test ./network -test './test/node -test.short' -test './test/cri -test.short' \
+# machine has no compiler: it takes the commands of bin. An emulator runs it, ten times slower:
+# files of tests that say nothing of a kernel are named here, and left to the machine's own.
+SAME_CRI := agent_stop archive attach cdi cni codes counts delegate_start density events exec forward full handler \
+	hooks hooks_bundle identity image image_dirs image_names lifecycle masked_accounts mount_ext3 mount_targets nri nri_failure older \
+	person plugin_stop policy pull race race_storm refuse reload stream_end stream_idle streaming trace umask \
+	weather_clock weather_disk weather_network weather_nri weather_record websocket
+SAME_NODE := checkpoint_diff engine_errors engine_events engine_images engine_native engine_state image_store layer_acl_store layer_convert layer_flat squashfs
+# The names of the tests in these files of a directory, for -test.skip.
+named = ^($(shell grep -oh '^func Test[A-Za-z0-9_]*' $(patsubst %,$1/%_test.go,$2) | cut -d' ' -f2 | paste -sd'|'))$$
+V2TESTS = -test ./cgroups -test ./runtime/linux -test ./network -test './test/node -test.short -test.skip=$(call named,test/node,$(SAME_NODE))' \
+	-test './test/cri -test.short -test.skip=$(call named,test/cri,$(SAME_CRI))' \
 	-test './test/cli -test.run=TestScripts/(instances|stopping|restart|network)$$'
+VMPROGRAMS := $(foreach p,$(PROGRAMS),-file $(BIN)/$p:/src/bin/$p)
 V2TOOLS := mksquashfs mkfs.ext3 ip nft tc apparmor_parser /usr/lib/cni/bridge /usr/lib/cni/host-local criu crun
 
 .PHONY: test-v2
 test-v2: build ## the kernel tests again on cgroup v2, in a virtual machine
 	$(GO) run ./hack/vm -timeout 30m -env SIFLET_BIN=/src/bin -env SIFLET_TEST_IMAGES=/tmp $(foreach t,$(V2TOOLS),-tool $t) \
-		-file $(BIN):/src/bin $(if $(wildcard ../shared/testdata),-file ../shared/testdata:/shared/testdata) $(V2TESTS)
+		$(VMPROGRAMS) $(if $(wildcard ../shared/testdata),-file ../shared/testdata:/shared/testdata) $(V2TESTS)
 
 .PHONY: test-packages
 test-packages: packages ## what is in the packages
@@ -71,12 +81,12 @@ test-packages: packages ## what is in the packages
 .PHONY: test-systemd
 test-systemd: packages ## pods as scopes of systemd, its services, an upgrade of the package, in a virtual machine that it runs
 	$(GO) run ./hack/vm -systemd -timeout 20m -file dist:/src/dist -env SIFLET_PACKAGES=/src/dist -env SIFLET_BIN=/src/bin -env SIFLET_TEST_IMAGES=/tmp $(foreach t,$(V2TOOLS),-tool $t) \
-		-file $(BIN):/src/bin -test './test/cri -test.run=Scope|CgroupParent' -test ./test/systemd
+		$(VMPROGRAMS) -test './test/cri -test.run=Scope|CgroupParent' -test ./test/systemd
 
 .PHONY: test-selinux
 test-selinux: build ## labels of containers and volumes, in a virtual machine with SELinux
 	$(GO) run ./hack/vm -selinux test/cri/testdata/selinux/policy.conf -timeout 10m -env SIFLET_BIN=/src/bin -env SIFLET_TEST_IMAGES=/tmp \
-		-tool mksquashfs -tool criu -file test/cri/testdata/selinux/contexts:/usr/share/containers/selinux/contexts -file $(BIN):/src/bin \
+		-tool mksquashfs -tool criu -file test/cri/testdata/selinux/contexts:/usr/share/containers/selinux/contexts $(VMPROGRAMS) \
 		-test './test/cri -test.run=Label|Relabel'
 
 # Kubernetes is in a module of its own, so that nothing else has to load, or to agree with, what it needs.
@@ -98,11 +108,13 @@ test-kubelet: build $(BIN)/kubelet ## a real kubelet's static pods; compiling it
 test-cluster: build $(KUBERNETES:%=$(BIN)/%) $(BIN)/etcd ## a cluster of two nodes; compiling Kubernetes takes 15 minutes, once
 	SIFLET_BIN=$(CURDIR)/$(BIN) SIFLET_CLUSTER=$(CURDIR)/$(BIN) $(GO) test -count=1 -timeout 25m ./test/cluster
 
-.PHONY: lint
-lint: ## golangci-lint, pinned in hack/tools
+$(BIN)/golangci-lint: hack/tools/go.mod hack/tools/go.sum
 	@mkdir -p $(BIN)
-	$(GO) build -modfile=hack/tools/go.mod -o $(BIN)/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
-	$(BIN)/golangci-lint run ./...
+	$(GO) build -modfile=hack/tools/go.mod -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+.PHONY: lint
+lint: $(BIN)/golangci-lint ## golangci-lint, pinned in hack/tools
+	$< run ./...
 
 .PHONY: bench
 bench: run-deps build ## measure; a table here and bench.json
@@ -137,13 +149,16 @@ PACKAGE_VERSION ?= $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | s
 	git log -1 --format=0.0.0+git%cd.%h --date=format:%Y%m%d%H%M%S 2>/dev/null || echo 0.0.0)
 NFPM       := GOARCH=$$($(GO) env GOARCH) SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 0)
 
+$(BIN)/nfpm: hack/nfpm/go.mod hack/nfpm/go.sum
+	@mkdir -p $(BIN)
+	$(GO) build -modfile=hack/nfpm/go.mod -o $@ github.com/goreleaser/nfpm/v2/cmd/nfpm
+
 .PHONY: packages
-packages: build ## a deb and an rpm, in dist
+packages: build $(BIN)/nfpm ## a deb and an rpm, in dist
 	rm -rf dist && mkdir -p dist
 	$(MAKE) --no-print-directory install PREFIX=/usr DESTDIR=dist/stage
-	$(GO) build -modfile=hack/nfpm/go.mod -o dist/nfpm github.com/goreleaser/nfpm/v2/cmd/nfpm
-	for p in deb rpm; do $(NFPM) PACKAGE_VERSION=$(PACKAGE_VERSION) dist/nfpm package -f hack/packages/nfpm.yaml -p $$p -t dist/ || exit; done
-	rm -rf dist/nfpm dist/stage
+	for p in deb rpm; do $(NFPM) PACKAGE_VERSION=$(PACKAGE_VERSION) $(BIN)/nfpm package -f hack/packages/nfpm.yaml -p $$p -t dist/ || exit; done
+	rm -rf dist/stage
 
 .PHONY: clean
 clean: ## remove what was built

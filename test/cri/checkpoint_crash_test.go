@@ -5,6 +5,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
@@ -15,10 +16,11 @@ func TestARestoreThatTheAgentWasKilledInCanBeRepeated(t *testing.T) {
 	p := countingPod(a, "p")
 	pod := a.pod(p)
 	c := counting(t, "first")
-	// Memory makes the restore last.
-	c.Command[2] = "x=$(head -c 30000000 /dev/zero | tr '\\0' x); " + c.Command[2]
+	// Memory makes the restore last. A shell takes it byte by byte, and must not take long.
+	c.Command[2] = "x=$(head -c 8000000 /dev/zero | tr '\\0' x); " + c.Command[2]
 	first := a.launch(pod, c, p)
 	eventually(t, "it to count", func() bool {
+		pause(t, 100*time.Millisecond) // it needs the processors itself
 		out, err := a.ExecSync(within(t), &criapi.ExecSyncRequest{ContainerId: first, Cmd: []string{"cat", "/tmp/count"}})
 		return err == nil && out.ExitCode == 0 && len(out.Stdout) > 0
 	})
