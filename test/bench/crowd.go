@@ -15,29 +15,38 @@ import (
 	"github.com/siflet/siflet/test/siftest"
 )
 
-// manyPods measures a node with many pods up: memory, lists, idleness.
-func manyPods(ctx context.Context, b *bench) ([]result, error) {
-	pods := make([]*pod, crowd)
+// crowd is how many pods are up for the measurements of many; bars of what they take
+// together are those of a hundred, and grow with it.
+type crowd int
+
+// bar is what so many may take when a hundred may take that.
+func (c crowd) bar(hundred float64) float64 { return hundred * float64(c) / 100 }
+
+// measure measures a node with many pods up: memory, lists, idleness.
+func (c crowd) measure(ctx context.Context, b *bench) ([]result, error) {
+	pods := make([]*pod, c)
+	began := time.Now()
 	for i := range pods {
 		pods[i] = b.newPod(criapi.NamespaceMode_POD, b.image, sleeper()...)
 		if err := b.up(ctx, pods[i]); err != nil {
 			return nil, err
 		}
 	}
-	memory, err := b.memory()
+	up := result{Name: fmt.Sprintf("up one by one, %d pods", c), Value: time.Since(began).Seconds(), Unit: "s"}
+	memory, err := c.memory(b)
 	if err != nil {
 		return nil, err
 	}
-	lists, err := b.lists(ctx)
+	lists, err := c.lists(ctx, b)
 	if err != nil {
 		return nil, err
 	}
-	idle, err := b.idleness(ctx)
+	idle, err := c.idleness(ctx, b)
 	if err != nil {
 		return nil, err
 	}
 	err = each(pods, func(p *pod) error { return b.down(ctx, p.id) })
-	return slices.Concat(memory, lists, idle), err
+	return slices.Concat([]result{up}, memory, lists, idle), err
 }
 
 // crew returns the supervisors, with the init processes that some have, and the agent.
@@ -46,7 +55,7 @@ func (b *bench) crew() (supervisors, agent []int, err error) {
 	return supervisors, []int{b.agent.Process.Pid}, err
 }
 
-func (b *bench) memory() ([]result, error) {
+func (c crowd) memory(b *bench) ([]result, error) {
 	supervisors, agent, err := b.crew()
 	if err != nil {
 		return nil, err
@@ -61,14 +70,15 @@ func (b *bench) memory() ([]result, error) {
 	}
 	return []result{
 		{
-			Name: "memory (PSS) per pod", Value: per / crowd / 1e6, Unit: "MB", Bar: 0.8, Goal: 0.3,
-			Note: fmt.Sprintf("%d processes for %d pods", len(supervisors), crowd),
+			Name: "memory (PSS) per pod", Value: per / float64(c) / 1e6, Unit: "MB", Bar: 0.8, Goal: 0.3,
+			Note: fmt.Sprintf("%d processes for %d pods", len(supervisors), c),
 		},
-		{Name: "all in all, 100 pods", Value: (per + all) / 1e6, Unit: "MB", Bar: 110, Goal: 50},
+		{Name: fmt.Sprintf("all in all, %d pods", c), Value: (per + all) / 1e6, Unit: "MB", Bar: c.bar(110), Goal: c.bar(50)},
+		{Name: fmt.Sprintf("memory (PSS) of the agent, %d pods", c), Value: all / 1e6, Unit: "MB"},
 	}, nil
 }
 
-func (b *bench) lists(ctx context.Context) (out []result, err error) {
+func (c crowd) lists(ctx context.Context, b *bench) (out []result, err error) {
 	for _, list := range []struct {
 		name string
 		bar  float64
@@ -98,18 +108,18 @@ func (b *bench) lists(ctx context.Context) (out []result, err error) {
 			if err != nil {
 				return nil, err
 			}
-			if n != crowd {
-				return nil, fmt.Errorf("%s lists %d of %d", list.name, n, crowd)
+			if n != int(c) {
+				return nil, fmt.Errorf("%s lists %d of %d", list.name, n, c)
 			}
 			taken = append(taken, time.Since(began))
 		}
-		out = append(out, result{Name: list.name + ", 100 pods", Value: median(taken), Unit: "ms", Bar: list.bar})
+		out = append(out, result{Name: fmt.Sprintf("%s, %d pods", list.name, c), Value: median(taken), Unit: "ms", Bar: c.bar(list.bar)})
 	}
 	return out, nil
 }
 
 // idleness is the CPU time of everything siflet runs while nobody asks anything.
-func (b *bench) idleness(ctx context.Context) ([]result, error) {
+func (c crowd) idleness(ctx context.Context, b *bench) ([]result, error) {
 	supervisors, agent, err := b.crew()
 	if err != nil {
 		return nil, err
@@ -131,7 +141,7 @@ func (b *bench) idleness(ctx context.Context) ([]result, error) {
 		return nil, err
 	}
 	return []result{{
-		Name: "idle, 100 pods", Value: ms(after-before) / time.Since(began).Seconds(), Unit: "ms CPU/s", Bar: 5,
+		Name: fmt.Sprintf("idle, %d pods", c), Value: ms(after-before) / time.Since(began).Seconds(), Unit: "ms CPU/s", Bar: c.bar(5),
 	}}, nil
 }
 
