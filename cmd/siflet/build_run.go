@@ -85,7 +85,11 @@ func (j *job) warnUnnoted() {
 	if lost := j.feign.Lost.Load(); lost > 0 && linux.KeepsNotes(j.work.dir) {
 		warn(j.stderr, "%s root's in the image instead of whose they were to be: that could not be noted in %s; name another directory with --tmpdir", are(lost, "file"), j.o.temporary())
 	}
-	if lost := j.feign.Others.Load(); lost > 0 {
+	lost := j.feign.Others.Load()
+	if j.o.sandbox { // which has no room for what is known of them
+		lost += j.feign.Nodes()
+	}
+	if lost > 0 {
 		warn(j.stderr, "%s of links, pipes and sockets to others had no effect: they are root's in the image", counted(lost, "change"))
 	}
 	if lost := j.feign.Devices.Load(); lost > 0 {

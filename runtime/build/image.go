@@ -48,7 +48,7 @@ func strippedText(n int64) string {
 // owners says where the owners of a stage's files are.
 func (b *Build) owners(s *stage) owners {
 	unsure := b.o.Feign != nil && (b.o.Feign.Lost.Load() > 0 || !linux.KeepsNotes(s.root.dir))
-	return owners{noted: linux.InUserNamespace(), unsure: unsure}
+	return owners{noted: linux.InUserNamespace(), unsure: unsure, feign: b.o.Feign}
 }
 
 // times are those of what the build changed.

@@ -58,6 +58,8 @@ type packer struct {
 	accessible bool
 	// noted says that owners are as notes say.
 	noted bool
+	// feign knows whose links, pipes and sockets are; it may be nil.
+	feign *linux.Feigning
 	// unsure says that notes may be missing: what has none is not set-user-ID root then.
 	unsure   bool
 	stripped int64
@@ -78,7 +80,10 @@ type packed struct {
 }
 
 // owners is what a tree's owners are.
-type owners struct{ noted, unsure bool }
+type owners struct {
+	noted, unsure bool
+	feign         *linux.Feigning
+}
 
 // pack writes the tree below root as a squashfs that every reader knows.
 func pack(ctx context.Context, root int, w io.WriterAt, times clamp, accessible bool, whose owners, progress func(int64)) (packed, error) {
@@ -86,7 +91,7 @@ func pack(ctx context.Context, root int, w io.WriterAt, times clamp, accessible 
 	if err != nil {
 		return packed{}, err
 	}
-	p := &packer{out: fs, times: times, accessible: accessible, noted: whose.noted, unsure: whose.unsure, names: map[inodeID]string{}, progress: progress}
+	p := &packer{out: fs, times: times, accessible: accessible, noted: whose.noted, unsure: whose.unsure, feign: whose.feign, names: map[inodeID]string{}, progress: progress}
 	if err := walk(ctx, root, visitor{visit: p.add}); err != nil {
 		fs.Abort()
 		return packed{}, err
@@ -114,6 +119,8 @@ func (p *packer) add(i item) error {
 	if uid, gid, ok := linux.ParseOwnerNote(e.Xattrs[linux.OwnerNote]); ok && p.noted {
 		e.UID, e.GID = uid, gid
 		delete(e.Xattrs, linux.OwnerNote)
+	} else if uid, gid, ok := p.nodeOwner(i); ok {
+		e.UID, e.GID = uid, gid
 	} else if p.unsure && i.node.IsRegular() && e.Mode&setID != 0 {
 		e.Mode &^= setID
 		p.stripped++
@@ -127,6 +134,14 @@ func (p *packer) add(i item) error {
 		return p.file(i, e)
 	}
 	return p.out.Add(e, nil)
+}
+
+// nodeOwner is whose something is that has no room for a note.
+func (p *packer) nodeOwner(i item) (uid, gid uint32, ok bool) {
+	if i.node.IsRegular() || i.node.IsDir() {
+		return 0, 0, false
+	}
+	return p.feign.NodeOwner(i.fd)
 }
 
 // mode is what the file system says of who may do what.

@@ -33,7 +33,7 @@ func (w *worker) xattrs(node uint64) (map[string]string, error) {
 			}
 		}
 	}
-	if i.UID|i.GID != 0 && w.o.NoteOwners && attrs[linux.OwnerNote] == "" {
+	if i.UID|i.GID != 0 && w.o.NoteOwners && attrs[linux.OwnerNote] == "" && (i.IsDir() || i.Mode().IsRegular()) {
 		if attrs == nil {
 			attrs = map[string]string{}
 		}
@@ -54,6 +54,9 @@ func (w *worker) getXattr(r request, out []byte) (int, error) {
 	if !ok {
 		return 0, errInvalid
 	}
+	if string(name) == linux.NodeNote && w.o.NoteOwners {
+		return w.nodeOwner(r, out)
+	}
 	attrs, err := w.xattrs(r.node)
 	if err != nil {
 		return 0, err
@@ -63,6 +66,18 @@ func (w *worker) getXattr(r request, out []byte) (int, error) {
 		return 0, errNoData
 	}
 	return sized(r, []byte(value), out)
+}
+
+// nodeOwner answers with a linux.NodeNote.
+func (w *worker) nodeOwner(r request, out []byte) (int, error) {
+	i, err := w.inode(r.node)
+	switch {
+	case err != nil:
+		return 0, err
+	case i.IsDir() || i.Mode().IsRegular() || i.UID|i.GID == 0:
+		return 0, errNoData
+	}
+	return sized(r, []byte(linux.FormatOwnerNote(i.UID, i.GID)), out)
 }
 
 func (w *worker) listXattr(r request, out []byte) (int, error) {

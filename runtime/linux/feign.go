@@ -34,10 +34,12 @@ type Feigning struct {
 	// Filter is a seccomp filter that hands the calls which change owners, or ask for them, to a listener.
 	Filter []byte
 	// Lost counts files and directories that could not be given a note, Others links, pipes,
-	// sockets and devices, which have no room for one, and Devices what only seemed to be made.
+	// sockets and devices, which have no room for one, where they can't be told apart (see
+	// NodeOwner), and Devices what only seemed to be made.
 	Lost, Others, Devices atomic.Int64
 
 	calls callNumbers
+	nodes nodeOwners
 }
 
 // Begin installs the filter on the calling thread and those it will make, processes too: that
@@ -136,7 +138,7 @@ func (f *Feigning) keep(fd int, uid, gid uint32) {
 	st, err := Fstat(fd)
 	switch {
 	case err == nil && !st.IsRegular() && !st.IsDir():
-		if uid+1 > 1 || gid+1 > 1 { // neither root nor -1
+		if !f.nodes.keep(fd, uid, gid) && (uid+1 > 1 || gid+1 > 1) { // neither root nor -1
 			f.Others.Add(1)
 		}
 	case err != nil || note(fd, uid, gid) != nil:
@@ -170,9 +172,11 @@ func note(fd int, uid, gid uint32) error {
 }
 
 // noteOf is the note of a file.
-func noteOf(fd int) (uid, gid uint32, ok bool) {
+func noteOf(fd int) (uid, gid uint32, ok bool) { return noted(fd, OwnerNote) }
+
+func noted(fd int, name string) (uid, gid uint32, ok bool) {
 	buf := make([]byte, 32) //nolint:mnd // more than two numbers
-	n, err := unix.Getxattr(procFD(fd), OwnerNote, buf)
+	n, err := unix.Getxattr(procFD(fd), name, buf)
 	if err != nil {
 		return 0, 0, false
 	}

@@ -124,7 +124,7 @@ func (f *Feigning) carryOut(own int, c *call) error {
 			return errKernel
 		}
 		defer Close(fd)
-		return answerOwner(fd, int(c.pid), want)
+		return f.answerOwner(fd, int(c.pid), want)
 	}
 	if err != nil {
 		return err
@@ -139,8 +139,8 @@ func (f *Feigning) carryOut(own int, c *call) error {
 }
 
 // answerOwner says of a file that has a note what the kernel would, but for the owner.
-func answerOwner(fd, pid int, want wish) error {
-	uid, gid, noted := noteOf(fd)
+func (f *Feigning) answerOwner(fd, pid int, want wish) error {
+	uid, gid, noted := f.ownerOf(fd)
 	if !noted {
 		return errKernel
 	}
