@@ -57,7 +57,7 @@ func eventsCommand() *cobra.Command {
 
 // follow tells what happens, once begun, until the agent ends, or ctx.
 func follow(ctx context.Context, listen string, begun func(), tell func(event) error) error {
-	conn, err := dialAgent(listen)
+	conn, err := dialAgent(ctx, listen)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -69,12 +71,20 @@ func listenAddress(named, file string) (string, error) {
 	return settings.Listen, nil
 }
 
-func dialAgent(listen string) (*grpc.ClientConn, error) {
+func dialAgent(ctx context.Context, listen string) (*grpc.ClientConn, error) {
+	// What gRPC says of a socket that nobody serves takes three lines.
+	if path, ok := strings.CutPrefix(listen, "unix://"); ok {
+		try, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
+		if err != nil {
+			return nil, err
+		}
+		_ = try.Close() // nothing was said
+	}
 	return grpc.NewClient(listen, grpc.WithTransportCredentials(insecure.NewCredentials()))
 }
 
 func askAgent(ctx context.Context, listen string) (health.Agent, error) {
-	conn, err := dialAgent(listen)
+	conn, err := dialAgent(ctx, listen)
 	if err != nil {
 		return health.Agent{}, err
 	}

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/pflag"
 )
 
-//nolint:gochecknoglobals // flags of tests are global
 var update = flag.Bool("update", false, "rewrite docs/cli.md")
 
 // TestReferenceSaysWhatHelpSays makes the reference of the command line from the commands.

@@ -21,6 +21,7 @@ func TestGuides(t *testing.T) {
 }
 
 func follow(t *testing.T, file string) {
+	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)

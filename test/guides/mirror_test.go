@@ -21,7 +21,7 @@ func (w *world) mirror(t *testing.T) {
 	server := registrytest.Start(w.t, registrytest.Options{Listen: "127.0.0.1:443", TLS: true})
 	hosts, err := os.ReadFile("/etc/hosts")
 	if err == nil {
-		kept := strings.Split(string(hosts), "127.0.0.1 "+mirrorHost)[0]
+		kept, _, _ := strings.Cut(string(hosts), "127.0.0.1 "+mirrorHost)
 		err = os.WriteFile("/etc/hosts", []byte(kept+"127.0.0.1 "+mirrorHost+"\n"), 0o644)
 	}
 	if err := errors.Join(err, os.WriteFile("/root/mirror-ca.crt", server.CA, 0o644)); err != nil {

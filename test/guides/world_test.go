@@ -137,6 +137,7 @@ func (w *world) run(t *testing.T, command string) {
 
 // leave ends what runs, and wants nothing to be left.
 func (w *world) leave(t *testing.T) {
+	t.Helper()
 	w.run(t, "siflet instance stop --all --force 2>/dev/null; siflet config check >/dev/null 2>&1 || rm -f /etc/siflet/config.toml; systemctl restart siflet-agent")
 	ctx, cancel := context.WithTimeout(context.Background(), walkthrough.Patience)
 	defer cancel()
@@ -208,4 +209,3 @@ func pod(t *testing.T, name string, command []string) {
 		t.Fatal(err)
 	}
 }
-
