@@ -24,7 +24,7 @@ var mayImport = map[string][]string{
 	},
 	"cmd/internal/config": {"cmd/internal/setup", "runtime/plan", "runtime/selinux"},
 	"cmd/internal/doctor": {
-		"cmd/internal/config", "cmd/internal/health", "cmd/internal/setup", "cmd/internal/unprivileged", "cgroups", "cgroups/systemd", "network",
+		"cmd/internal/config", "cmd/internal/health", "cmd/internal/setup", "cmd/internal/site", "cmd/internal/unprivileged", "cgroups", "cgroups/systemd", "network",
 		"runtime/linux", "runtime/squashfs", "runtime/supervisor",
 	},
 	"cmd/internal/accounts":     {},

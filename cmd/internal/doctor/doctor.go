@@ -11,6 +11,7 @@ import (
 	"fmt"
 
 	"github.com/siflet/siflet/cmd/internal/config"
+	"github.com/siflet/siflet/cmd/internal/site"
 	"github.com/siflet/siflet/runtime/linux"
 )
 
@@ -50,6 +51,7 @@ func (m *Machine) Examine(ctx context.Context) []Finding {
 	m.findings = nil
 	m.programs()
 	m.configuration()
+	m.siteConfiguration()
 	m.kernel()
 	if linux.IsRoot() {
 		m.nodeFiles(ctx)
@@ -99,6 +101,18 @@ func theirs() Level {
 		return Warning
 	}
 	return Problem
+}
+
+// siteConfiguration is what is wrong with the file that tells what people may do: no image
+// runs then.
+func (m *Machine) siteConfiguration() {
+	const check = "people's containers"
+	switch c, err := site.Read(site.Path); {
+	case err != nil:
+		m.problem(check, "", "%v", err)
+	case !c.AllowUserNs && !linux.IsRoot():
+		m.problem(check, "ask the administrator of this machine", "%s lets root alone run images (allow user ns = no)", site.Path)
+	}
 }
 
 // configuration reads the agent's, or its defaults where there is something wrong with it.
