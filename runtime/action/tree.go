@@ -155,8 +155,13 @@ func (t tree) lookPath(dir, searchPath, name string) (string, error) {
 	}
 	if name != "" {
 		for elem := range strings.SplitSeq(searchPath, ":") {
-			if p := path.Join(absolute(elem), name); t.executable(p) {
+			p := path.Join(absolute(elem), name)
+			if t.executable(p) {
 				return p, nil
+			}
+			// Nothing can be found where what serves the image has ended.
+			if _, err := t.stat(p, true); errors.Is(err, linux.ENOTCONN) {
+				return "", fatalf("%q: %w", name, err)
 			}
 		}
 	}

@@ -37,6 +37,7 @@ const (
 	EDQUOT  = unix.EDQUOT
 
 	ENAMETOOLONG = unix.ENAMETOOLONG
+	ENOTCONN     = unix.ENOTCONN
 )
 
 // Cwd stands for the working directory where a directory descriptor is taken.

@@ -213,6 +213,7 @@ func Exe(pid int) (string, error) {
 // Signals a supervisor waits for.
 const (
 	SignalKill      = int(unix.SIGKILL)
+	SignalBus       = int(unix.SIGBUS)
 	SignalBadCall   = int(unix.SIGSYS)
 	SignalStop      = int(unix.SIGSTOP)
 	SignalContinue  = int(unix.SIGCONT)

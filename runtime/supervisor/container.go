@@ -142,7 +142,7 @@ func (c *container) takeTerminal() error {
 // ended is told when the main process is gone.
 func (c *container) ended(e *Exit) {
 	c.s.loop.close(&c.main.terminal)
-	if reason := c.whyEnded(); reason != "" {
+	if reason := c.whyEnded(e.Signal); reason != "" {
 		e.Message = reason
 	}
 	switch {

@@ -178,11 +178,16 @@ func (st *stage) lose(reason string) {
 	c.killAll(time.Now().Add(killTime), func(error) {})
 }
 
-// whyEnded is why the container's process ended if that is not its own doing.
-func (c *container) whyEnded() string {
+// whyEnded is why the container's process ended, with a signal if not 0, if that is not its
+// own doing.
+func (c *container) whyEnded(signal int) string {
 	if c.main.lost == "" && c.mounts != linux.NoFD {
+		patience := time.Duration(0)
+		if signal == linux.SignalBus {
+			patience = time.Second / 2 // a server's files are closed before it has ended
+		}
 		for _, p := range c.main.servers {
-			if p.pidfd.Readable() { // which nobody has heard of yet
+			if p.pidfd.ReadableWithin(patience) { // which nobody has heard of yet
 				return ImageLost + path.Base(c.s.cfg.FUSE.Path) + " ended"
 			}
 		}
