@@ -50,6 +50,7 @@ func (m *Machine) cgroups(ctx context.Context) {
 		m.warn(check, "have the kernel start it: CONFIG_CPUSETS", "without cpuset: nothing can be bound to CPUs")
 	}
 	m.driver(ctx, groups.Version())
+	m.kubelet(groups.Version())
 }
 
 // limit makes a group with limits, and takes it away.
@@ -68,12 +69,20 @@ func limit(ctx context.Context, groups *cgroups.Manager) (err error) {
 	return group.Delete(ctx)
 }
 
+// driverName is the cgroup driver that the agent has.
+func (m *Machine) driverName(version int) string {
+	const second = 2 // version of cgroups
+	if m.config.CgroupDriver == "systemd" || m.config.CgroupDriver == "auto" && version == second && systemd.Running() {
+		return "systemd"
+	}
+	return "cgroupfs"
+}
+
 // driver sees that systemd makes scopes where it is asked to.
 func (m *Machine) driver(ctx context.Context, version int) {
 	const check = "cgroup driver"
-	bySystemd := m.config.CgroupDriver == "systemd" || m.config.CgroupDriver == "auto" && version == 2 && systemd.Running() //nolint:mnd // cgroup v2
-	if !bySystemd {
-		m.ok(check, "cgroupfs")
+	if name := m.driverName(version); name != "systemd" {
+		m.ok(check, "%s", name)
 		return
 	}
 	units, err := systemd.New(ctx)
