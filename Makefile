@@ -60,7 +60,7 @@ SAME_CRI := agent_stop archive attach cdi cni codes counts delegate_start densit
 	hooks hooks_bundle identity image image_dirs image_names lifecycle masked_accounts mount_ext3 mount_targets nri nri_failure older \
 	person plugin_stop policy pull race race_storm refuse reload stream_end stream_idle streaming trace umask \
 	weather_clock weather_disk weather_network weather_nri weather_record websocket
-SAME_NODE := checkpoint_diff engine_errors engine_events engine_images engine_native engine_state image_store layer_acl_store layer_convert layer_flat squashfs
+SAME_NODE := checkpoint_diff engine_errors engine_events engine_images engine_native engine_state image_store layer_acl_store layer_convert layer_flat squashfs squashfs_tables
 # The names of the tests in these files of a directory, for -test.skip.
 named = ^($(shell grep -oh '^func Test[A-Za-z0-9_]*' $(patsubst %,$1/%_test.go,$2) | cut -d' ' -f2 | paste -sd'|'))$$
 V2TESTS = -test ./cgroups -test ./runtime/linux -test ./network -test './test/node -test.short -test.skip=$(call named,test/node,$(SAME_NODE))' \
