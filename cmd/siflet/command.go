@@ -46,7 +46,7 @@ func onlyKnownTopics(root *cobra.Command) {
 
 func needRoot() error {
 	if !linux.IsRoot() {
-		return errors.New("that is for root alone, as the images are the node's: use sudo")
+		return errors.New("that is for root alone, as the node's pods and images are: use sudo")
 	}
 	return nil
 }

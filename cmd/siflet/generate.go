@@ -72,6 +72,9 @@ func (w *workshop) startOf(cmd *cobra.Command, name string) (dir string, start [
 			return "", nil, err
 		}
 		if kept := attributes(i); len(kept.Start) > 0 {
+			if kept.Env {
+				warn(w.stderr, "%s was started with --env, whose values are not in the unit: put them into a file, and add --env-file=FILE", name)
+			}
 			return kept.Dir, kept.Start, nil
 		}
 		return "", nil, fmt.Errorf("nothing is known of how %s was started; use --image", name)

@@ -26,6 +26,8 @@ type instanceAttributes struct {
 	Log    string `json:"log,omitempty"` // both, with times
 	// Start is the command line, from "instance" on, without values of --env.
 	Start []string `json:"start,omitempty"`
+	// Env says that there were some.
+	Env bool `json:"env,omitempty"`
 	// Dir is where it was given: its paths may be relative.
 	Dir string `json:"dir,omitempty"`
 	// Fakeroot says that root is who started it.

@@ -179,7 +179,7 @@ func (s *starting) attributes(cmd *cobra.Command, ref string, args []string) ([]
 	}
 	kept.Start = startLine(cmd, s.verb, ref, s.name, args)
 	kept.Dir, _ = os.Getwd() // of one that is gone nothing is known
-	kept.Fakeroot = s.o.fakeroot
+	kept.Fakeroot, kept.Env = s.o.fakeroot, cmd.Flags().Changed("env")
 	return json.Marshal(kept)
 }
 
