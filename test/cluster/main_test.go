@@ -110,8 +110,8 @@ func inside(m *testing.M, cgroup string) (status int, err error) {
 		err = wait(site.workloadsGone)
 	}
 	err = errors.Join(err, site.end())
-	if err != nil || status != 0 {
-		site.tell(os.Stderr)
+	if err != nil || status != 0 || os.Getenv(logs) != "" {
+		err = errors.Join(err, site.tell(os.Stderr))
 	}
 	return status, errors.Join(err, site.checkNothingLeft())
 }

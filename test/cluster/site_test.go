@@ -193,15 +193,19 @@ func (c *cluster) checkNothingLeft() (err error) {
 	return errors.Join(err, kubetest.RemoveCgroup(c.cgroup))
 }
 
-// tell writes what there is to know about a failure.
-func (c *cluster) tell(w io.Writer) {
-	logs, _ := filepath.Glob(logOf("*")) // the pattern is right
-	for _, name := range logs {
-		text, err := os.ReadFile(name)
-		if kept := os.Getenv("SIFLET_CLUSTER_LOGS"); kept != "" && err == nil {
-			err = os.WriteFile(filepath.Join(kept, filepath.Base(name)), text, 0o644)
-		}
-		text = text[max(0, len(text)-8<<10):]
-		_, _ = fmt.Fprintf(w, "the end of %s: %v\n%s\n", name, err, text)
+// logs is a variable of the environment: a directory where all logs are kept.
+const logs = "SIFLET_CLUSTER_LOGS"
+
+// tell writes what there is to know about a failure, or keeps all of it.
+func (c *cluster) tell(w io.Writer) error {
+	if kept := os.Getenv(logs); kept != "" {
+		return os.CopyFS(kept, os.DirFS(dir+"/logs"))
 	}
+	names, err := filepath.Glob(logOf("*"))
+	for _, name := range names {
+		text, failed := os.ReadFile(name)
+		text = text[max(0, len(text)-8<<10):]
+		_, _ = fmt.Fprintf(w, "the end of %s: %v\n%s\n", name, failed, text)
+	}
+	return err
 }
