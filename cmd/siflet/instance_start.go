@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall" //nolint:depguard // the names of signals; no system call
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -39,6 +38,9 @@ type starting struct {
 	instance   runtime.InstanceSpec
 	container  runtime.ContainerSpec
 	roots      roots
+	// engine opens what makes instances, which one command at a time may have.
+	engine  func(context.Context) (*runtime.Engine, error)
+	release func() // closes it
 	// logged and complained are how much was in the logs before.
 	logged, complained int64
 }
@@ -101,7 +103,10 @@ func (s *starting) run(cmd *cobra.Command, ref, name string, args []string) erro
 			return err
 		}
 	}
-	engine, err := s.w.open(ctx, s.roots, func(c *runtime.Config) { c.CDIDirs, c.Unprivileged = s.o.cdiDirs, way })
+	s.engine = func(ctx context.Context) (*runtime.Engine, error) {
+		return s.w.open(ctx, s.roots, func(c *runtime.Config) { c.CDIDirs, c.Unprivileged = s.o.cdiDirs, way })
+	}
+	engine, err := s.engine(ctx)
 	if err != nil {
 		return err
 	}
@@ -113,11 +118,11 @@ func (s *starting) run(cmd *cobra.Command, ref, name string, args []string) erro
 		}
 	}
 	defer end()
+	s.release = end
 	running, err := s.start(ctx, engine)
 	if err != nil || !s.s.foreground {
 		return err
 	}
-	end() // others have work to do
 	return s.stay(ctx, running)
 }
 
@@ -211,7 +216,8 @@ func (s *starting) start(ctx context.Context, engine *runtime.Engine) (runtime.I
 	if err := s.writePID(firstPID(engine, running)); err != nil {
 		return running, errors.Join(err, s.takeBack(ctx, engine, running))
 	}
-	err = s.until.wait(told, s, engine, running, listener)
+	s.release()
+	err = s.await(told, running, listener)
 	if told.Err() != nil {
 		stopped := messageError{text: "INFO:    stopped; instance " + s.name + " was not up yet, and is removed", code: exitInterrupted}
 		if s.s.foreground {
@@ -220,7 +226,7 @@ func (s *starting) start(ctx context.Context, engine *runtime.Engine) (runtime.I
 		err = stopped
 	}
 	if err != nil {
-		return running, errors.Join(err, s.takeBack(ctx, engine, running))
+		return running, errors.Join(err, s.takeBackLater(ctx, running))
 	}
 	info(s.w.stderr, "instance started successfully")
 	return running, nil
@@ -269,28 +275,4 @@ func (s *starting) removePID() error {
 		return nil
 	}
 	return linux.Unlink(s.o.pidFile)
-}
-
-// takeBack stops and removes what was started.
-func (s *starting) takeBack(ctx context.Context, engine *runtime.Engine, i runtime.Instance) error {
-	clean := context.WithoutCancel(ctx)
-	signal := signalTerminate
-	if c := only(engine.Containers(), i.ID); c != nil {
-		if own, err := runtime.ParseSignal(c.StopSignal); err == nil {
-			signal = own
-		}
-	}
-	_, err := engine.EndInstance(clean, i.ID, signal, time.Duration(s.s.stopTimeout)*time.Second)
-	return errors.Join(err, engine.RemoveInstance(clean, i.ID), s.removePID())
-}
-
-// lastLines are what the service has written since its start, the last of it.
-func (s *starting) lastLines(ctx context.Context) string {
-	var out strings.Builder
-	l := logReader{path: s.container.LogPath, skip: s.logged}
-	const some = 10
-	if err := l.show(ctx, &out, logOptions{tail: some, stdout: true, stderr: true}); err != nil || out.Len() == 0 {
-		return ""
-	}
-	return "; its last lines:\n" + strings.TrimRight(out.String(), "\n")
 }

@@ -105,7 +105,7 @@ func (c *condition) vacant(ctx context.Context, s *starting) error {
 }
 
 // wait returns when the service is up; else it says why it is not.
-func (c *condition) wait(ctx context.Context, s *starting, engine *runtime.Engine, i runtime.Instance, n *notifyListener) error {
+func (c *condition) wait(ctx context.Context, s *starting, reader *runtime.Reader, i runtime.Instance, n *notifyListener) error {
 	if c.kind == waitNothing {
 		return nil
 	}
@@ -117,7 +117,7 @@ func (c *condition) wait(ctx context.Context, s *starting, engine *runtime.Engin
 	c.since = time.Now()
 	why := errors.New("there was no time")
 	for {
-		up, reason := c.look(ctx, engine, i, n)
+		up, reason := c.look(ctx, reader, i, n)
 		if up {
 			return nil
 		}
@@ -125,9 +125,9 @@ func (c *condition) wait(ctx context.Context, s *starting, engine *runtime.Engin
 			why = reason // else it is that there is no more time
 		}
 		now := status{state: stateExited}
-		err := engine.Refresh(ctx, i.ID)
-		if fresh, ferr := engine.Instance(i.ID); ferr == nil {
-			now = statusOf(fresh, only(engine.Containers(), i.ID))
+		err := reader.Refresh(ctx, i.ID)
+		if fresh, ferr := reader.Instance(i.ID); ferr == nil {
+			now = statusOf(fresh, only(reader.Containers(), i.ID))
 		}
 		switch {
 		case ctx.Err() != nil:
@@ -143,8 +143,8 @@ func (c *condition) wait(ctx context.Context, s *starting, engine *runtime.Engin
 }
 
 // look says whether the service is up, and if not, why.
-func (c *condition) look(ctx context.Context, engine *runtime.Engine, i runtime.Instance, n *notifyListener) (bool, error) {
-	container := only(engine.Containers(), i.ID)
+func (c *condition) look(ctx context.Context, reader *runtime.Reader, i runtime.Instance, n *notifyListener) (bool, error) {
+	container := only(reader.Containers(), i.ID)
 	if container == nil {
 		return false, errors.New("it has gone")
 	}
@@ -159,7 +159,7 @@ func (c *condition) look(ctx context.Context, engine *runtime.Engine, i runtime.
 		}
 		return true, nil
 	case waitCommand:
-		return c.succeeds(ctx, engine, container.ID)
+		return c.succeeds(ctx, reader, container.ID)
 	case waitNotify:
 		return n.isReady(), errors.New("it has not said READY=1")
 	default:
@@ -213,8 +213,8 @@ func listensIn(i runtime.Instance, address string) error {
 	return err
 }
 
-func (c *condition) succeeds(ctx context.Context, engine *runtime.Engine, id string) (bool, error) {
-	session, err := engine.ExecFiles(ctx, id, runtime.ExecSpec{Args: c.words(), Action: c.action, Keep: true}, nil, nil, nil)
+func (c *condition) succeeds(ctx context.Context, reader *runtime.Reader, id string) (bool, error) {
+	session, err := reader.ExecFiles(ctx, id, runtime.ExecSpec{Args: c.words(), Action: c.action, Keep: true}, nil, nil, nil)
 	if err != nil {
 		return false, err
 	}
