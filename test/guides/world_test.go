@@ -114,7 +114,7 @@ func (w *world) need(t *testing.T, thing string) {
 	case "pods":
 		w.run(t, "systemctl restart siflet-agent")
 		pod(t, "web", nil)
-		pod(t, "batch", []string{"/bin/sh", "-c", "echo no input; exit 3"})
+		ended(t, pod(t, "batch", []string{"/bin/sh", "-c", "echo no input; exit 3"}))
 	case "mirror":
 		w.mirror(t)
 	case "crictl":
@@ -179,8 +179,21 @@ func dial(t *testing.T) (criapi.RuntimeServiceClient, func()) {
 	}
 }
 
-// pod starts a pod of the web image, as a kubelet would.
-func pod(t *testing.T, name string, command []string) {
+// ended waits for the end of a container.
+func ended(t *testing.T, id string) {
+	t.Helper()
+	client, hangUp := dial(t)
+	defer hangUp()
+	if !walkthrough.Eventually(func() bool {
+		reply, err := client.ContainerStatus(t.Context(), &criapi.ContainerStatusRequest{ContainerId: id})
+		return err == nil && reply.Status.State == criapi.ContainerState_CONTAINER_EXITED
+	}) {
+		t.Fatalf("container %s does not end", id)
+	}
+}
+
+// pod starts a pod of the web image, as a kubelet would, and returns its container.
+func pod(t *testing.T, name string, command []string) string {
 	t.Helper()
 	client, hangUp := dial(t)
 	defer hangUp()
@@ -208,4 +221,5 @@ func pod(t *testing.T, name string, command []string) {
 	if _, err := client.StartContainer(t.Context(), &criapi.StartContainerRequest{ContainerId: created.ContainerId}); err != nil {
 		t.Fatal(err)
 	}
+	return created.ContainerId
 }
