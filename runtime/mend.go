@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -143,6 +144,6 @@ func (e *Engine) warnOfForgotten(i *instance) {
 	i.mu.Unlock()
 	for id, why := range lost {
 		e.cfg.Log.Warn("the environment of a container is lost with its run files: if it runs, commands run in it without, else it can't be started",
-			"instance", i.id, "container", id, "reason", why)
+			"instance", i.id, "container", id, "reason", cmp.Or(why, "they were removed"))
 	}
 }

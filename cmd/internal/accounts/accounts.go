@@ -4,7 +4,6 @@
 package accounts
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -96,16 +95,20 @@ func ask(program, key string) (*user.User, error) {
 // entryOf is the entry that a database has for key, in its fields.
 func entryOf(program, database, key string, fields int) ([]string, error) {
 	const patience = 10 * time.Second // for a service that is far away
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, program, "--", database, key)
-	cmd.Env, cmd.WaitDelay = []string{"LC_ALL=C"}, time.Second
-	out, err := cmd.Output()
-	if err != nil {
+	var out strings.Builder
+	cmd := exec.Command(program, "--", database, key) //nolint:noctx // the whole command waits for it
+	cmd.Env, cmd.Stdout, cmd.WaitDelay = []string{"LC_ALL=C"}, &out, time.Second
+	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	entry := strings.Split(strings.TrimSuffix(string(out), "\n"), ":")
-	if len(entry) != fields || strings.Contains(string(out[:len(out)-1]), "\n") {
+	late := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	defer late.Stop()
+	if err := cmd.Wait(); err != nil {
+		return nil, err
+	}
+	line := strings.TrimSuffix(out.String(), "\n")
+	entry := strings.Split(line, ":")
+	if len(entry) != fields || strings.Contains(line, "\n") {
 		return nil, fmt.Errorf("%s %s %s: want %d fields", program, database, key, fields)
 	}
 	return entry, nil
