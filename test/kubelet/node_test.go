@@ -26,8 +26,8 @@ import (
 	"github.com/siflet/siflet/test/siftest"
 )
 
-// patience bounds everything that is waited for.
-const patience = 2 * time.Minute
+// patience bounds everything that is waited for, on a machine that is emulated, too.
+const patience = 5 * time.Minute
 
 // settings of a node that differ from one test to another.
 type settings struct {
