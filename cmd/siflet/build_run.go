@@ -85,11 +85,10 @@ func (j *job) warnUnnoted() {
 	if lost := j.feign.Lost.Load(); lost > 0 && linux.KeepsNotes(j.work.dir) {
 		warn(j.stderr, "%s root's in the image instead of whose they were to be: that could not be noted in %s; name another directory with --tmpdir", are(lost, "file"), j.o.temporary())
 	}
-	lost := j.feign.Others.Load()
-	if j.o.sandbox { // which has no room for what is known of them
-		lost += j.feign.Nodes()
-	}
-	if lost > 0 {
+	switch lost := j.feign.Others.Load(); {
+	case j.o.sandbox && (lost > 0 || j.feign.Nodes()): // which has no room for what is known of them
+		warn(j.stderr, "links, pipes and sockets that were given to others are root's in the sandbox")
+	case lost > 0:
 		warn(j.stderr, "%s of links, pipes and sockets to others had no effect: they are root's in the image", counted(lost, "change"))
 	}
 	if lost := j.feign.Devices.Load(); lost > 0 {

@@ -10,13 +10,16 @@ import (
 // can't have attributes of users' own. It is not listed, so that no overlay tries to copy it.
 const NodeNote = "security.siflet.owner"
 
-// nodeID tells apart what has no room for a note. Numbers of inodes are used again, but not for
-// what was made in the same nanosecond.
+// nodeID tells apart what has no room for a note. Numbers of inodes are used again, at once by some
+// file systems, and what is made in one tick of the kernel's clock has one time: it takes the same
+// number, kind, text and tick for something to be taken for what was removed before it.
 type nodeID struct {
-	ino  uint64
-	sec  int64
-	nsec uint32
-	kind uint16
+	dev    uint64
+	ino    uint64
+	sec    int64
+	nsec   uint32
+	kind   uint16
+	target string // of a link
 }
 
 // owner is whose something was to be.
@@ -37,7 +40,14 @@ func nodeOf(fd int) (nodeID, bool) {
 	if err != nil || st.Mask&want != want {
 		return nodeID{}, false
 	}
-	return nodeID{ino: st.Ino, sec: st.Btime.Sec, nsec: st.Btime.Nsec, kind: st.Mode & unix.S_IFMT}, true
+	id := nodeID{
+		dev: unix.Mkdev(st.Dev_major, st.Dev_minor), ino: st.Ino,
+		sec: st.Btime.Sec, nsec: st.Btime.Nsec, kind: st.Mode & unix.S_IFMT,
+	}
+	if id.kind == unix.S_IFLNK {
+		id.target, err = ReadLink(fd)
+	}
+	return id, err == nil
 }
 
 // keep notes an owner; -1 leaves it.
@@ -64,17 +74,23 @@ func (n *nodeOwners) keep(fd int, uid, gid uint32) bool {
 	return true
 }
 
-// of is the owner of what fd is, if there is one that was noted.
-func (n *nodeOwners) of(fd int) (uid, gid uint32, ok bool) {
+func (n *nodeOwners) count() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if len(n.are) == 0 {
+	return len(n.are)
+}
+
+// of is the owner of what fd is, if there is one that was noted.
+func (n *nodeOwners) of(fd int) (uid, gid uint32, ok bool) {
+	if n.count() == 0 {
 		return 0, 0, false
 	}
 	id, ok := nodeOf(fd)
 	if !ok {
 		return 0, 0, false
 	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	who, ok := n.are[id]
 	return who.uid, who.gid, ok
 }
@@ -91,17 +107,13 @@ func (f *Feigning) NodeOwner(fd int) (uid, gid uint32, ok bool) {
 	return noted(fd, NodeNote)
 }
 
-// Nodes counts links, pipes and sockets that are others' than root's.
-func (f *Feigning) Nodes() int64 {
-	f.nodes.mu.Lock()
-	defer f.nodes.mu.Unlock()
-	return int64(len(f.nodes.are))
-}
+// Nodes says that there were links, pipes or sockets that are others' than root's.
+func (f *Feigning) Nodes() bool { return f.nodes.count() > 0 }
 
 // ownerOf is whose a file was to be, however that was noted.
 func (f *Feigning) ownerOf(fd int) (uid, gid uint32, ok bool) {
-	if uid, gid, ok = noteOf(fd); ok {
-		return uid, gid, ok
+	if st, err := Fstat(fd); err == nil && !st.IsRegular() && !st.IsDir() {
+		return f.NodeOwner(fd)
 	}
-	return f.NodeOwner(fd)
+	return noteOf(fd)
 }
