@@ -133,12 +133,12 @@ func control(fd FD, request uintptr, arg unsafe.Pointer) unix.Errno {
 	return errno
 }
 
-// keep notes whose a file was to be, or counts it.
-func (f *Feigning) keep(fd int, uid, gid uint32) {
+// keep notes whose a file was to be, or counts it; had is whose a link, pipe or socket was.
+func (f *Feigning) keep(fd int, had owner, uid, gid uint32) {
 	st, err := Fstat(fd)
 	switch {
 	case err == nil && !st.IsRegular() && !st.IsDir():
-		if !f.nodes.keep(fd, uid, gid) && (uid+1 > 1 || gid+1 > 1) { // neither root nor -1
+		if !f.nodes.keep(fd, had, uid, gid) && (uid+1 > 1 || gid+1 > 1) { // neither root nor -1
 			f.Others.Add(1)
 		}
 	case err != nil || note(fd, uid, gid) != nil:

@@ -130,11 +130,13 @@ func (f *Feigning) carryOut(own int, c *call) error {
 		return err
 	}
 	defer Close(fd)
+	var had owner // which a link of the image loses when the overlay copies it
+	had.uid, had.gid, _ = f.ownerOf(fd)
 	// What the kernel does beside: set-user-ID bits and capabilities go.
 	if err := unix.Chown(procFD(fd), 0, 0); errors.Is(err, unix.EROFS) {
 		return err
 	}
-	f.keep(fd, want.uid, want.gid)
+	f.keep(fd, had, want.uid, want.gid)
 	return nil
 }
 

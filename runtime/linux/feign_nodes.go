@@ -50,25 +50,24 @@ func nodeOf(fd int) (nodeID, bool) {
 	return id, err == nil
 }
 
-// keep notes an owner; -1 leaves it.
-func (n *nodeOwners) keep(fd int, uid, gid uint32) bool {
+// keep notes an owner, where -1 is what it had.
+func (n *nodeOwners) keep(fd int, had owner, uid, gid uint32) bool {
 	id, ok := nodeOf(fd)
 	if !ok {
 		return false
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	now := n.are[id]
 	if uid != ^uint32(0) {
-		now.uid = uid
+		had.uid = uid
 	}
 	if gid != ^uint32(0) {
-		now.gid = gid
+		had.gid = gid
 	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	if n.are == nil {
 		n.are = map[nodeID]owner{}
 	}
-	if n.are[id] = now; now == (owner{}) {
+	if n.are[id] = had; had == (owner{}) {
 		delete(n.are, id)
 	}
 	return true
