@@ -23,7 +23,7 @@ import (
 // cgroups, mounts, namespaces, the network and run files.
 func (n *node) powerOff() error {
 	err := errors.Join(kubetest.Stop(n.kubelet, syscall.SIGKILL), n.conn.Close(), kubetest.Stop(n.agent, syscall.SIGKILL))
-	err = errors.Join(err, wait(n.killAll), wait(func() error { return kubetest.RemoveCgroup(n.cgroup) }), n.unmountAll())
+	err = errors.Join(err, wait(n.killAll), kubetest.RemoveCgroup(n.cgroup), n.unmountAll())
 	instances, failed := os.ReadDir(n.dir + "/state/instances")
 	err = errors.Join(err, failed)
 	for _, i := range instances {

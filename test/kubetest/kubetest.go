@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 // kernel is what a kubelet wants of the kernel, and would else set.
@@ -69,9 +70,17 @@ func MakeCgroup(name string) error {
 	})
 }
 
-// RemoveCgroup removes this group with those in it from all hierarchies, which
-// fails if there are processes.
-func RemoveCgroup(name string) error { return forEach(name, remove) }
+// RemoveCgroup removes this group with those in it from all hierarchies, once the
+// processes in them have ended.
+func RemoveCgroup(name string) error {
+	const patience = 5 * time.Minute // for an emulated machine
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		err := forEach(name, remove)
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+	}
+}
 
 func remove(path string) error {
 	entries, err := os.ReadDir(path)
