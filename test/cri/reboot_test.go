@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -14,6 +13,8 @@ import (
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/siflet/siflet/test/kubetest"
 )
 
 // reboot ends all processes of the agent and its pods, takes away what is in memory alone,
@@ -21,10 +22,10 @@ import (
 func (a *agent) reboot(image string) {
 	a.t.Helper()
 	a.end(syscall.SIGKILL)
-	eventually(a.t, "all processes to end", func() bool { return a.killAll() == 0 })
+	eventually(a.t, "all processes to end", func() bool { return kubetest.KillCgroup(a.parent) == nil })
 	eventually(a.t, "mounts and loop devices to go with them", func() bool { return loops(a.t, image) == 0 })
-	a.removeGroups()
 	pins, err := filepath.Glob("/run/netns/*")
+	err = errors.Join(err, kubetest.RemoveCgroup(a.parent))
 	for _, pin := range pins {
 		err = errors.Join(err, syscall.Unmount(pin, syscall.MNT_DETACH), os.Remove(pin))
 	}
@@ -40,70 +41,8 @@ func (a *agent) reboot(image string) {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	anotherBoot(a.t)
+	kubetest.AnotherBoot(a.t)
 	a.run()
-}
-
-// killAll returns how many processes there were of the agent's pods.
-func (a *agent) killAll() (killed int) {
-	names, err := filepath.Glob("/proc/[0-9]*/cgroup")
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	for _, name := range names {
-		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(name)))
-		text, _ := os.ReadFile(name) // processes come and go
-		if pid > 1 && strings.Contains(string(text), a.parent) && syscall.Kill(pid, syscall.SIGKILL) == nil {
-			killed++
-		}
-	}
-	return killed
-}
-
-// removeGroups removes the agent's cgroups: a kernel starts without any.
-func (a *agent) removeGroups() {
-	a.t.Helper()
-	roots, err := filepath.Glob("/sys/fs/cgroup/*")
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	for _, root := range append(roots, "/sys/fs/cgroup") {
-		var groups []string
-		_ = filepath.WalkDir(root+a.parent, func(path string, e fs.DirEntry, err error) error {
-			if err == nil && e.IsDir() {
-				groups = append(groups, path)
-			}
-			return nil // what is not there need not go
-		})
-		for _, group := range slices.Backward(groups) {
-			eventually(a.t, "a cgroup to be empty: "+group, func() bool {
-				err := os.Remove(group)
-				return err == nil || errors.Is(err, fs.ErrNotExist)
-			})
-		}
-	}
-}
-
-// anotherBoot gives the kernel a boot ID that it has not had, until the test ends.
-func anotherBoot(t *testing.T) {
-	t.Helper()
-	const path = "/proc/sys/kernel/random/boot_id"
-	id, err := os.ReadFile("/proc/sys/kernel/random/uuid")
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "boot_id")
-	if err := os.WriteFile(file, id, 0o444); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Mount(file, path, "", syscall.MS_BIND, ""); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(path, 0); err != nil {
-			t.Error(err)
-		}
-	})
 }
 
 // loops says how many loop devices show a file.

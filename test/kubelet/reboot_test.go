@@ -1,7 +1,6 @@
 package kubelet_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +22,7 @@ import (
 // cgroups, mounts, namespaces, the network and run files.
 func (n *node) powerOff() error {
 	err := errors.Join(kubetest.Stop(n.kubelet, syscall.SIGKILL), n.conn.Close(), kubetest.Stop(n.agent, syscall.SIGKILL))
-	err = errors.Join(err, wait(n.killAll), kubetest.RemoveCgroup(n.cgroup), n.unmountAll())
+	err = errors.Join(err, wait(func() error { return kubetest.KillCgroup(n.cgroup) }), kubetest.RemoveCgroup(n.cgroup), n.unmountAll())
 	instances, failed := os.ReadDir(n.dir + "/state/instances")
 	err = errors.Join(err, failed)
 	for _, i := range instances {
@@ -49,19 +48,6 @@ func (n *node) powerOff() error {
 	return errors.Join(err, failed, rules.Flush(), os.RemoveAll(n.dir+"/run"))
 }
 
-// killAll kills what runs in the node's cgroups, and says so if something did.
-func (n *node) killAll() error {
-	names, err := filepath.Glob("/proc/[0-9]*/cgroup")
-	for _, name := range names {
-		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(name)))
-		text, _ := os.ReadFile(name) // processes come and go
-		if pid > 1 && bytes.Contains(text, []byte(n.cgroup+"/")) && syscall.Kill(pid, syscall.SIGKILL) == nil {
-			err = errors.Join(err, fmt.Errorf("process %d ran", pid))
-		}
-	}
-	return err
-}
-
 // unmountAll takes away what the kubelet has mounted for pods.
 func (n *node) unmountAll() error {
 	text, err := os.ReadFile("/proc/self/mountinfo")
@@ -83,20 +69,7 @@ func (n *node) unmountAll() error {
 // powerOn starts the node with another boot ID.
 func (n *node) powerOn(t *testing.T) error {
 	t.Helper()
-	const path = "/proc/sys/kernel/random/boot_id"
-	id, err := os.ReadFile("/proc/sys/kernel/random/uuid")
-	if err != nil {
-		return err
-	}
-	file := filepath.Join(n.dir, "boot_id")
-	if err := errors.Join(os.WriteFile(file, id, 0o444), syscall.Mount(file, path, "", syscall.MS_BIND, "")); err != nil {
-		return err
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(path, 0); err != nil {
-			t.Error(err)
-		}
-	})
+	kubetest.AnotherBoot(t)
 	return errors.Join(kubetest.MakeCgroup(n.cgroup), n.startAgent(), n.startKubelet())
 }
 

@@ -1,4 +1,4 @@
-// Package kubetest is what tests with real kubelets share.
+// Package kubetest is what tests of the CRI and those with real kubelets share.
 package kubetest
 
 import (
