@@ -74,11 +74,12 @@ func MakeCgroup(name string) error {
 // processes in them have ended.
 func RemoveCgroup(name string) error {
 	const patience = 5 * time.Minute // for an emulated machine
-	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; {
 		err := forEach(name, remove)
 		if err == nil || time.Now().After(deadline) {
 			return err
 		}
+		<-time.After(20 * time.Millisecond)
 	}
 }
 
