@@ -147,9 +147,9 @@ func (s *Store) Intact() error {
 	}
 	if len(problems) == 0 {
 		s.mu.Lock()
-		s.problems = nil
+		s.changes.known = 0 // they are read anew before anybody removes a file
 		s.mu.Unlock()
-		return nil
+		return s.refresh()
 	}
 	return fmt.Errorf("%d image records in %s can't be read, their images are not there, and no file of any image is removed: "+
 		"remove these records and pull their images again: %w", len(problems), filepath.Join(s.dir, imagesDir), errors.Join(problems...))

@@ -170,6 +170,36 @@ func TestOpenLeavesARecordItCanNotReadAndItsFile(t *testing.T) {
 	}
 }
 
+func TestARecordThatCanBeReadAgainKeepsItsFiles(t *testing.T) {
+	dir := t.TempDir()
+	store := filepath.Join(dir, "store")
+	s := openStore(t, store)
+	image := must(t)(s.Import(t.Context(), makeSIF(t, filepath.Join(dir, "a.sif"), "a"), "a", nil))
+	place := s.recordPath(image.ID[7:])
+	text, err := os.ReadFile(place)
+	if err := errors.Join(err, os.WriteFile(place, []byte("{"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	s, err = Open(store, Options{})
+	if err := errors.Join(err, os.WriteFile(place, text, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Intact(); err != nil {
+		t.Fatalf("Intact = %v once the record is back", err)
+	}
+	must(t)(s.Lookup("a"))
+	other := must(t)(s.Import(t.Context(), makeSIF(t, filepath.Join(dir, "b.sif"), "b"), "b", nil))
+	if err := s.Remove(t.Context(), other.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Collect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(image.Path); err != nil {
+		t.Errorf("the file is gone: %v", err)
+	}
+}
+
 func TestUsageCountsTheStoresOwnFiles(t *testing.T) {
 	dir := t.TempDir()
 	store := filepath.Join(dir, "store")
