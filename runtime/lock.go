@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -86,19 +87,34 @@ func lockRoot(ctx context.Context, path string, patience time.Duration, tell fun
 	}
 }
 
-// holderOf names the process that a lock's text does, with its command line if it may be seen.
+// holderOf names the process that a lock's text does, with its command if it is one of ours:
+// what follows the first flag may be secret, and another's is no business of ours.
 func holderOf(text string) string {
-	const most = 200
 	text = strings.TrimSpace(text)
-	who := "process " + text
+	if text == "" || holderEnded(text) {
+		return "another process"
+	}
+	who := "process " + printable(text)
 	if pid, err := strconv.Atoi(text); err == nil && pid > 0 {
 		line, _ := os.ReadFile(filepath.Join("/proc", text, "cmdline")) // it may be gone, or in a container
-		words := strings.Fields(strings.ReplaceAll(string(line), "\x00", " "))
-		if command := printable(strings.Join(words, " ")); command != "" {
-			who += " (" + command[:min(len(command), most)] + ")"
+		if command := shownCommand(string(line)); command != "" {
+			who += " (" + command + ")"
 		}
 	}
 	return who
+}
+
+// shownCommand is what may be shown of a process's command line, as /proc has it: that of siflet
+// up to its first flag.
+func shownCommand(line string) string {
+	words := strings.Split(strings.TrimRight(line, "\x00"), "\x00")
+	if words[0] = filepath.Base(words[0]); !strings.HasPrefix(words[0], "siflet") {
+		return ""
+	}
+	if flag := slices.IndexFunc(words, func(w string) bool { return strings.HasPrefix(w, "-") }); flag > 0 {
+		words = words[:flag]
+	}
+	return printable(strings.Join(words, " "))
 }
 
 // printable is text without what would change a terminal.

@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -62,7 +61,21 @@ func TestWhoHasTheLockIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = second.Close() // nothing is written to it
-	if want := "process " + strconv.Itoa(os.Getpid()) + " ("; !strings.HasPrefix(told, want) || !strings.Contains(told, "test") {
-		t.Errorf("told of %q, want %q and a command", told, want)
+	if want := "process " + strconv.Itoa(os.Getpid()); told != want {
+		t.Errorf("told of %q, want %q", told, want)
+	}
+}
+
+func TestOfAHoldersCommandNothingSecretIsShown(t *testing.T) {
+	for line, want := range map[string]string{
+		"/usr/bin/siflet\x00instance\x00start\x00--env\x00TOKEN=secret\x00": "siflet instance start",
+		"siflet-agent\x00":                           "siflet-agent",
+		"siflet\x00instance\x00stop\x00a\x1b[2J\x00": "siflet instance stop a?[2J",
+		"flock\x00lock\x00sh\x00":                    "",
+		"":                                           "",
+	} {
+		if got := shownCommand(line); got != want {
+			t.Errorf("of %q is shown %q, want %q", line, got, want)
+		}
 	}
 }
