@@ -2,12 +2,15 @@ package doctor
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/siflet/siflet/runtime/linux"
 )
 
 // Where a kubelet's settings are, as kubeadm makes them.
@@ -28,20 +31,22 @@ func (m *Machine) kubelet(version int) {
 	const check = "kubelet"
 	flags, runs := runningKubelet()
 	if !runs {
-		text, _ := os.ReadFile(kubeadmFlags) // a kubelet need not be kubeadm's
+		text, _ := readSmall(kubeadmFlags) // a kubelet need not be kubeadm's
 		flags = flagsOf(string(text))
 	}
-	file := flags["config"]
-	if file == "" {
-		file = kubeletConfig
+	if _, more := flags["config-dir"]; more {
+		return // which goes before the file
 	}
-	text, err := os.ReadFile(file)
+	file := cmp.Or(flags["config"], kubeletConfig)
+	text, err := readSmall(file)
 	switch {
 	case err != nil && !runs:
 		return // no kubelet is here
 	case err != nil && flags["config"] != "":
 		m.warn(check, "", "its configuration: %v", err)
 		return
+	case err != nil:
+		file = "its flags"
 	}
 	k, err := readKubelet(text, flags)
 	if err != nil {
@@ -55,11 +60,23 @@ func (m *Machine) kubelet(version int) {
 	m.findings = append(m.findings, found...)
 }
 
-// runningKubelet returns the flags of a kubelet that runs.
+// runningKubelet returns the flags of a kubelet that runs. Anybody's process can have its name,
+// and one of a container sees other files: it has to be root's, with the mounts of this process.
 func runningKubelet() (flags map[string]string, runs bool) {
+	const mounts = "ns/mnt"
+	ours, err := os.Readlink("/proc/self/" + mounts)
+	if err != nil {
+		return nil, false
+	}
 	names, _ := filepath.Glob("/proc/[0-9]*/comm")
 	for _, name := range names {
 		if text, _ := os.ReadFile(name); string(text) != "kubelet\n" { // processes come and go
+			continue
+		}
+		if theirs, err := os.Readlink(filepath.Join(filepath.Dir(name), mounts)); err != nil || theirs != ours {
+			continue
+		}
+		if st, err := linux.Lstat(filepath.Dir(name)); err != nil || st.UID != 0 {
 			continue
 		}
 		line, err := os.ReadFile(filepath.Join(filepath.Dir(name), "cmdline"))
@@ -68,6 +85,12 @@ func runningKubelet() (flags map[string]string, runs bool) {
 		}
 	}
 	return nil, false
+}
+
+// readSmall reads a file of settings.
+func readSmall(path string) ([]byte, error) {
+	const longest = 1 << 20
+	return linux.Slurp(path, longest)
 }
 
 // flagsOf are the flags with a value in a command line, or in a line of an environment file.
