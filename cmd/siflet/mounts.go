@@ -201,12 +201,12 @@ func (o *actionOptions) configFiles(spec *runtime.ContainerSpec, p place) {
 	if err != nil || o.feigns() {
 		groups = []string{who.Gid}
 	}
-	for _, id := range groups {
-		if !o.site.ConfigGroup {
-			break
-		}
-		if name := accounts.GroupName(id); name != "" {
-			spec.Accounts.Groups = append(spec.Accounts.Groups, name+":x:"+id+":"+who.Username)
+	if o.site.ConfigGroup {
+		names := accounts.GroupNames(groups)
+		for _, id := range groups {
+			if name := names[id]; name != "" {
+				spec.Accounts.Groups = append(spec.Accounts.Groups, name+":x:"+id+":"+who.Username)
+			}
 		}
 	}
 	resolver, differs := o.userResolver()

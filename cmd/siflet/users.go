@@ -121,7 +121,7 @@ func (w *workshop) everyone(ctx context.Context, glob string) ([]listed, error) 
 // usersOfOurs are those who have a run directory, root left out, in the order of their names.
 func usersOfOurs() []*user.User {
 	seen := map[string]bool{"0": true}
-	var users []*user.User
+	var uids []string
 	for _, pattern := range []string{"/run/user/*/siflet", "/tmp/siflet-*"} {
 		dirs, _ := filepath.Glob(pattern) // a pattern that is right
 		for _, dir := range dirs {
@@ -133,11 +133,10 @@ func usersOfOurs() []*user.User {
 				continue // not what a user of ours has made
 			}
 			seen[uid] = true
-			if who, err := accounts.ByID(uid); err == nil { // else a user who is no more
-				users = append(users, who)
-			}
+			uids = append(uids, uid)
 		}
 	}
+	users := accounts.ByIDs(uids) // without those who are no more
 	slices.SortFunc(users, func(a, b *user.User) int { return strings.Compare(a.Username, b.Username) })
 	return users
 }

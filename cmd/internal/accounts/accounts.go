@@ -4,10 +4,12 @@
 package accounts
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/user"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,10 +29,31 @@ func ByID(uid string) (*user.User, error) {
 		}
 	}
 	who, err := ask(getent, uid)
-	if err != nil || who.Uid != uid {
-		return nil, fmt.Errorf("user %s is not in /etc/passwd, and getent does not find it either", uid)
+	if err == nil && who.Uid != uid {
+		err = errNone
 	}
-	return who, nil
+	return who, missing(uid, err)
+}
+
+// ByIDs are the users with these numbers, as far as there are any.
+func ByIDs(uids []string) (found []*user.User) {
+	var others []string
+	for _, uid := range uids {
+		if n, err := strconv.Atoi(uid); err == nil {
+			if who, err := files.LookupUid(n); err == nil {
+				found = append(found, known(who))
+				continue
+			}
+		}
+		others = append(others, uid)
+	}
+	entries, _ := entriesOf(getent, passwd, others) // a service that is away knows nobody
+	for _, entry := range entries {
+		if who := userOf(entry); slices.Contains(others, who.Uid) {
+			found = append(found, who)
+		}
+	}
+	return found
 }
 
 // ByName is the user with a name.
@@ -39,24 +62,35 @@ func ByName(name string) (*user.User, error) {
 		return known(who), nil
 	}
 	who, err := ask(getent, name)
-	if err != nil || who.Username != name {
-		return nil, fmt.Errorf("user %s is not in /etc/passwd, and getent does not find it either", name)
+	if err == nil && who.Username != name {
+		err = errNone
 	}
-	return who, nil
+	return who, missing(name, err)
 }
 
 // GroupName is the name of the group with a number, "" if it has none.
-func GroupName(gid string) string {
-	if n, err := strconv.Atoi(gid); err == nil {
-		if group, err := files.LookupGid(n); err == nil {
-			return group.Name
+func GroupName(gid string) string { return GroupNames([]string{gid})[gid] }
+
+// GroupNames are the names of the groups with these numbers, by number.
+func GroupNames(gids []string) map[string]string {
+	names := map[string]string{}
+	var others []string
+	for _, gid := range gids {
+		if n, err := strconv.Atoi(gid); err == nil {
+			if group, err := files.LookupGid(n); err == nil {
+				names[gid] = group.Name
+				continue
+			}
+		}
+		others = append(others, gid)
+	}
+	entries, _ := entriesOf(getent, group, others) // as in ByIDs
+	for _, entry := range entries {
+		if slices.Contains(others, entry[2]) {
+			names[entry[2]] = entry[0]
 		}
 	}
-	const fields = 4 // group(5)
-	if entry, err := entryOf(getent, "group", gid, fields); err == nil && entry[2] == gid {
-		return entry[0]
-	}
-	return ""
+	return names
 }
 
 // Claimed is the name that the environment has for the caller, if it could be one.
@@ -84,32 +118,76 @@ func fullName(gecos string) string {
 }
 
 func ask(program, key string) (*user.User, error) {
-	const fields = 7 // passwd(5)
-	entry, err := entryOf(program, "passwd", key, fields)
+	entries, err := entriesOf(program, passwd, []string{key})
 	if err != nil {
 		return nil, err
 	}
-	return &user.User{Username: entry[0], Uid: entry[2], Gid: entry[3], Name: fullName(entry[4]), HomeDir: entry[5]}, nil
+	if len(entries) == 0 {
+		return nil, errNone
+	}
+	return userOf(entries[0]), nil
 }
 
-// entryOf is the entry that a database has for key, in its fields.
-func entryOf(program, database, key string, fields int) ([]string, error) {
-	const patience = 10 * time.Second // for a service that is far away
+func userOf(entry []string) *user.User {
+	return &user.User{Username: entry[0], Uid: entry[2], Gid: entry[3], Name: fullName(entry[4]), HomeDir: entry[5]}
+}
+
+// errNone means that the service was asked, and has no such entry.
+var errNone = errors.New("getent does not find it either")
+
+// missing is the error about a user who is not in /etc/passwd; nil if the service has one.
+func missing(key string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, errNone):
+		return fmt.Errorf("user %s is not in /etc/passwd, and %w", key, err)
+	}
+	return fmt.Errorf("user %s is not in /etc/passwd; ask getent: %w", key, err)
+}
+
+// database is one of getent's, with so many fields in an entry: passwd(5), group(5).
+type database struct {
+	name   string
+	fields int
+}
+
+var (
+	passwd = database{"passwd", 7}
+	group  = database{"group", 4}
+)
+
+// entriesOf are the entries that a database has for keys, in their fields. The service is
+// asked once, and for so many that anybody could mean.
+func entriesOf(program string, from database, keys []string) (entries [][]string, err error) {
+	const (
+		patience = 10 * time.Second // for a service that is far away
+		most     = 1000             // keys
+		notFound = 2                // of some
+	)
+	if len(keys) == 0 {
+		return nil, nil
+	}
 	var out strings.Builder
-	cmd := exec.Command(program, "--", database, key) //nolint:noctx // the whole command waits for it
+	cmd := exec.Command(program, append([]string{"--", from.name}, keys[:min(len(keys), most)]...)...) //nolint:noctx // the whole command waits for it
 	cmd.Env, cmd.Stdout, cmd.WaitDelay = []string{"LC_ALL=C"}, &out, time.Second
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
 	late := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
 	defer late.Stop()
-	if err := cmd.Wait(); err != nil {
+	if err := cmd.Wait(); err != nil && cmd.ProcessState.ExitCode() != notFound {
 		return nil, err
 	}
-	line := strings.TrimSuffix(out.String(), "\n")
-	entry := strings.Split(line, ":")
-	if len(entry) != fields || strings.Contains(line, "\n") {
-		return nil, fmt.Errorf("%s %s %s: want %d fields", program, database, key, fields)
+	for line := range strings.Lines(out.String()) {
+		entry := strings.Split(strings.TrimSuffix(line, "\n"), ":")
+		if len(entry) != from.fields {
+			return nil, fmt.Errorf("%s %s %s: want %d fields", program, from.name, keys[0], from.fields)
+		}
+		entries = append(entries, entry)
 	}
-	return entry, nil
+	if len(entries) > len(keys) {
+		return nil, fmt.Errorf("%s %s %s: more entries than keys", program, from.name, keys[0])
+	}
+	return entries, nil
 }
