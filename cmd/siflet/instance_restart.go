@@ -40,7 +40,7 @@ func (w *workshop) restart(ctx context.Context, name string, grace time.Duration
 	if err != nil {
 		return err
 	}
-	engine, err := w.open(ctx, r, func(c *runtime.Config) { c.Unprivileged = way })
+	engine, err := w.open(ctx, r, func(c *runtime.Config) { c.CDIDirs, c.Unprivileged = o.cdiDirs, way })
 	if err != nil {
 		return err
 	}
@@ -128,6 +128,12 @@ func (w *workshop) startedWith(ctx context.Context, r roots, name string) (*acti
 	if o.tmp != "" && !filepath.IsAbs(o.tmp) {
 		o.tmp = filepath.Join(kept.Dir, o.tmp)
 	}
+	for n, dir := range o.cdiDirs {
+		if !filepath.IsAbs(dir) {
+			o.cdiDirs[n] = filepath.Join(kept.Dir, dir)
+		}
+	}
+	o.imply()
 	if err := o.settleSite(cmd); err != nil {
 		return nil, fmt.Errorf("%w; the instance is as it was", err)
 	}
@@ -137,7 +143,7 @@ func (w *workshop) startedWith(ctx context.Context, r roots, name string) (*acti
 	}
 	img, err := w.imageOf(c.Spec.Image)
 	if err != nil {
-		return o, nil //nolint:nilerr // whoever starts it will find out
+		return nil, fmt.Errorf("%w; the instance is as it was", err)
 	}
 	if err := o.allowImage(&img); err != nil {
 		return nil, fmt.Errorf("%w; the instance is as it was", err)

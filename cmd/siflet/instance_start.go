@@ -43,6 +43,7 @@ type starting struct {
 	release func() // closes it
 	// logged and complained are how much was in the logs before.
 	logged, complained int64
+	written            string // to the PID file
 }
 
 func (w *workshop) startCommand(verb, short string) *cobra.Command {
@@ -218,15 +219,18 @@ func (s *starting) start(ctx context.Context, engine *runtime.Engine) (runtime.I
 	}
 	s.release()
 	err = s.await(told, running, listener)
+	if told.Err() == nil && err != nil {
+		return running, errors.Join(err, s.takeBackLater(ctx, running))
+	}
 	if told.Err() != nil {
+		if err := s.takeBackLater(ctx, running); err != nil {
+			return running, fmt.Errorf("instance %s was not up yet, and goes on: %w; stop it: siflet instance stop %[1]s", s.name, err)
+		}
 		stopped := messageError{text: "INFO:    stopped; instance " + s.name + " was not up yet, and is removed", code: exitInterrupted}
 		if s.s.foreground {
 			stopped.code = 0 // as later, when it does what a manager tells it
 		}
-		err = stopped
-	}
-	if err != nil {
-		return running, errors.Join(err, s.takeBackLater(ctx, running))
+		return running, stopped
 	}
 	info(s.w.stderr, "instance started successfully")
 	return running, nil
@@ -267,11 +271,18 @@ func (s *starting) writePID(pid int) error {
 	if err := linux.Overwrite(s.o.pidFile, []byte(text), 0o644); err != nil {
 		return fmt.Errorf("pid file %s: %w", s.o.pidFile, unwrapPath(err))
 	}
+	s.written = text
 	return nil
 }
 
+// removePID removes the PID file, unless an instance that somebody else has started meanwhile
+// has written its own there.
 func (s *starting) removePID() error {
 	if s.o.pidFile == "" {
+		return nil
+	}
+	text, err := os.ReadFile(s.o.pidFile)
+	if err == nil && string(text) != s.written {
 		return nil
 	}
 	return linux.Unlink(s.o.pidFile)

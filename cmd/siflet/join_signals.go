@@ -18,6 +18,8 @@ func passAllSignals(parent context.Context) (ctx context.Context, p *passing, st
 		select {
 		case <-p.started:
 			return true
+		case <-p.done:
+			return false
 		case <-time.After(answering):
 			return false
 		}

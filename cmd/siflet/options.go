@@ -184,6 +184,15 @@ func (o *actionOptions) settle(cmd *cobra.Command) error {
 			}
 		}
 	}
+	o.imply()
+	if err := o.settleSite(cmd); err != nil {
+		return err
+	}
+	return o.check()
+}
+
+// imply sets what other flags stand for.
+func (o *actionOptions) imply() {
 	if o.compat {
 		o.containAll, o.noUmask, o.noEval, o.writableTmpfs = true, true, true, true
 	}
@@ -196,10 +205,6 @@ func (o *actionOptions) settle(cmd *cobra.Command) error {
 	if o.hostname != "" {
 		o.uts = true
 	}
-	if err := o.settleSite(cmd); err != nil {
-		return err
-	}
-	return o.check()
 }
 
 // check finds what can't be meant.

@@ -101,11 +101,11 @@ func (p *passing) await(cancel context.CancelCauseFunc) (kept []os.Signal) {
 			return nil
 		case s := <-p.got:
 			number, ok := s.(syscall.Signal)
-			runs := p.runs.Load()
+			ends, runs := ok && slices.Contains(ending(), s), p.runs.Load()
 			switch {
-			case runs != nil && (*runs)():
+			case ends && runs != nil && (*runs)():
 				return append(kept, s)
-			case ok && slices.Contains(ending(), s):
+			case ends:
 				const signalled = 128 // as a shell says it
 				cancel(statusError{code: signalled + int(number), signal: int(number)})
 				// What was begun is undone, for which whoever can't wait says so again. Some
