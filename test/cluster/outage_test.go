@@ -18,6 +18,9 @@ func TestPodsLiveThroughTheEndOfAnAgent(t *testing.T) {
 			there = p
 		}
 	}
+	if there.Status.PodIP == "" {
+		t.Fatalf("none of 6 pods is on %s", n.name)
+	}
 	site.apply(t, replace(deployment, "APP", "scaled", "REPLICAS", "0")+"---\n"+replace(job, "TRIED", t.TempDir(), "PARALLEL", "10"))
 	done := func(want int) func() error {
 		return func() error {

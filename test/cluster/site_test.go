@@ -193,13 +193,17 @@ func (c *cluster) checkNothingLeft() (err error) {
 	return errors.Join(err, kubetest.RemoveCgroup(c.cgroup))
 }
 
-// logs is a variable of the environment: a directory where all logs are kept.
+// logs is a variable of the environment: a directory where all logs of each run are kept.
 const logs = "SIFLET_CLUSTER_LOGS"
 
 // tell writes what there is to know about a failure, or keeps all of it.
 func (c *cluster) tell(w io.Writer) error {
 	if kept := os.Getenv(logs); kept != "" {
-		return os.CopyFS(kept, os.DirFS(dir+"/logs"))
+		run, err := os.MkdirTemp(kept, "run-")
+		if err != nil {
+			return err
+		}
+		return os.CopyFS(run, os.DirFS(dir+"/logs"))
 	}
 	names, err := filepath.Glob(logOf("*"))
 	for _, name := range names {

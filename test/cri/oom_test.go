@@ -35,14 +35,19 @@ func TestOOMOfAChildIsToldWithTheEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, events := l.of(t, id)
+		stopped := 0
 		for _, e := range events {
 			if e.ContainerEventType != criapi.ContainerEventType_CONTAINER_STOPPED_EVENT {
 				continue
 			}
+			stopped++
 			at := slices.IndexFunc(e.ContainersStatuses, func(s *criapi.ContainerStatus) bool { return s.Id == id })
 			if at < 0 || e.ContainersStatuses[at].Reason != test.reason || e.ContainersStatuses[at].ExitCode != test.code {
 				t.Errorf("%s: STOPPED carries %v, want %s with %d", name, e.ContainersStatuses, test.reason, test.code)
 			}
+		}
+		if stopped != 1 {
+			t.Errorf("%s: STOPPED was told %d times", name, stopped)
 		}
 	}
 }
