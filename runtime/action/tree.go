@@ -127,8 +127,10 @@ func (t tree) mountPoint(name string) bool { return t.live() && linux.IsMountPoi
 
 func (t tree) executable(name string) bool {
 	info, err := t.stat(name, true)
-	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
+	return err == nil && runs(info)
 }
+
+func runs(info fs.FileInfo) bool { return info.Mode().IsRegular() && info.Mode()&0o111 != 0 }
 
 // lookPath finds an executable the way execvp does. A name with a slash is
 // taken as it is, relative to dir.
@@ -156,11 +158,11 @@ func (t tree) lookPath(dir, searchPath, name string) (string, error) {
 	if name != "" {
 		for elem := range strings.SplitSeq(searchPath, ":") {
 			p := path.Join(absolute(elem), name)
-			if t.executable(p) {
+			info, err := t.stat(p, true)
+			switch {
+			case err == nil && runs(info):
 				return p, nil
-			}
-			// Nothing can be found where what serves the image has ended.
-			if _, err := t.stat(p, true); errors.Is(err, linux.ENOTCONN) {
+			case errors.Is(err, linux.ENOTCONN): // nothing can be found: what serves the image has ended
 				return "", fatalf("%q: %w", name, err)
 			}
 		}

@@ -46,7 +46,7 @@ func (s *stage) whyNoOverlay(err error) error {
 // tooDeep is about a directory on an overlay, which can be below another one, and that one
 // below no more.
 func tooDeep(err error, dir string) error {
-	return fmt.Errorf("%w: %s is on an overlay itself, and Linux can't put this one over it; use a directory of another file system, such as a tmpfs or a volume", err, dir)
+	return fmt.Errorf("%w: %s is on an overlay itself, which may be too many over each other; use a directory of another file system, such as a tmpfs or a volume", err, dir)
 }
 
 // filesystemOf is the type of the file system of a directory; 0 is not known.

@@ -190,6 +190,7 @@ func (c *container) whyEnded(signal int) string {
 			if p.pidfd.ReadableWithin(patience) { // which nobody has heard of yet
 				return ImageLost + path.Base(c.s.cfg.FUSE.Path) + " ended"
 			}
+			patience = 0 // for all of them
 		}
 	}
 	return c.main.lost
