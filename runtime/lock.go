@@ -24,7 +24,7 @@ func lockRoots(ctx context.Context, cfg *Config) (*os.File, error) {
 	told := false
 	tell := func(holder string) {
 		if !told {
-			cfg.Log.Warn("waiting for another process to finish with " + cfg.StateDir + ": " + holder)
+			cfg.Log.Warn("waiting for another process to finish", "directory", cfg.StateDir, "holder", holder)
 		}
 		told = true
 	}

@@ -2,7 +2,7 @@ package linux
 
 import (
 	"os"
-	"runtime"
+	goruntime "runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -15,13 +15,13 @@ func TestSignalsDoNotEndAWait(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close() //nolint:errcheck // a test's pipe
-	defer w.Close() //nolint:errcheck // likewise
+	defer r.Close()
+	defer w.Close()
 	fd := r.Fd()
 	thread, readable := make(chan int), make(chan bool)
 	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
+		goruntime.LockOSThread()
+		defer goruntime.UnlockOSThread()
 		thread <- unix.Gettid()
 		err := FD(fd).AwaitInput(-1)
 		readable <- err == nil && FD(fd).Readable()

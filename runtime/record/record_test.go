@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
+	"syscall" //nolint:depguard // a pipe, to be refused
 	"testing"
 )
 

@@ -67,7 +67,7 @@ func (t Tests) outside() (status int, err error) {
 	}
 	// Its place may be hidden in there.
 	args := slices.DeleteFunc(slices.Clone(os.Args[1:]), func(arg string) bool { return strings.HasPrefix(arg, "-test.testlogfile") })
-	again := exec.Command(os.Args[0], args...)
+	again := exec.Command(os.Args[0], args...) //nolint:noctx // it has the time that the tests have
 	again.Env = append(os.Environ(), t.Var+"="+value)
 	again.Stdout, again.Stderr = os.Stdout, os.Stderr
 	again.SysProcAttr = &syscall.SysProcAttr{
@@ -86,7 +86,7 @@ func Programs(dir string) (string, error) {
 	if bin := os.Getenv("SIFLET_BIN"); bin != "" {
 		return filepath.Abs(bin)
 	}
-	build := exec.Command("go", "build", "-o", dir+"/", "github.com/siflet/siflet/cmd/...")
+	build := exec.Command("go", "build", "-o", dir+"/", "github.com/siflet/siflet/cmd/...") //nolint:noctx // likewise
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the programs: %w\n%s", err, out)

@@ -146,16 +146,21 @@ func missing(key string, err error) error {
 	return fmt.Errorf("user %s is not in /etc/passwd; ask getent: %w", key, err)
 }
 
-// database is one of getent's, with so many fields in an entry: passwd(5), group(5).
-type database struct {
-	name   string
-	fields int
-}
+// database is one of getent's, by its name.
+type database string
 
-var (
-	passwd = database{"passwd", 7}
-	group  = database{"group", 4}
+const (
+	passwd database = "passwd"
+	group  database = "group"
 )
+
+// fields are those of an entry: see passwd(5), group(5).
+func (d database) fields() int {
+	if d == passwd {
+		return 7
+	}
+	return 4
+}
 
 // entriesOf are the entries that a database has for keys, in their fields. The service is
 // asked once, and for so many that anybody could mean.
@@ -169,7 +174,7 @@ func entriesOf(program string, from database, keys []string) (entries [][]string
 		return nil, nil
 	}
 	var out strings.Builder
-	cmd := exec.Command(program, append([]string{"--", from.name}, keys[:min(len(keys), most)]...)...) //nolint:noctx // the whole command waits for it
+	cmd := exec.Command(program, append([]string{"--", string(from)}, keys[:min(len(keys), most)]...)...) //nolint:noctx // the whole command waits for it
 	cmd.Env, cmd.Stdout, cmd.WaitDelay = []string{"LC_ALL=C"}, &out, time.Second
 	if err := cmd.Start(); err != nil {
 		return nil, err
@@ -181,13 +186,13 @@ func entriesOf(program string, from database, keys []string) (entries [][]string
 	}
 	for line := range strings.Lines(out.String()) {
 		entry := strings.Split(strings.TrimSuffix(line, "\n"), ":")
-		if len(entry) != from.fields {
-			return nil, fmt.Errorf("%s %s %s: want %d fields", program, from.name, keys[0], from.fields)
+		if len(entry) != from.fields() {
+			return nil, fmt.Errorf("%s %s %s: want %d fields", program, from, keys[0], from.fields())
 		}
 		entries = append(entries, entry)
 	}
 	if len(entries) > len(keys) {
-		return nil, fmt.Errorf("%s %s %s: more entries than keys", program, from.name, keys[0])
+		return nil, fmt.Errorf("%s %s %s: more entries than keys", program, from, keys[0])
 	}
 	return entries, nil
 }
