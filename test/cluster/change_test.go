@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -51,11 +52,11 @@ func TestAPodIsChangedWhileItRuns(t *testing.T) {
 	must(t, says("first hidden hidden 400", `echo $(cat /map/text) $WORD $(cat /secret/word) $(stat -Lc %a /secret/word)`)())
 	// By whichever version of cgroups there is.
 	const limit = "cat /sys/fs/cgroup/memory.max || cat /sys/fs/cgroup/memory/memory.limit_in_bytes"
-	must(t, says(fmt.Sprint(48<<20), "("+limit+") 2>/dev/null")())
+	must(t, says(strconv.Itoa(48<<20), "("+limit+") 2>/dev/null")())
 
 	site.kubectl(t, "patch", "pod", "changed", "--subresource", "resize", "--patch",
 		`{"spec": {"containers": [{"name": "main", "resources": {"requests": {"memory": "80Mi"}, "limits": {"cpu": "200m", "memory": "80Mi"}}}]}}`)
-	eventually(t, "the new limit", says(fmt.Sprint(80<<20), "("+limit+") 2>/dev/null"))
+	eventually(t, "the new limit", says(strconv.Itoa(80<<20), "("+limit+") 2>/dev/null"))
 	eventually(t, "the new limit in the pod's status", func() error {
 		text, err := site.try("", "get", "pod", "changed", "-o", "jsonpath={.status.containerStatuses[0].resources.limits.memory}")
 		if err == nil && text != "80Mi" {
