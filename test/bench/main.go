@@ -69,12 +69,11 @@ func main() {
 		err = measure(ctx, *bin, *base, *out, *only)
 	default:
 		err = reenter(ctx)
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.Exited() {
+			os.Exit(exit.ExitCode()) // it has said why
+		}
 	}
-	var exit *exec.ExitError
-	switch {
-	case errors.As(err, &exit):
-		os.Exit(exit.ExitCode())
-	case err != nil:
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
