@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/siflet/siflet/test/kubetest"
 )
 
 // object is what these tests look at of any object.
@@ -194,23 +196,7 @@ func eventually(t *testing.T, what string, check func() error) {
 	}
 }
 
-func wait(check func() error) error {
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := check()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			return err
-		}
-	}
-}
+func wait(check func() error) error { return kubetest.Wait(patience, check) }
 
 func must(t *testing.T, err error) {
 	t.Helper()

@@ -130,7 +130,7 @@ func (n *node) startKubelet(ca *authority) (err error) {
 func (n *node) end() error {
 	err := errors.Join(n.proxy.stop(syscall.SIGTERM), n.kubelet.stop(syscall.SIGTERM))
 	if n.conn != nil {
-		err = errors.Join(err, n.removeAll(), n.conn.Close())
+		err = errors.Join(err, kubetest.RemovePods(patience, n.cri()), n.conn.Close())
 	}
 	return errors.Join(err, n.agent.stop(syscall.SIGTERM))
 }
@@ -142,20 +142,6 @@ func (n *node) has(want int) error {
 	pods, err := n.cri().ListPodSandbox(ctx, &criapi.ListPodSandboxRequest{})
 	if err == nil && len(pods.Items) != want {
 		err = fmt.Errorf("the agent of %s has %d pods: %v", n.name, len(pods.Items), pods.Items)
-	}
-	return err
-}
-
-func (n *node) removeAll() error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	pods, err := n.cri().ListPodSandbox(ctx, &criapi.ListPodSandboxRequest{})
-	if err != nil {
-		return err
-	}
-	for _, p := range pods.Items {
-		_, failed := n.cri().RemovePodSandbox(ctx, &criapi.RemovePodSandboxRequest{PodSandboxId: p.Id})
-		err = errors.Join(err, failed)
 	}
 	return err
 }

@@ -148,23 +148,9 @@ func (n *node) cri() criapi.RuntimeServiceClient { return criapi.NewRuntimeServi
 func (n *node) end() error {
 	err := kubetest.Stop(n.kubelet, syscall.SIGTERM)
 	if n.conn != nil {
-		err = errors.Join(err, n.removeAll(), n.conn.Close())
+		err = errors.Join(err, kubetest.RemovePods(patience, n.cri()), n.conn.Close())
 	}
 	return errors.Join(err, kubetest.Stop(n.agent, syscall.SIGTERM))
-}
-
-func (n *node) removeAll() error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	pods, err := n.cri().ListPodSandbox(ctx, &criapi.ListPodSandboxRequest{})
-	if err != nil {
-		return err
-	}
-	for _, p := range pods.Items {
-		_, failed := n.cri().RemovePodSandbox(ctx, &criapi.RemovePodSandboxRequest{PodSandboxId: p.Id})
-		err = errors.Join(err, failed)
-	}
-	return err
 }
 
 // checkNothingLeft looks for what pods could leave behind, and removes what the
@@ -215,20 +201,4 @@ func eventually(t *testing.T, what string, check func() error) {
 	}
 }
 
-func wait(check func() error) error {
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := check()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			return err
-		}
-	}
-}
+func wait(check func() error) error { return kubetest.Wait(patience, check) }

@@ -2,6 +2,7 @@
 package kubetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
 // kernel is what a kubelet wants of the kernel, and would else set.
@@ -126,6 +129,40 @@ func CheckEmpty(dirs ...string) (err error) {
 		for _, e := range entries {
 			err = errors.Join(err, fmt.Errorf("left behind: %s/instances/%s", dir, e.Name()))
 		}
+	}
+	return err
+}
+
+// Wait waits until there is no error, and returns the last one if that takes too long.
+func Wait(patience time.Duration, check func() error) error {
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := check()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			return err
+		}
+	}
+}
+
+// RemovePods removes all pods that an agent has.
+func RemovePods(patience time.Duration, agent criapi.RuntimeServiceClient) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	pods, err := agent.ListPodSandbox(ctx, &criapi.ListPodSandboxRequest{})
+	if err != nil {
+		return err
+	}
+	for _, p := range pods.Items {
+		_, failed := agent.RemovePodSandbox(ctx, &criapi.RemovePodSandboxRequest{PodSandboxId: p.Id})
+		err = errors.Join(err, failed)
 	}
 	return err
 }
