@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -50,7 +51,10 @@ func lockRoot(ctx context.Context, path string, patience time.Duration, tell fun
 	if errors.Is(err, linux.EROFS) {
 		// What is on a disk that was made read-only is adopted, too.
 		name = func(*os.File) error { return nil }
-		f, err = os.Open(path)
+		readOnly := err
+		if f, err = os.Open(path); errors.Is(err, fs.ErrNotExist) {
+			err = readOnly // as it can't be made
+		}
 	}
 	if err != nil {
 		return nil, err

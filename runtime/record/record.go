@@ -105,6 +105,12 @@ func addVersion(path string, text []byte) (added bool, err error) {
 	return true, nil
 }
 
+// isLink tells a record that is a link from one that can't be reached for links on the way.
+func isLink(path string) bool {
+	i, err := os.Lstat(path)
+	return err == nil && i.Mode()&fs.ModeSymlink != 0
+}
+
 // Read reads the record at path into v. A missing file is fs.ErrNotExist, one
 // that is no record ErrCorrupt; both name the path. Fields v does not have are
 // ignored, so that an older program reads what a newer one wrote.
@@ -112,7 +118,7 @@ func Read(path string, v any) error {
 	// A pipe would be waited for, and a link may lead to a file of somebody else's.
 	f, err := os.OpenFile(path, os.O_RDONLY|linux.ONonblock|linux.ONofollow, 0)
 	switch {
-	case errors.Is(err, linux.ELOOP), errors.Is(err, linux.ENXIO):
+	case errors.Is(err, linux.ELOOP) && isLink(path), errors.Is(err, linux.ENXIO):
 		return fmt.Errorf("read record %s: %w: not a regular file", path, ErrCorrupt)
 	case err != nil:
 		return fmt.Errorf("read record: %w", err)

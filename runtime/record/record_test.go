@@ -79,6 +79,13 @@ func TestReadWaitsForNobody(t *testing.T) {
 			t.Errorf("Read = %v, want ErrCorrupt naming %s", err, path)
 		}
 	}
+	round := filepath.Join(dir, "round") // a directory on the way to a record
+	if err := os.Symlink("round", round); err != nil {
+		t.Fatal(err)
+	}
+	if err := Read(filepath.Join(round, "a.json"), &thing{}); err == nil || errors.Is(err, ErrCorrupt) {
+		t.Errorf("Read beyond a link that leads to itself = %v, want an error that does not blame the record", err)
+	}
 	if err := WriteVolatile(link, thing{"new", 1}); err != nil {
 		t.Fatal(err)
 	}
